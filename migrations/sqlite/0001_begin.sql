@@ -99,6 +99,9 @@ CREATE TABLE payloads (
     media_type TEXT,
     file_name  TEXT   NOT NULL,
     staged_at  TEXT   NOT NULL,
+    -- What a step made it of, and what that step did; null where it was received.
+    parent_id  BLOB REFERENCES payloads (id),
+    made_by    TEXT,
     -- Set before the bytes are unlinked, at the end of retention.
     removed_at TEXT
 );
@@ -160,6 +163,8 @@ CREATE TABLE deliveries (
     endpoint         TEXT    NOT NULL,
     -- Whose flow it goes through since a person retried it; null: that of its transfer.
     revision         BIGINT,
+    -- What it sends; null until the steps of its flow have made that.
+    payload_id       BLOB REFERENCES payloads (id),
     file_name        TEXT    NOT NULL,
     state            TEXT    NOT NULL,
     created_at       TEXT    NOT NULL,
@@ -190,7 +195,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_by_transfer ON deliveries (transfer_id);
 CREATE INDEX deliveries_claimable ON deliveries (due_at, id)
-    WHERE state IN ('pending', 'retrying') AND NOT held AND lane IS NULL;
+    WHERE state IN ('pending', 'retrying') AND NOT held AND lane IS NULL AND payload_id IS NOT NULL;
 CREATE INDEX deliveries_open ON deliveries (state, due_at)
     WHERE state IN ('pending', 'sending', 'awaiting_receipt', 'retrying');
 CREATE INDEX deliveries_failing ON deliveries (updated_at, id) WHERE state IN ('retrying', 'failed', 'expired');
@@ -200,6 +205,27 @@ CREATE INDEX deliveries_claimed ON deliveries (node, epoch) WHERE state = 'sendi
 CREATE INDEX deliveries_overdue ON deliveries (receipt_deadline) WHERE state = 'awaiting_receipt';
 CREATE INDEX deliveries_expiring ON deliveries (expires_at)
     WHERE expires_at IS NOT NULL AND state IN ('pending', 'retrying', 'awaiting_receipt');
+
+-- Transfers whose flow has steps. A row stays when they are done, so that no attempt's number comes twice.
+CREATE TABLE processing (
+    transfer_id BLOB NOT NULL PRIMARY KEY REFERENCES transfers (id),
+    -- When the steps may be begun; null when there is nothing left to do.
+    due_at      TEXT,
+    -- The transfer is held.
+    held        BOOLEAN NOT NULL,
+    -- Attempts begun, ever; and attempts failed in a row.
+    attempt     BIGINT NOT NULL,
+    failures    BIGINT NOT NULL,
+    -- Who does them now.
+    node        TEXT,
+    epoch       BIGINT,
+    -- Why the last attempt failed; null once they are done.
+    error       TEXT,
+    error_kind  TEXT,
+    updated_at  TEXT NOT NULL
+);
+CREATE INDEX processing_due ON processing (due_at, transfer_id) WHERE due_at IS NOT NULL AND node IS NULL AND NOT held;
+CREATE INDEX processing_claimed ON processing (node, epoch) WHERE node IS NOT NULL;
 
 CREATE TABLE attempts (
     id          BLOB   NOT NULL PRIMARY KEY,

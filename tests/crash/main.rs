@@ -19,6 +19,7 @@ mod kills;
 mod kills_over_servers;
 mod revisions;
 mod staging_full;
+mod step_kills;
 mod trace;
 mod traffic;
 mod two_nodes;

@@ -30,6 +30,7 @@ mod sftp_connections;
 mod sftp_faults;
 mod sftp_habits;
 mod start;
+mod steps;
 mod strangers;
 mod timestamps;
 mod transfers;

@@ -22,6 +22,7 @@ mod partner;
 mod proxy;
 mod schedule;
 mod source;
+mod steps;
 mod throttle;
 
 pub(crate) use proxy::read_proxy;

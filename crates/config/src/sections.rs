@@ -233,10 +233,21 @@ static ADDRESS: Group = Group::of(&[
     ),
 ]);
 
+/// What is done to files.
+const STEPS: Kind = Kind::List(&Kind::Table(&steps::STEP));
+
 static FLOW: Group = Group::of(&[
     Field::optional("title", TEXT, "A title for people."),
     Field::preset("enabled", BOOL, "true", "Whether the flow runs. With `false` it accepts no files."),
     Field::required("source", Kind::Table(&POLLED), "Where the files come from."),
+    Field::optional(
+        "steps",
+        STEPS,
+        "What is done to each file before it is delivered, in this order: `steps = [{ convert_charset = { from = \
+        \"ISO-8859-1\" } }]`. Each step makes a new file of what it gets; what was received is kept unchanged beside it. \
+        A file that a step cannot process is not delivered: its deliveries fail, and a retry does the steps again as the flow \
+        then says. To `on_failure` goes what was received.",
+    ),
     Field::required(
         "destination",
         Kind::List(&Kind::Table(&DESTINATION)),
@@ -439,6 +450,11 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         files keep their names. Fields: name, stem, ext, received (with a time format), flow, transfer, \
         sequence (with a width), and on a failure route failure.flow, failure.destination, failure.endpoint, \
         failure.error.",
+    ),
+    Field::optional(
+        "steps",
+        STEPS,
+        "What is done to each file before it is delivered to this destination, after the steps of the flow.",
     ),
     Field::optional("retry", Kind::Table(&RETRY), "How failed deliveries are retried."),
     Field::optional(

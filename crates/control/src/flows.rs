@@ -6,7 +6,7 @@ mod pause;
 mod resume;
 mod run;
 
-pub use dry_run::{DryRunAnswer, DryRunFile, DryRunFlow};
+pub use dry_run::{DryRunAnswer, DryRunFile, DryRunFlow, DryRunStep};
 pub use list::{FlowDetail, FlowList, FlowSourceDetail};
 pub use pause::PauseFlow;
 pub use resume::ResumeFlow;

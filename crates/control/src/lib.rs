@@ -35,8 +35,8 @@ pub use endpoints::{
 };
 pub use export::ExportRequest;
 pub use flows::{
-    DryRunAnswer, DryRunFile, DryRunFlow, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail, PauseFlow,
-    ResumeFlow, RunFlow,
+    DryRunAnswer, DryRunFile, DryRunFlow, DryRunStep, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail,
+    PauseFlow, ResumeFlow, RunFlow,
 };
 pub use forget_key::{ForgetKey, ForgottenKey};
 pub use plan::{PlanAnswer, PlanRequest};

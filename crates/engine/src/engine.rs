@@ -20,6 +20,7 @@ use crate::node::lease::NodeLeaseKeeper;
 use crate::operate::{self, follow_suspensions};
 use crate::pace::Paces;
 use crate::parts::Parts;
+use crate::processing;
 use crate::queues::Queues;
 use crate::receive::intake::EngineIntake;
 use crate::settings::EngineSettings;
@@ -167,6 +168,7 @@ impl Engine {
             context.tasks.spawn(repeat(Arc::clone(context), maintenance, self.shutdown.subscribe()));
         }
         context.tasks.spawn(operate::follow(Arc::clone(context), self.shutdown.subscribe()));
+        context.tasks.spawn(processing::dispatch::dispatch(Arc::clone(context), self.shutdown.subscribe()));
         context.tasks.spawn(dispatch(Arc::clone(context), self.shutdown.subscribe()));
         let settler = Arc::new(Settler::new(Arc::clone(context)));
         context.tasks.spawn(Arc::clone(&settler).settle_due(self.shutdown.subscribe()));

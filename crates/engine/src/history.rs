@@ -59,16 +59,24 @@ impl FlowAt {
     /// # Errors
     /// `ConfigInvalid`: the flow has no such destination, or the endpoint had another transport then.
     pub(crate) fn destination(&self, delivery: &Delivery, transport: &str) -> Result<&Destination> {
+        let found = self.named(delivery)?;
+        self.speaks(&delivery.endpoint, transport).map(|()| found)
+    }
+
+    /// The destination of a delivery.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: the flow has no such destination.
+    pub(crate) fn named(&self, delivery: &Delivery) -> Result<&Destination> {
         let Delivery { destination, endpoint, .. } = delivery;
         let named = |other: &&Destination| other.name == *destination && other.endpoint == *endpoint;
-        let found = self.flow.destinations.iter().find(named).ok_or_else(|| {
+        self.flow.destinations.iter().find(named).ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "find a delivery's destination in its flow")
                 .with("flow", &self.flow.name)
                 .with("destination", destination)
                 .with("endpoint", endpoint)
                 .advice(RESUBMIT)
-        })?;
-        self.speaks(endpoint, transport).map(|()| found)
+        })
     }
 
     /// Checks that an endpoint already had its present transport at this revision. If not, the flow's options belong

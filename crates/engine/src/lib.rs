@@ -6,6 +6,9 @@
 //! ingest:  poll ── discover ─▶ stage ── copy, hash, sync ─▶ record ── one transaction ─▶ settle
 //! receive: intake ── begin ──▶ parts ── copy, hash, sync ─▶ commit ── one transaction ─▶ answer the peer
 //!                                                             │
+//! processing: dispatch ◀── claim ── where the flow has steps ─┤
+//!              └─▶ make ── a staged payload into a new one ─▶ conclude ── one transaction
+//!                                                             │
 //! deliver: dispatch ◀── claim ── database ◀───────────────────┘
 //!              └─▶ attempt ── destination.deliver ─▶ conclude ── receipt, events, replies in one transaction
 //! ```
@@ -31,6 +34,7 @@ mod node;
 mod operate;
 mod pace;
 mod parts;
+mod processing;
 mod queues;
 mod receive;
 mod services;
@@ -46,7 +50,7 @@ pub use crash::point as crash_point;
 pub use engine::Engine;
 pub use health::{EndpointHealth, EndpointState};
 pub use history::{FlowAt, FlowHistory};
-pub use ingest::dry_run::{DryRun, FileLeft, FileSeen};
+pub use ingest::dry_run::{DryRun, FileLeft, FileSeen, StepSeen};
 pub use ingest::unstable::{UnstableFiles, WithheldFile};
 pub use maintenance::repeat::Maintenance;
 pub use parts::Parts;

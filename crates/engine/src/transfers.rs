@@ -59,6 +59,7 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
         };
         let file_name = name_at(destination, &payload.file_name, &values);
         NewDelivery {
+            has_steps: flow.steps_to(destination).next().is_some(),
             lane_continues: flow.continue_after_failure,
             delivery: Delivery {
                 id: DeliveryId::new(ids()),
@@ -128,6 +129,7 @@ fn route<'a>(
         file_name: destination.file_name.as_ref().map(|template| template.as_str().to_owned()),
         lane: lane(flow, destination),
         lane_continues: flow.continue_after_failure,
+        has_steps: flow.steps_to(destination).next().is_some(),
         expires_after: destination.expires_after,
     };
     FailureRoute {

@@ -63,6 +63,12 @@ words! {
         TransferReleased = "transfer.released",
         /// A person sent a transfer's payload once more, as a transfer of its own.
         TransferResubmitted = "transfer.resubmitted",
+        /// A step of a flow made a new payload of another.
+        StepDone = "step.done",
+        /// The steps of a transfer could not be done this time; they will be tried again.
+        StepsRetrying = "steps.retrying",
+        /// The steps of a transfer were interrupted, because the lease of their node ended; they are done again.
+        StepsInterrupted = "steps.interrupted",
         /// An attempt of a delivery began.
         DeliveryAttempted = "delivery.attempted",
         /// A delivery waits for its receipt.
@@ -380,6 +386,8 @@ impl EventKind {
             | Self::OfferUnstable
             | Self::SettleFailed
             | Self::DeliveryRetrying
+            | Self::StepsRetrying
+            | Self::StepsInterrupted
             | Self::DeliveryInterrupted
             | Self::ReceiptUnmatched
             | Self::MessageRefused

@@ -16,7 +16,7 @@ pub use access::Access;
 pub use endpoint::{Balance, Endpoint, EndpointUrl, Listener, OfflineRule};
 pub use flow::{
     Destination, Flow, FlowSource, LocalArchive, OnFailure, Order, PollEffects, PollSource, ReceiveSource,
-    RetryPolicy, SettleWhen,
+    RetryPolicy, SettleWhen, StepDefinition,
 };
 pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
 pub use partner::{Identity, Partner};

@@ -175,17 +175,20 @@ impl Lifecycle for TransferState {
     fn next(self, event: TransferEvent) -> Option<Self> {
         use TransferEvent as E;
         match (self, event) {
-            (Self::Staged, E::Process) => Some(Self::Processing),
+            // What was released or retried goes back to its steps where they are not done.
+            (Self::Staged | Self::Delivering, E::Process) => Some(Self::Processing),
             (Self::Processing, E::Deliver) => Some(Self::Delivering),
             // A held transfer whose last delivery was being sent when it was held ends all the same; so does a
             // cancelled one, if that delivery arrives. A later negative receipt changes the end of a completed one.
             (Self::Delivering | Self::Held | Self::Cancelled, E::Complete) => Some(Self::Completed),
-            (Self::Delivering | Self::Held | Self::Cancelled | Self::Completed, E::PartlyFail) => {
-                Some(Self::PartlyFailed)
-            }
-            (Self::Delivering | Self::Held | Self::Completed | Self::PartlyFailed, E::Fail) => {
-                Some(Self::Failed)
-            }
+            (
+                Self::Processing | Self::Delivering | Self::Held | Self::Cancelled | Self::Completed,
+                E::PartlyFail,
+            ) => Some(Self::PartlyFailed),
+            (
+                Self::Processing | Self::Delivering | Self::Held | Self::Completed | Self::PartlyFailed,
+                E::Fail,
+            ) => Some(Self::Failed),
             // Of one that failed, what failed is given up: its lanes go on.
             (Self::Staged | Self::Processing | Self::Delivering | Self::Held | Self::Failed, E::Cancel) => {
                 Some(Self::Cancelled)
@@ -194,7 +197,7 @@ impl Lifecycle for TransferState {
             (Self::Staged | Self::Processing | Self::Delivering, E::Hold) => Some(Self::Held),
             (Self::Held, E::Release) => Some(Self::Delivering),
             (Self::Failed | Self::PartlyFailed | Self::Cancelled, E::Reopen) => Some(Self::Delivering),
-            (Self::Delivering | Self::Held, E::Reopen) => Some(self),
+            (Self::Processing | Self::Delivering | Self::Held, E::Reopen) => Some(self),
             // While it is under way its payload would be sent twice.
             (state, E::Resubmit) if state.is_final() => Some(self),
             _ => None,

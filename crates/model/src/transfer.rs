@@ -231,6 +231,19 @@ impl Delivery {
     }
 }
 
+/// The right to do the steps of a transfer, as [`Claim`] is for a delivery.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ProcessingClaim {
+    /// The transfer.
+    pub transfer: TransferId,
+    /// Who holds it.
+    pub node: NodeName,
+    /// The node's lease epoch.
+    pub epoch: i64,
+    /// The attempt, from 1.
+    pub attempt: u32,
+}
+
 /// The right to work on a delivery: every write about it names this, and is refused once another
 /// node holds it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -7,8 +7,11 @@ mod failure_route;
 mod finish;
 mod insert;
 mod note;
+pub(crate) mod processing;
 mod resolve;
+mod steps_due;
 mod sweep;
+mod transfers;
 mod unfinished;
 mod waiting;
 
@@ -17,6 +20,7 @@ pub use failure_route::{FAILURE, FailureDestination, FailureRoute};
 pub use finish::{Finish, Finished};
 pub use insert::{NewDelivery, NewTransfer};
 pub(crate) use insert::{described, insert_transfers, precise};
+pub use processing::{ClaimedSteps, FailedSteps, MadePayload, StepsEnd, StepsEnded};
 pub use resolve::Resolved;
 pub use sweep::Overdue;
 
@@ -48,7 +52,7 @@ impl From<&Error> for Failure {
 
 impl Failure {
     /// Kind and text, as they are stored.
-    fn columns(&self) -> (&str, &str) {
+    pub(crate) fn columns(&self) -> (&str, &str) {
         (self.kind.as_str(), &self.text)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::delivery::change;
+use crate::delivery::processing;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
@@ -26,7 +27,7 @@ pub struct Fenced {
 }
 
 impl Store {
-    /// Releases everything that nodes with lapsed leases hold: running deliveries become due again (`interrupted`),
+    /// Releases everything that nodes with lapsed leases hold: running deliveries (`interrupted`) and steps become due again,
     /// messages in progress may be received again, sources and offers are free. `by` is the node that does it, for
     /// the record.
     ///
@@ -142,6 +143,8 @@ pub(crate) async fn release_claims(
     ] {
         on!(tx, c => sqlx::query(sql).bind(node.as_str()).bind(epoch).execute(c).await.map(|_| ()))?;
     }
+    // Last: whoever ends steps locks their transfer first.
+    processing::release(tx, node, epoch, by, now).await?;
     if !rows.is_empty() {
         tx.wake(Topic::Deliveries);
     }

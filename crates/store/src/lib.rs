@@ -54,8 +54,9 @@ mod writer;
 pub use action::{Act, Acted, DestinationInForce, FlowInForce, Requeued, Resubmitted, Retried, child_id};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use delivery::{
-    ClaimFilter, Claimed, Done, FAILURE, Failure, FailureDestination, FailureRoute, Finish, Finished,
-    NewDelivery, NewTransfer, Overdue, PoolRooms, Resolved,
+    ClaimFilter, Claimed, ClaimedSteps, Done, FAILURE, FailedSteps, Failure, FailureDestination,
+    FailureRoute, Finish, Finished, MadePayload, NewDelivery, NewTransfer, Overdue, PoolRooms, Resolved,
+    StepsEnd, StepsEnded,
 };
 pub use either::Backend;
 pub use expectations::{JudgedDay, LastJudged};
@@ -79,9 +80,9 @@ pub use seal::{
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
-    FailingDelivery, FailingEndpoint, FlowDay, HourCount, KeptMdn, Listing, OfferView, OfflineEndpoint,
-    Overview, Page, RefusedMessages, Selection, SourceFiles, StoreMetrics, TransferFilter, TransferView,
-    UnreadableRow, Waybill, WhichMdn,
+    FailingDelivery, FailingEndpoint, FailingSteps, FlowDay, HourCount, KeptMdn, Listing, MadeView,
+    OfferView, OfflineEndpoint, Overview, Page, ProcessingView, RefusedMessages, Selection, SourceFiles,
+    StoreMetrics, TransferFilter, TransferView, UnreadableRow, Waybill, WhichMdn,
 };
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};

@@ -176,6 +176,12 @@ impl Store {
         self.subscribe(Topic::Deliveries)
     }
 
+    /// The same for the steps of transfers.
+    #[must_use]
+    pub fn step_wakeups(&self) -> watch::Receiver<u64> {
+        self.subscribe(Topic::Steps)
+    }
+
     /// Says when to query for new revisions, for what was paused or set offline, and for requested runs.
     #[must_use]
     pub fn decision_wakeups(&self) -> DecisionWakeups {

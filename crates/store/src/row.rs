@@ -146,6 +146,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) destination: String,
     pub(crate) endpoint: String,
     pub(crate) revision: Option<i64>,
+    pub(crate) payload_id: Option<Uuid>,
     file_name: String,
     state: String,
     pub(crate) attempt: i64,
@@ -191,7 +192,7 @@ pub(crate) fn path(text: &str) -> Result<RemotePath> {
     RemotePath::from_text(text).map_err(|error| unreadable("a path", &error))
 }
 
-fn sha256(bytes: Vec<u8>) -> Result<Sha256> {
+pub(crate) fn sha256(bytes: Vec<u8>) -> Result<Sha256> {
     bytes.try_into().map(Sha256).map_err(|_| unreadable("payloads.sha256", "not 32 bytes"))
 }
 

@@ -24,7 +24,7 @@ pub use events::{EventFilter, EventView};
 pub use mdn::{KeptMdn, WhichMdn};
 pub use offline::FailingEndpoint;
 pub use overview::{FailingDelivery, FlowDay, HourCount, OfflineEndpoint, Overview, StoreMetrics};
-pub use problems::{RefusedMessages, SourceFiles};
+pub use problems::{FailingSteps, RefusedMessages, SourceFiles};
 pub(crate) use query::split;
 pub use query::{Cursor, Listing, Page};
 pub use selection::Selection;
@@ -32,7 +32,7 @@ pub use transfers::{TransferFilter, TransferView};
 pub(crate) use unreadable::Attempted;
 pub use unreadable::UnreadableRow;
 pub(crate) use waybill::AttemptRow;
-pub use waybill::{AttemptView, DeliveryView, EventGap, OfferView, Waybill};
+pub use waybill::{AttemptView, DeliveryView, EventGap, MadeView, OfferView, ProcessingView, Waybill};
 
 #[cfg(test)]
 mod tests;

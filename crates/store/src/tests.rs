@@ -12,6 +12,7 @@ mod mdns;
 mod nodes;
 mod offers;
 mod payloads;
+mod processing;
 mod proxy;
 mod receipts;
 mod resubmitting;

@@ -20,16 +20,19 @@ const QUERY_AT_MOST_EVERY: Duration = Duration::from_millis(200);
 pub(crate) enum Topic {
     /// A delivery may be claimable: hundreds a second on a busy gateway.
     Deliveries,
+    /// The steps of a transfer may be claimable.
+    Steps,
     /// A person decided something that every node follows: a revision, a paused flow, a run.
     Decisions,
 }
 
 impl Topic {
-    const ALL: [Self; 2] = [Self::Deliveries, Self::Decisions];
+    const ALL: [Self; 3] = [Self::Deliveries, Self::Steps, Self::Decisions];
 
     const fn payload(self) -> &'static str {
         match self {
             Self::Deliveries => "deliveries",
+            Self::Steps => "steps",
             Self::Decisions => "decisions",
         }
     }
@@ -37,7 +40,7 @@ impl Topic {
 
 /// The topics of one transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Topics([bool; 2]);
+pub(crate) struct Topics([bool; Topic::ALL.len()]);
 
 impl Topics {
     pub(crate) fn insert(&mut self, topic: Topic) {
@@ -59,11 +62,11 @@ impl From<Topic> for Topics {
 
 /// Counts the commits by topic.
 #[derive(Clone, Debug)]
-pub(crate) struct Wake(Arc<[watch::Sender<u64>; 2]>);
+pub(crate) struct Wake(Arc<[watch::Sender<u64>; Topic::ALL.len()]>);
 
 impl Wake {
     pub(crate) fn new() -> Self {
-        Self(Arc::new([watch::Sender::new(0), watch::Sender::new(0)]))
+        Self(Arc::new(Topic::ALL.map(|_| watch::Sender::new(0))))
     }
 
     pub(crate) fn fire(&self, topics: Topics) {
@@ -71,7 +74,7 @@ impl Wake {
     }
 
     fn fire_all(&self) {
-        self.fire(Topics([true; 2]));
+        self.fire(Topics([true; Topic::ALL.len()]));
     }
 
     pub(crate) fn subscribe(&self, topic: Topic) -> watch::Receiver<u64> {

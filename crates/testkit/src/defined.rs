@@ -73,6 +73,7 @@ pub fn destination(spec: &TransportSpec, endpoint: &str, set: &[(&str, &str)]) -
         file_name: None,
         retry: RetryPolicy::default(),
         expires_after: None,
+        steps: Vec::new(),
         options: values(spec.destination, set),
     }
 }
@@ -128,6 +129,7 @@ pub fn flow(name: &str, source: PollSource) -> Flow {
         continue_after_failure: false,
         retention: Duration::ZERO,
         on_failure: None,
+        steps: Vec::new(),
         pool: None,
     }
 }

@@ -27,6 +27,7 @@ impl<'a> Checker<'a> {
                 reader.warning("continue_after_failure", "has no effect without ordered = true");
             }
             let pool = self.pool(&reader, None);
+            let steps = self.steps(name, &reader, "");
             let on_failure = self.on_failure(name, &reader, &destinations);
             let Some(retention) = reader.duration("retention") else { continue };
             let Some((checked, below)) = source else { continue };
@@ -45,6 +46,7 @@ impl<'a> Checker<'a> {
                 title,
                 enabled,
                 source: checked.source,
+                steps,
                 destinations,
                 ordered,
                 continue_after_failure,
@@ -68,7 +70,8 @@ impl<'a> Checker<'a> {
         }
         let mut destinations: Vec<Destination> = Vec::new();
         for ((node, key), number) in items.into_iter().zip(1..) {
-            let Some((destination, reader)) = self.destination(node, key, source) else { continue };
+            let Some((mut destination, reader)) = self.destination(node, key, source) else { continue };
+            destination.steps = self.steps(name, &reader, FieldPath::from("destination").item(number));
             let endpoint = self.endpoints.get(&destination.endpoint).and_then(|facts| facts.read.as_ref());
             if let Some(endpoint) = endpoint.filter(|_| reader.is_complete()) {
                 let table = FieldPath::from("destination").item(number);
@@ -173,7 +176,8 @@ impl<'a> Checker<'a> {
             }
         }
         let name = name.map_or_else(|| endpoint.clone(), |text| text.value);
-        Some(Destination { name, endpoint, file_name, retry, expires_after, options: options? })
+        let steps = Vec::new();
+        Some(Destination { name, endpoint, file_name, retry, expires_after, steps, options: options? })
     }
 }
 

@@ -1,12 +1,14 @@
 //! `/transfers/{id}`: one transfer's waybill, its whole way.
 
 mod delivery;
+mod made;
 mod route_diagram;
 mod source_badge;
 mod steps;
 
 use crate::pages::mdn::mdn_path;
 use crate::pages::waybill::delivery::DeliverySection;
+use crate::pages::waybill::made::{MadeSection, OpenSteps, sent};
 use crate::pages::waybill::route_diagram::{Picture, Stop, draw};
 use crate::pages::waybill::source_badge::source_badge;
 use crate::pages::waybill::steps::{Step, steps};
@@ -54,6 +56,8 @@ struct WaybillBody {
     sha256: String,
     media_type: Option<String>,
     removed: Option<Moment>,
+    made: Vec<MadeSection>,
+    open_steps: Option<OpenSteps>,
     metadata: Facts,
     deliveries: Vec<DeliverySection>,
     /// Where the MDN is downloaded that we sent.
@@ -118,11 +122,16 @@ fn body(
         sha256: transfer.sha256.to_string(),
         media_type: transfer.media_type.as_deref().map(safe_text),
         removed: transfer.payload_removed_at.map(Moment),
+        made: waybill.made.iter().map(MadeSection::new).collect(),
+        open_steps: waybill.processing.as_ref().and_then(OpenSteps::of),
         metadata,
         deliveries: waybill
             .deliveries
             .iter()
-            .map(|one| DeliverySection::new(transfer.id, one, mdns, now))
+            .map(|one| DeliverySection {
+                sends: sent(waybill, one),
+                ..DeliverySection::new(transfer.id, one, mdns, now)
+            })
             .collect(),
         sent_mdn: mdns
             .iter()

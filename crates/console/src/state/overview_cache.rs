@@ -85,6 +85,7 @@ mod tests {
             unreadable: Vec::new(),
             offline: Vec::new(),
             unsettled: Vec::new(),
+            failing_steps: Vec::new(),
             refused_files: Vec::new(),
             refused: Vec::new(),
             seal_lag: SealLag { events: 0, oldest: None, lag: Duration::ZERO, last: None },

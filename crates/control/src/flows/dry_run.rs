@@ -2,7 +2,7 @@
 
 use crate::suspensions::find_among;
 use crate::{Caller, Control, PollTimes};
-use engine::{DryRun, FileLeft, FileSeen, Trial};
+use engine::{DryRun, FileLeft, FileSeen, StepSeen, Trial};
 use model::definition::FlowSource;
 use model::{
     Error, ErrorKind, EventKind, Permission, Result, Severity, SkipCount, SkipReason, Suspension,
@@ -33,6 +33,8 @@ pub struct DryRunAnswer {
     pub skipped: Vec<SkipCount>,
     /// How many are counted and not listed, because there are more.
     pub not_listed: u64,
+    /// The steps that would be done to each file that it would take.
+    pub steps: Vec<DryRunStep>,
     /// Who paused the flow: nothing is taken until it is resumed.
     pub paused: Option<Suspension>,
     /// Who set the source's endpoint offline: it is not polled until it is set online.
@@ -41,6 +43,15 @@ pub struct DryRunAnswer {
     pub enabled: bool,
     /// When polls begin.
     pub polls: PollTimes,
+}
+
+/// A step that would be done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct DryRunStep {
+    /// What it does, in one line.
+    pub does: String,
+    /// The destination that it is done for; `None`: all of them.
+    pub destination: Option<String>,
 }
 
 /// A file, or something else that a listing shows.
@@ -105,7 +116,7 @@ impl Control {
             Err(error) => event.error(error).severity(Severity::Warning),
         };
         self.0.store.append_events(vec![event]).await?;
-        let DryRun { takes, leaves, skipped, not_listed } = looked?;
+        let DryRun { takes, leaves, skipped, not_listed, steps } = looked?;
         let suspensions = self.0.store.suspensions().await?;
         let suspended = |kind, name: &str| {
             suspensions.iter().find(|found| found.kind == kind && found.name == name).cloned()
@@ -120,6 +131,7 @@ impl Control {
                 .collect(),
             skipped,
             not_listed,
+            steps: steps.into_iter().map(DryRunStep::from).collect(),
             paused: suspended(SuspensionKind::Flow, name),
             source_offline: suspended(SuspensionKind::Endpoint, &endpoint),
             endpoint,
@@ -133,6 +145,12 @@ impl From<FileSeen> for DryRunFile {
     fn from(seen: FileSeen) -> Self {
         let FileSeen { path, size, modified } = seen;
         Self { path: path.to_text(), size, modified, left: None, next: None, error: None }
+    }
+}
+
+impl From<StepSeen> for DryRunStep {
+    fn from(StepSeen { does, destination }: StepSeen) -> Self {
+        Self { does, destination }
     }
 }
 

@@ -159,6 +159,8 @@ pub(crate) fn overdue_attempt(overdue: Overdue) -> Claimed {
     Claimed {
         attempt: model::AttemptId::new(uuid::Uuid::nil()),
         delivery: overdue.delivery,
+        // Nothing is sent any more.
+        payload: overdue.transfer.payload.clone(),
         transfer: overdue.transfer,
         claim: overdue.claim,
         notes: std::collections::BTreeMap::new(),

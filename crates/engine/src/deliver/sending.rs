@@ -40,7 +40,7 @@ impl Sending<'_> {
             claim: claimed.claim.clone(),
             payload: Arc::new(StagedBytes {
                 staging: context.staging.clone(),
-                record: claimed.transfer.payload.clone(),
+                record: claimed.payload.clone(),
                 metadata: claimed.transfer.metadata.clone(),
                 pace: context.paces.of(&claimed.delivery.endpoint),
                 runtime: tokio::runtime::Handle::current(),

@@ -27,6 +27,17 @@ pub struct DryRun {
     pub skipped: Vec<SkipCount>,
     /// The number of files that are counted and not listed, because there are more than 100,000.
     pub not_listed: u64,
+    /// The steps that would be done to each file that it would read: those of the flow, then those of destinations.
+    pub steps: Vec<StepSeen>,
+}
+
+/// A step of a flow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepSeen {
+    /// What it does, in one line.
+    pub does: String,
+    /// The destination that it is done for; `None`: all of them.
+    pub destination: Option<String>,
 }
 
 /// A file at the source.
@@ -65,6 +76,7 @@ pub(crate) async fn dry_run(
     services: Services,
 ) -> Result<DryRun> {
     let looked_at = services.clock.now();
+    let steps = steps_of(&flow)?;
     let source = transport.source(endpoint, flow, services)?;
     let seen = Arc::new(Seen { store, looked_at, lists: Mutex::default() });
     let mut offers = source.discover(Discovery { known: Arc::clone(&seen) as _ }).await?;
@@ -81,7 +93,19 @@ pub(crate) async fn dry_run(
     }
     let lists = std::mem::take(&mut *seen.lists());
     let skipped = lists.counts.into_iter().map(|(reason, files)| SkipCount { reason, files }).collect();
-    Ok(DryRun { takes, leaves: lists.leaves, skipped, not_listed: not_listed + lists.not_listed })
+    let not_listed = not_listed + lists.not_listed;
+    Ok(DryRun { takes, leaves: lists.leaves, skipped, not_listed, steps })
+}
+
+fn steps_of(flow: &Flow) -> Result<Vec<StepSeen>> {
+    let own = flow.steps.iter().map(|step| (None, step));
+    let more =
+        flow.usual_destinations().flat_map(|to| to.steps.iter().map(|step| (Some(to.name.clone()), step)));
+    let seen = own.chain(more).map(|(destination, definition)| {
+        let does = steps::step(definition)?.describe();
+        Ok(StepSeen { does, destination })
+    });
+    seen.collect()
 }
 
 impl FileSeen {

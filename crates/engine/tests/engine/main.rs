@@ -18,6 +18,7 @@ mod lanes;
 mod life;
 mod limits;
 mod operating;
+mod processing;
 mod receiving;
 mod relay;
 mod revisions;

@@ -145,6 +145,11 @@ impl Scene {
         });
     }
 
+    /// The number of the revision in force.
+    pub(crate) fn revision(&self) -> i64 {
+        self.definitions.borrow().revision
+    }
+
     /// Puts a flow into force.
     pub(crate) fn flow(&self, flow: Flow) {
         self.define(|all| {

@@ -199,6 +199,27 @@ impl EventWords<'_> {
                 self.with(" as transfer ", "child"),
                 self.with(": ", "reason")
             ),
+            EventKind::StepDone => format!(
+                "{} made{}{} of {}{}",
+                self.text("step").unwrap_or_else(|| "A step".to_owned()),
+                self.count(" ", "bytes", "byte", "bytes"),
+                self.count(", replacing ", "replaced", "character,", "characters,"),
+                self.file(),
+                self.for_flow(),
+            ),
+            EventKind::StepsRetrying => format!(
+                "{} of the steps{} failed{}{}",
+                self.attempt(),
+                self.of_flow(),
+                self.with(": ", "error"),
+                self.with("; next try at ", "next")
+            ),
+            EventKind::StepsInterrupted => format!(
+                "{} of the steps{} was interrupted{}",
+                self.attempt(),
+                self.of_flow(),
+                self.with(" because the lease ended of node ", "node")
+            ),
             EventKind::DeliveryAttempted => {
                 format!("{}{} began on node {}", self.attempt(), self.to(), self.node)
             }

@@ -17,6 +17,8 @@ pub struct Flow {
     pub enabled: bool,
     /// Where the files come from.
     pub source: FlowSource,
+    /// What is done to each file before its deliveries, in this order.
+    pub steps: Vec<StepDefinition>,
     /// Where they go; at least one.
     pub destinations: Vec<Destination>,
     /// Whether deliveries keep the order of arrival, in one lane per destination.
@@ -29,6 +31,15 @@ pub struct Flow {
     pub on_failure: Option<OnFailure>,
     /// The worker pool of its deliveries to endpoints that name none; `None`: `default`.
     pub pool: Option<String>,
+}
+
+/// A step: a stream that makes one payload of another. What the kinds are, the crate `steps` says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StepDefinition {
+    /// Its kind.
+    pub kind: String,
+    /// What the kind declares, defaults filled in.
+    pub options: Values,
 }
 
 /// Where a transfer goes that failed for good.
@@ -44,6 +55,13 @@ impl Flow {
     /// The destinations that every transfer goes to: all but that of failures.
     pub fn usual_destinations(&self) -> impl Iterator<Item = &Destination> {
         self.destinations.iter().filter(|destination| !self.is_for_failures(&destination.name))
+    }
+
+    /// What is done to a file before it is sent to one of these destinations: the flow's own steps, then the
+    /// destination's. What failed goes to the destination for failures as it was received.
+    pub fn steps_to<'a>(&'a self, destination: &'a Destination) -> impl Iterator<Item = &'a StepDefinition> {
+        let own = if self.is_for_failures(&destination.name) { &[] } else { self.steps.as_slice() };
+        own.iter().chain(&destination.steps)
     }
 
     /// Whether a destination gets only what failed.
@@ -170,6 +188,8 @@ pub struct Destination {
     pub retry: RetryPolicy,
     /// How long a delivery may take from its recording; `None` for no limit.
     pub expires_after: Option<Duration>,
+    /// What is done to each file before it is sent here, after the steps of the flow.
+    pub steps: Vec<StepDefinition>,
     /// What the endpoint's transport declares for destinations, defaults filled in.
     pub options: Values,
 }
@@ -192,6 +212,7 @@ impl Destination {
             file_name: None,
             retry: RetryPolicy::default(),
             expires_after: None,
+            steps: Vec::new(),
             options,
         })
     }

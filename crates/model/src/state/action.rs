@@ -72,7 +72,7 @@ mod tests {
         use TransferAction as A;
         //                          staged, processing, delivering, completed, partly_failed, failed, cancelled, held
         let table = [
-            (A::Retry, "--x-xxsx"),
+            (A::Retry, "-xx-xxsx"),
             (A::Hold, "xxx-----"),
             (A::Release, "-------x"),
             (A::Cancel, "xxx-ss-x"),

@@ -3,6 +3,7 @@
 use super::{Act, Acted, acted, open, place, refused, transfer_of};
 use crate::command::Command;
 use crate::delivery::change;
+use crate::delivery::processing;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
@@ -64,8 +65,10 @@ impl Command for HoldTransfer {
                 .advice("it has no destination: download it, or cancel it")
                 .into());
         }
+        let state = processing::going_on(tx, self.transfer, state).await?;
         change::set_transfer_state(tx, &head, state, self.act.at).await?;
         let is_held = state == TransferState::Held;
+        processing::hold(tx, self.transfer, is_held).await?;
         on!(tx, c => sqlx::query("UPDATE deliveries SET held = $2 WHERE transfer_id = $1")
             .bind(self.transfer.uuid()).bind(is_held).execute(c).await.map(|_| ()))?;
         let kind = if is_held { EventKind::TransferHeld } else { EventKind::TransferReleased };
@@ -73,6 +76,7 @@ impl Command for HoldTransfer {
         tx.event(head.named_in(event));
         if !is_held {
             tx.wake(Topic::Deliveries);
+            tx.wake(Topic::Steps);
         }
         let waiting = open(&rows)?;
         acted(tx, &head, true, waiting).await

@@ -3,6 +3,7 @@
 use super::{Act, Acted, acted, delivery_of, payload_is_kept, place, refused, transfer_of};
 use crate::command::Command;
 use crate::delivery::change::{self, Change, Head};
+use crate::delivery::processing;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
@@ -148,6 +149,8 @@ impl Command for RetryDelivery {
         let state = transition(head.state()?, TransferEvent::Reopen)?;
         payload_is_kept(tx, TransferAction::Retry, &head).await?;
         requeue(tx, &head, &row, &self.act, None).await?;
+        processing::again(tx, &head, state == TransferState::Held, self.act.at).await?;
+        let state = processing::going_on(tx, head.id(), state).await?;
         change::set_transfer_state(tx, &head, state, self.act.at).await?;
         acted(tx, &head, true, 1).await
     }
@@ -184,8 +187,9 @@ impl Command for RetryTransfer {
             again = retried(true)?;
         }
         if again.is_empty() && !was.is_final() && !rows.is_empty() {
-            // It is already being sent.
-            let acted = acted(tx, &head, false, 0).await?;
+            // It is already being sent; steps that wait for their next attempt need not.
+            let is_due = processing::again(tx, &head, was == TransferState::Held, self.act.at).await?;
+            let acted = acted(tx, &head, is_due, 0).await?;
             return Ok(Retried { acted, deliveries: Vec::new() });
         }
         let state = transition(was, TransferEvent::Reopen);
@@ -197,6 +201,8 @@ impl Command for RetryTransfer {
         for row in &again {
             deliveries.push(requeue(tx, &head, row, &self.act, self.flow.as_ref()).await?);
         }
+        processing::again(tx, &head, state == TransferState::Held, self.act.at).await?;
+        let state = processing::going_on(tx, head.id(), state).await?;
         change::set_transfer_state(tx, &head, state, self.act.at).await?;
         let count = u32::try_from(deliveries.len()).unwrap_or(u32::MAX);
         Ok(Retried { acted: acted(tx, &head, true, count).await?, deliveries })

@@ -51,6 +51,13 @@ impl Head {
     }
 }
 
+/// A transfer's head. Its row is not locked.
+pub(crate) async fn head(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<Head>, Fault> {
+    Ok(on!(tx, c => sqlx::query_as(
+        "SELECT id, flow, revision, partner, state, retain_for, payload_id FROM transfers WHERE id = $1")
+        .bind(id).fetch_optional(c).await)?)
+}
+
 /// A transfer's head. Its row is locked.
 pub(crate) async fn lock_transfer(tx: &mut Tx<'_>, id: Uuid) -> Result<Option<Head>, Fault> {
     let sql = locking!(

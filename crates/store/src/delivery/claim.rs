@@ -2,17 +2,18 @@
 
 use crate::command::Command;
 use crate::delivery::Failure;
+use crate::delivery::transfers::{made_payloads, transfers_of};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::open::Store;
-use crate::row::{DeliveryRow, TransferRow, hex_list, later, small, transfer_columns, unreadable};
+use crate::row::{DeliveryRow, hex_list, later, small, unreadable};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::definition::DEFAULT_POOL;
 use model::{
-    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EventKind, Result, Timestamp,
-    Transfer, TransferId, transition,
+    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EventKind, PayloadRecord, Result,
+    Timestamp, Transfer, TransferId, transition,
 };
 use serde_json::Value;
 use sqlx::QueryBuilder;
@@ -29,8 +30,10 @@ const PUT_OFF: Duration = Duration::from_secs(300);
 pub struct Claimed {
     /// The delivery, now `sending`.
     pub delivery: Delivery,
-    /// Its transfer, with its payload.
+    /// Its transfer, with the payload as it was received.
     pub transfer: Transfer,
+    /// The bytes that it sends: those, or what steps made of them.
+    pub payload: PayloadRecord,
     /// The claim, which every later write about it must contain.
     pub claim: Claim,
     /// The attempt's row.
@@ -139,8 +142,10 @@ impl Command for ClaimDue {
             return Ok(Vec::new());
         }
         let rows = self.take(tx, &ids).await?;
-        let transfers = transfers_of(tx, &rows).await?;
+        let of: Vec<Uuid> = rows.iter().map(|row| row.transfer_id).collect();
+        let transfers = transfers_of(tx, &of).await?;
         let rows = self.readable(tx, rows, &transfers).await?;
+        let made = made_payloads(tx, &rows, &transfers).await?;
         let attempts = self.begin_attempts(tx, &rows).await?;
         let mut notes = notes_of(tx, &ids).await?;
         let mut claimed = Vec::with_capacity(rows.len());
@@ -148,6 +153,7 @@ impl Command for ClaimDue {
             let Some(transfer) = transfers.get(&row.transfer_id).cloned() else { continue };
             let (interrupted, failures) = (row.interrupted, small(row.failures));
             let notes = notes.remove(&row.id).unwrap_or_default();
+            let payload = row.payload_id.and_then(|id| made.get(&id)).unwrap_or(&transfer.payload).clone();
             let delivery = row.delivery()?;
             let claim = Claim {
                 delivery: delivery.id,
@@ -168,7 +174,16 @@ impl Command for ClaimDue {
             }
             event.partner = transfer.partner.clone();
             tx.event(event);
-            claimed.push(Claimed { delivery, transfer, claim, attempt, notes, interrupted, failures });
+            claimed.push(Claimed {
+                delivery,
+                transfer,
+                payload,
+                claim,
+                attempt,
+                notes,
+                interrupted,
+                failures,
+            });
         }
         Ok(claimed)
     }
@@ -215,7 +230,7 @@ impl ClaimDue {
             sqlite c => sqlx::query_as(
                 "SELECT id, due_at, endpoint, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
                  FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
-                 AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
+                 AND payload_id IS NOT NULL AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
                  AND endpoint NOT IN (SELECT value FROM json_each($2)) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
                  AND (json_array_length($5) = 0 OR coalesce( \
@@ -229,7 +244,7 @@ impl ClaimDue {
             postgres c => sqlx::query_as(
                 "SELECT id, due_at, endpoint, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
                  FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
-                 AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
+                 AND payload_id IS NOT NULL AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
                  AND endpoint <> ALL($2) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
                  AND (cardinality($5) = 0 OR coalesce($6 ->> endpoint, \
@@ -251,7 +266,7 @@ impl ClaimDue {
                 "SELECT d.id, d.due_at, d.endpoint, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
                  FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
-                 WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
+                 WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.payload_id IS NOT NULL AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
                    AND d.endpoint NOT IN (SELECT value FROM json_each($2)) \
                    AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
@@ -267,7 +282,7 @@ impl ClaimDue {
                 "SELECT d.id, d.due_at, d.endpoint, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
                  FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
-                 WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.due_at <= $1 \
+                 WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.payload_id IS NOT NULL AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
                    AND d.endpoint <> ALL($2) \
                    AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
@@ -366,29 +381,6 @@ impl ClaimDue {
         }
         Ok(ids.into_iter().map(AttemptId::new).collect())
     }
-}
-
-async fn transfers_of(tx: &mut Tx<'_>, rows: &[DeliveryRow]) -> Result<HashMap<Uuid, Transfer>, Fault> {
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.transfer_id).collect();
-    let rows: Vec<TransferRow> = on!(tx,
-        sqlite c => sqlx::query_as(concat!("SELECT ", transfer_columns!(),
-            " FROM transfers t JOIN payloads p ON p.id = t.payload_id \
-             WHERE t.id IN (SELECT unhex(value) FROM json_each($1))"))
-            .bind(hex_list(&ids)).fetch_all(c).await,
-        postgres c => sqlx::query_as(concat!("SELECT ", transfer_columns!(),
-            " FROM transfers t JOIN payloads p ON p.id = t.payload_id WHERE t.id = ANY($1)"))
-            .bind(&ids).fetch_all(c).await,
-    )?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
-            let id = row.id();
-            let transfer = row.transfer().inspect_err(|error| {
-                tracing::error!(transfer = %id, error = error.chain(), "this transfer cannot be read");
-            });
-            Some((id, transfer.ok()?))
-        })
-        .collect())
 }
 
 async fn notes_of(tx: &mut Tx<'_>, ids: &[Uuid]) -> Result<HashMap<Uuid, BTreeMap<String, Value>>, Fault> {

@@ -108,6 +108,7 @@ fn child(
         let template = to.file_name.and_then(|text| NameTemplate::parse(&text).ok());
         NewDelivery {
             lane_continues: to.lane_continues,
+            has_steps: to.has_steps,
             delivery: Delivery {
                 id: DeliveryId::new(tx.id()),
                 transfer: id,

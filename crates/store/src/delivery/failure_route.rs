@@ -35,6 +35,8 @@ pub struct FailureDestination {
     pub lane: Option<String>,
     /// In a lane: whether the next delivery may continue after a failure.
     pub lane_continues: bool,
+    /// Whether steps make what it sends.
+    pub has_steps: bool,
     /// How long the delivery may take.
     pub expires_after: Option<Duration>,
 }

@@ -1,14 +1,16 @@
 //! Inserting new transfers with their deliveries, in the caller's transaction.
 
 use crate::delivery::failure_route::FailureRoute;
+use crate::delivery::steps_due::due;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{later, micros, signed};
 use crate::tx::{Tx, locking};
 use crate::wake::Topic;
 use model::{
-    AuditEvent, Delivery, Error, ErrorKind, EventKind, PayloadRecord, PeerText, Receipt, RemotePath, Sha256,
-    Timestamp, Transfer, TransferEvent, TransferId, TransferState, canonical_json, transition,
+    AuditEvent, Delivery, Error, ErrorKind, EventKind, PayloadId, PayloadRecord, PeerText, Receipt,
+    RemotePath, Sha256, Timestamp, Transfer, TransferEvent, TransferId, TransferState, canonical_json,
+    transition,
 };
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -17,7 +19,8 @@ use std::time::Duration;
 /// A transfer to be recorded. The row of its payload is written with it, if it does not exist.
 #[derive(Clone, Debug)]
 pub struct NewTransfer {
-    /// The transfer. Its state is `staged` and becomes `delivering`, or is `held` and stays so.
+    /// The transfer. Its state is `staged` and becomes `processing` while all its deliveries wait for steps, else
+    /// `delivering`; or it is `held` and stays so.
     pub transfer: Transfer,
     /// How long its payload is kept after its end.
     pub retain_for: Duration,
@@ -32,6 +35,8 @@ pub struct NewTransfer {
 pub struct NewDelivery {
     /// The delivery. Its `state` must be `pending`, its `attempt` 0, its `revision` none.
     pub delivery: Delivery,
+    /// Whether steps are to make what it sends; otherwise it sends what was received.
+    pub has_steps: bool,
     /// In a lane: whether the next delivery may continue when this one has expired, or has failed by a later receipt.
     pub lane_continues: bool,
 }
@@ -78,11 +83,15 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
         let deliveries: Vec<Value> = new
             .deliveries
             .iter()
-            .map(|NewDelivery { delivery, .. }| {
-                json!({
+            .map(|NewDelivery { delivery, has_steps, .. }| {
+                let mut told = json!({
                     "id": delivery.id.to_string(), "destination": delivery.destination,
                     "endpoint": delivery.endpoint, "file_name": text(&delivery.file_name),
-                })
+                });
+                if *has_steps {
+                    told["steps"] = true.into();
+                }
+                told
             })
             .collect();
         let mut event = event
@@ -128,10 +137,13 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
             .with("transfer", transfer.id)
             .into());
     }
-    // There are no steps between staging and delivering yet.
+    let has_steps = new.deliveries.iter().any(|new| new.has_steps);
     let state = match transfer.state {
         TransferState::Held => TransferState::Held,
-        state => transition(transition(state, TransferEvent::Process)?, TransferEvent::Deliver)?,
+        state => match transition(state, TransferEvent::Process)? {
+            state if has_steps && new.deliveries.iter().all(|new| new.has_steps) => state,
+            state => transition(state, TransferEvent::Deliver)?,
+        },
     };
     insert_payload(tx, &transfer.payload).await?;
     on!(tx, c => sqlx::query(
@@ -147,7 +159,10 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
         .execute(c).await.map(|_| ()))?;
     refer(tx, &transfer.payload, transfer.id).await?;
     for delivery in &new.deliveries {
-        insert_delivery(tx, delivery, state == TransferState::Held, now).await?;
+        insert_delivery(tx, delivery, transfer.payload.id, state == TransferState::Held, now).await?;
+    }
+    if has_steps {
+        due(tx, transfer.id.uuid(), state == TransferState::Held, now).await?;
     }
     Ok(())
 }
@@ -155,6 +170,7 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
 async fn insert_delivery(
     tx: &mut Tx<'_>,
     new: &NewDelivery,
+    payload: PayloadId,
     held: bool,
     now: Timestamp,
 ) -> Result<(), Fault> {
@@ -168,13 +184,13 @@ async fn insert_delivery(
             .bind(lane).fetch_one(c).await)?),
     };
     on!(tx, c => sqlx::query(
-        "INSERT INTO deliveries (id, transfer_id, destination, endpoint, file_name, state, created_at, updated_at, \
+        "INSERT INTO deliveries (id, transfer_id, destination, endpoint, payload_id, file_name, state, created_at, updated_at, \
            attempt, failures, lane, lane_seq, lane_open, lane_continues, held, due_at, expires_at, interrupted) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $7, 0, 0, $8, $9, $10, $11, $12, $13, $14, false)")
+         VALUES ($1, $2, $3, $4, $15, $5, $6, $7, $7, 0, 0, $8, $9, $10, $11, $12, $13, $14, false)")
         .bind(delivery.id.uuid()).bind(delivery.transfer.uuid()).bind(&delivery.destination)
         .bind(&delivery.endpoint).bind(delivery.file_name.to_text()).bind(delivery.state.as_str()).bind(now)
         .bind(&delivery.lane).bind(lane_seq).bind(lane_seq.is_some()).bind(new.lane_continues).bind(held)
-        .bind(delivery.due_at).bind(delivery.expires_at)
+        .bind(delivery.due_at).bind(delivery.expires_at).bind((!new.has_steps).then(|| payload.uuid()))
         .execute(c).await.map(|_| ()))?;
     Ok(())
 }

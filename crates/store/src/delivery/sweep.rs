@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub struct Overdue {
     /// The delivery, `awaiting_receipt`.
     pub delivery: Delivery,
-    /// Its transfer.
+    /// Its transfer, with the payload as it was received.
     pub transfer: Transfer,
     /// The claim for [`Store::finish`].
     pub claim: Claim,
@@ -115,11 +115,11 @@ impl Store {
             .read("look up what is due next", async {
                 on!(self.pool(), c => sqlx::query_scalar(
                     "SELECT min(due_at) FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
-                       AND lane IS NULL \
+                       AND lane IS NULL AND payload_id IS NOT NULL \
                      UNION ALL \
                      SELECT min(d.due_at) FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                        WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
-                       WHERE d.state IN ('pending', 'retrying') AND NOT d.held \
+                       WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.payload_id IS NOT NULL \
                      UNION ALL \
                      SELECT min(receipt_deadline) FROM deliveries WHERE state = 'awaiting_receipt' \
                      UNION ALL \

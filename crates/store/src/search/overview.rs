@@ -2,7 +2,7 @@
 
 use super::query::{Bind, Query, split};
 use super::unreadable::{Attempted, UnreadableRow};
-use super::{RefusedMessages, SourceFiles};
+use super::{FailingSteps, RefusedMessages, SourceFiles};
 use crate::either::Backend;
 use crate::row::{path, word};
 use crate::{MissingFiles, SealLag, Store};
@@ -37,6 +37,8 @@ pub struct Overview {
     pub offline: Vec<OfflineEndpoint>,
     /// Sources with files that could not be settled, those with the most first.
     pub unsettled: Vec<SourceFiles>,
+    /// Flows whose steps fail.
+    pub failing_steps: Vec<FailingSteps>,
     /// Sources with refused files that stay there, those with the most first.
     pub refused_files: Vec<SourceFiles>,
     /// Flows whose expected files are missing.
@@ -184,6 +186,7 @@ impl Store {
             failing_total: self.failing_total(now).await?,
             offline: self.offline(now).await?,
             unsettled: self.unsettled().await?,
+            failing_steps: self.failing_steps().await?,
             refused_files: self.refused_files().await?,
             refused: self.refused_messages(now).await?,
             seal_lag: self.seal_lag(now).await?,

@@ -47,6 +47,30 @@ pub struct RefusedMessages {
     pub peer: Option<String>,
 }
 
+/// Transfers of a flow whose steps could not be done and are tried again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailingSteps {
+    /// The flow.
+    pub flow: String,
+    /// How many transfers.
+    pub transfers: u64,
+    /// When the first of them was recorded.
+    pub since: Timestamp,
+    /// When the next attempt comes.
+    pub next: Option<Timestamp>,
+    /// The error of one of them.
+    pub error: Option<String>,
+}
+
+#[derive(FromRow)]
+struct StepsRow {
+    flow: String,
+    transfers: i64,
+    since: Timestamp,
+    next: Option<Timestamp>,
+    error: Option<String>,
+}
+
 #[derive(FromRow)]
 struct SourceRow {
     flow: String,
@@ -83,6 +107,22 @@ impl Store {
         );
         let rows: Vec<SourceRow> = query.fetch(self, "read which sources are not settled").await?;
         Ok(rows.into_iter().map(SourceFiles::from).collect())
+    }
+
+    /// Flows whose steps fail, those with the most transfers first, at most 50.
+    pub(super) async fn failing_steps(&self) -> Result<Vec<FailingSteps>> {
+        let query = Query::new(
+            self,
+            "SELECT t.flow, count(*) AS transfers, min(t.created_at) AS since, min(p.due_at) AS next, max(p.error) AS error \
+             FROM processing p JOIN transfers t ON t.id = p.transfer_id WHERE p.due_at IS NOT NULL AND p.error IS NOT NULL \
+             GROUP BY t.flow ORDER BY count(*) DESC, t.flow LIMIT 50",
+        );
+        let rows: Vec<StepsRow> = query.fetch(self, "read whose steps fail").await?;
+        let found = rows.into_iter().map(|row| {
+            let StepsRow { flow, transfers, since, next, error } = row;
+            FailingSteps { flow, transfers: u64::try_from(transfers).unwrap_or(0), since, next, error }
+        });
+        Ok(found.collect())
     }
 
     /// Sources with refused files that stay there, those with the most files first, at most 50.

@@ -1,5 +1,6 @@
 //! One transfer's whole way.
 
+mod made;
 mod rows;
 
 use super::events::{EventRow, Order, SELECT as EVENTS};
@@ -10,9 +11,10 @@ use super::{ConnectionView, EventView, TransferView};
 use crate::Store;
 use crate::either::Backend;
 use chrono::TimeDelta;
+pub use made::{MadeView, ProcessingView};
 use model::{
-    ConnectionId, DeliveryId, DeliveryState, EventKind, OfferId, OfferState, Receipt, RemotePath, Result,
-    Timestamp, TransferId,
+    ConnectionId, DeliveryId, DeliveryState, EventKind, OfferId, OfferState, PayloadId, Receipt, RemotePath,
+    Result, Timestamp, TransferId,
 };
 pub(crate) use rows::AttemptRow;
 use rows::{DeliveryRow, OfferRow};
@@ -31,6 +33,10 @@ pub struct Waybill {
     pub transfer: TransferView,
     /// The offer it came from, and how far its source is settled.
     pub offer: Option<OfferView>,
+    /// What steps made of its payload, in the order in which they did.
+    pub made: Vec<MadeView>,
+    /// How far its steps are, where its flow has some.
+    pub processing: Option<ProcessingView>,
     /// Its deliveries with their attempts.
     pub deliveries: Vec<DeliveryView>,
     /// Its events and its offer's own, oldest first; of more than 1,000 the first 500 and the last 500.
@@ -96,6 +102,8 @@ pub struct DeliveryView {
     pub endpoint: String,
     /// The revision whose flow it goes through since a person retried it; `None`: that of its transfer.
     pub revision: Option<i64>,
+    /// What it sends; `None` until steps have made it.
+    pub payload: Option<PayloadId>,
     /// The name it is given there.
     pub file_name: RemotePath,
     /// Where it stands.
@@ -189,6 +197,8 @@ impl Store {
                 apart(split(rows, OfferRow::view), &mut unreadable).pop()
             }
         };
+        let made = self.made_of(id, &mut unreadable).await?;
+        let processing = self.processing_of(id).await?;
         let deliveries = self.deliveries_of(id, &mut unreadable).await?;
         let (mut events, mut gap) = self.first_and_last_events(id, &mut unreadable).await?;
         if let Some(offer) = &offer {
@@ -221,6 +231,8 @@ impl Store {
         Ok(Some(Waybill {
             transfer,
             offer,
+            made,
+            processing,
             deliveries,
             events,
             gap,
@@ -315,7 +327,7 @@ impl Store {
     ) -> Result<Vec<DeliveryView>> {
         let mut query = Query::new(
             self,
-            "SELECT id, destination, endpoint, revision, file_name, state, created_at, updated_at, lane, \
+            "SELECT id, destination, endpoint, revision, payload_id, file_name, state, created_at, updated_at, lane, \
              due_at, expires_at, receipt_deadline, receipt, error, error_kind, ended_at FROM deliveries WHERE TRUE",
         );
         query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));

@@ -115,6 +115,7 @@ fn delivery(transfer: TransferId, to: &str) -> NewDelivery {
             due_at: after(now(), -1000),
             expires_at: None,
         },
+        has_steps: false,
         lane_continues: false,
     }
 }
@@ -168,6 +169,72 @@ pub(crate) async fn recorded_with_event(
     record.events = vec![event.transfer(new.transfer.id)];
     assert_eq!(store.record_offer(record).await.unwrap(), Recorded::Recorded);
     new
+}
+
+/// A file whose flow has steps for all destinations that do not begin with `plain`, with the event of its recording.
+pub(crate) async fn recorded_with_steps(
+    store: &Store,
+    lease: &NodeLease,
+    path: &str,
+    to: &[&str],
+    change: impl FnOnce(&mut NewTransfer),
+) -> NewTransfer {
+    let offer = offer(path);
+    let mut new = transfer(Some(offer.id), to);
+    for new in &mut new.deliveries {
+        new.has_steps = !new.delivery.destination.starts_with("plain");
+    }
+    change(&mut new);
+    let mut record = record(lease, offer, vec![new.clone()]);
+    record.events = vec![event(lease, model::EventKind::TransferRecorded).transfer(new.transfer.id)];
+    assert_eq!(store.record_offer(record).await.unwrap(), Recorded::Recorded);
+    new
+}
+
+/// An event of a node.
+pub(crate) fn event(lease: &NodeLease, kind: model::EventKind) -> model::AuditEvent {
+    model::AuditEvent::new(model::EventId::new(Uuid::now_v7()), now(), lease.node.clone(), kind)
+}
+
+/// The transfers whose steps can be claimed.
+pub(crate) async fn claim_steps(store: &Store, lease: &NodeLease) -> Vec<crate::ClaimedSteps> {
+    store.claim_steps(lease, 100, i64::MAX, now()).await.unwrap()
+}
+
+/// The one of them.
+pub(crate) async fn claim_one_steps(store: &Store, lease: &NodeLease) -> crate::ClaimedSteps {
+    let mut claimed = claim_steps(store, lease).await;
+    assert_eq!(claimed.len(), 1, "{claimed:?}");
+    claimed.remove(0)
+}
+
+/// What a step made of a payload.
+pub(crate) fn made(lease: &NodeLease, parent: &PayloadRecord) -> crate::MadePayload {
+    crate::MadePayload {
+        payload: PayloadRecord { length: 6, sha256: Sha256([8; 32]), ..payload() },
+        parent: parent.clone(),
+        made_by: "convert_charset from ISO-8859-1 to UTF-8".into(),
+        event: event(lease, model::EventKind::StepDone),
+    }
+}
+
+/// The end of steps that made one payload for all claimed deliveries.
+pub(crate) fn steps_done(lease: &NodeLease, claimed: &crate::ClaimedSteps) -> (crate::StepsEnd, PayloadId) {
+    let made = made(lease, &claimed.transfer.payload);
+    let id = made.payload.id;
+    let sent = claimed.deliveries.iter().map(|delivery| (delivery.id, id)).collect();
+    (crate::StepsEnd::Done { made: vec![made], sent, failed: Vec::new() }, id)
+}
+
+/// The end of steps that failed for good.
+pub(crate) fn steps_failed(lease: &NodeLease, claimed: &crate::ClaimedSteps) -> crate::StepsEnd {
+    let failed = claimed.deliveries.iter().map(|delivery| crate::FailedSteps {
+        delivery: delivery.id,
+        error: crate::Failure { kind: model::ErrorKind::IntegrityFailed, text: "bytes e9".into() },
+        lane_continues: false,
+        event: event(lease, model::EventKind::DeliveryFailed).endpoint(&delivery.endpoint),
+    });
+    crate::StepsEnd::Done { made: Vec::new(), sent: Vec::new(), failed: failed.collect() }
 }
 
 pub(crate) async fn claim(store: &Store, lease: &NodeLease) -> Vec<Claimed> {

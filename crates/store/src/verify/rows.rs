@@ -10,6 +10,7 @@
 //! read from one snapshot, because the gateway continues to change rows and write events.
 
 mod connections;
+mod made;
 mod revisions;
 mod snapshot;
 mod suspensions;

@@ -92,6 +92,10 @@ fn looked(answer: &DryRunAnswer) -> Result<()> {
     }
     write::line(format_args!("A poll of {} would take {} now.", answer.endpoint, files(answer.takes)))?;
     skipped(&answer.skipped)?;
+    for step in &answer.steps {
+        let to = step.destination.as_ref().map(|to| format!(" for destination {to}")).unwrap_or_default();
+        write::line(format_args!("  step{to}: {}", step.does))?;
+    }
     for suspension in answer.paused.iter().chain(&answer.source_offline) {
         let (kind, name) = (suspension.kind, &suspension.name);
         write::line(format_args!("No poll takes anything: {kind} {name} is {}.", suspension.words()))?;

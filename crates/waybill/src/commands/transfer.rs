@@ -14,7 +14,7 @@ use model::schema::Section;
 use model::{Result, Timestamp, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use store::{DeliveryView, KeptMdn, Store, TransferFilter, TransferView, Waybill};
+use store::{DeliveryView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter, TransferView, Waybill};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
     let ambient = ClockAndRandom::default();
@@ -120,6 +120,7 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
         "  flow {} of revision {}, {} bytes, SHA-256 {}",
         transfer.flow, transfer.revision, transfer.length, transfer.sha256
     ))?;
+    steps(waybill)?;
     if let Some(parent) = &waybill.parent {
         write::line(format_args!("  made from transfer {}", parent.id))?;
     }
@@ -186,6 +187,29 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
     Ok(())
 }
 
+/// What steps made of the payload, and how far they are.
+fn steps(waybill: &Waybill) -> Result<()> {
+    for made in &waybill.made {
+        write::line(format_args!("  {} at {}:", made.made_by, write::time(made.made_at)))?;
+        write::line(format_args!("    of {} bytes, SHA-256 {}", made.parent_length, made.parent_sha256))?;
+        write::line(format_args!("    made {} bytes, SHA-256 {}", made.length, made.sha256))?;
+    }
+    match &waybill.processing {
+        Some(ProcessingView { node: Some(node), attempts, .. }) => {
+            write::line(format_args!("  node {node} does the steps of its flow, attempt {attempts}"))
+        }
+        Some(ProcessingView { due_at: Some(due), error, .. }) => {
+            let error = error.as_deref().map(|error| format!("; the last attempt failed: {error}"));
+            write::line(format_args!(
+                "  the steps of its flow are due {}{}",
+                write::time(*due),
+                error.unwrap_or_default()
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn transfer_json(transfer: &TransferView) -> Value {
     json!({
         "id": transfer.id, "flow": transfer.flow, "revision": transfer.revision, "partner": transfer.partner, "state": transfer.state.as_str(),
@@ -205,13 +229,27 @@ fn delivery_json(delivery: &DeliveryView) -> Value {
     json!({
         "id": delivery.id, "destination": delivery.destination, "endpoint": delivery.endpoint, "revision": delivery.revision,
         "file_name": delivery.file_name.to_text(), "state": delivery.state.as_str(), "attempts": attempts,
-        "receipt": delivery.receipt, "error": delivery.error,
+        "receipt": delivery.receipt, "error": delivery.error, "payload": delivery.payload,
     })
 }
 
 fn waybill_json(waybill: &Waybill, mdns: &[KeptMdn]) -> Value {
     let mut json = transfer_json(&waybill.transfer);
     json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
+    let made = |made: &MadeView| {
+        json!({
+            "step": made.made_by, "payload": made.payload, "bytes": made.length, "sha256": made.sha256.to_string(),
+            "media_type": made.media_type, "made": made.made_at,
+            "parent": { "payload": made.parent, "bytes": made.parent_length, "sha256": made.parent_sha256.to_string() },
+        })
+    };
+    json["payload"] = json!(waybill.transfer.payload);
+    json["steps"] = waybill.made.iter().map(made).collect();
+    if let Some(steps) = &waybill.processing {
+        json["processing"] = json!({
+            "due": steps.due_at, "node": steps.node, "attempts": steps.attempts, "error": steps.error,
+        });
+    }
     let mdn = |kept: &KeptMdn| json!({ "which": kept.which.as_str(), "delivery": kept.which.delivery(), "attempt": kept.attempt });
     json["children"] = waybill.children.iter().map(transfer_json).collect();
     json["mdns"] = mdns.iter().map(mdn).collect();

@@ -389,7 +389,7 @@ async fn what_the_page_about_sftp_shows_is_valid() {
 }
 
 #[tokio::test]
-async fn the_examples_of_the_pages_on_directories_and_writing_are_valid() {
+async fn the_examples_of_the_pages_on_directories_writing_and_steps_are_valid() {
     let desk = Desk::new();
     let example = |page: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
@@ -399,7 +399,13 @@ async fn the_examples_of_the_pages_on_directories_and_writing_are_valid() {
     };
     let directory = example("file.md").replace("/srv/exchange", "/srv/waybill");
     let source = "[endpoint.out]\ntransport = \"file\"\nurl = \"file:///srv/waybill/out\"\n[flow.orders]\nsource = { endpoint = \"folder\", after = \"keep\" }\n";
-    for text in [directory, format!("{source}{}", example("writing.md"))] {
+    let endpoint = |name: &str| {
+        format!("[endpoint.{name}]\ntransport = \"file\"\nurl = \"file:///srv/waybill/{name}\"\n")
+    };
+    let endpoints = ["acme-orders", "out", "mainframe"].map(endpoint).concat();
+    let steps =
+        example("steps.md").replace("error_directory = \"bad\"", "error_directory = \"/srv/waybill/bad\"");
+    for text in [directory, format!("{source}{}", example("writing.md")), format!("{endpoints}{steps}")] {
         let (valid, lines) = desk.check(&text);
         assert!(valid, "{text}\n{lines:?}");
     }

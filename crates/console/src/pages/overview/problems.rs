@@ -14,7 +14,7 @@ use crate::web::list_query::ListQuery;
 use crate::web::transfer_table::TRANSFERS;
 use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
 use std::time::Duration;
-use store::{FailingDelivery, MissingFiles, Overview};
+use store::{FailingDelivery, FailingSteps, MissingFiles, Overview};
 
 /// Rows of each kind that are shown.
 const EACH: usize = 10;
@@ -174,6 +174,7 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
         );
     }
     all.extend(overview.missing_files.iter().map(files_missing));
+    all.extend(overview.failing_steps.iter().map(failing_steps));
     for source in &overview.unsettled {
         let files =
             if source.files == 1 { "1 file".to_owned() } else { format!("{} files", grouped(source.files)) };
@@ -282,6 +283,23 @@ fn files_missing(missing: &MissingFiles) -> ActiveProblem {
     ))
     .since(*by)
     .page(ListQuery::default().url("/audit", &query))
+}
+
+/// Steps of a flow that are tried again.
+fn failing_steps(steps: &FailingSteps) -> ActiveProblem {
+    let FailingSteps { flow, transfers, since, next, error } = steps;
+    let files = if *transfers == 1 { "1 file".to_owned() } else { format!("{} files", grouped(*transfers)) };
+    let query = [("flow", Some(flow.as_str())), ("state", Some("processing"))];
+    let what = format!("The steps of flow {flow} cannot be done for {files}");
+    let problem = ActiveProblem::new(ProblemKind::Flow, Severity::Error, &format!("{flow}/steps"), what)
+        .why(error.clone().unwrap_or_default())
+        .advice("The files wait and the steps are tried again. Correct what is in the way on this machine.")
+        .since(*since)
+        .page(ListQuery::default().url(TRANSFERS, &query));
+    match next {
+        Some(next) => problem.next_try(*next),
+        None => problem,
+    }
 }
 
 fn suspended(suspension: &Suspension) -> ActiveProblem {

@@ -15,6 +15,8 @@ pub(crate) struct DeliverySection {
     /// The revision whose flow it goes through, where that is not its transfer's.
     pub(crate) revision: Option<i64>,
     pub(crate) file_name: String,
+    /// What it sends, where that is not what was received.
+    pub(crate) sends: Option<String>,
     pub(crate) badge: Badge,
     /// Whether nothing more is done for it, unless a person asks for it.
     pub(crate) ended: bool,
@@ -69,6 +71,7 @@ impl DeliverySection {
             endpoint: safe_text(&delivery.endpoint),
             revision: delivery.revision,
             file_name: path_text(&delivery.file_name),
+            sends: None,
             badge: Badge::delivery(delivery.state),
             ended: !open,
             lane: delivery.lane.as_deref().map(safe_text),

@@ -47,6 +47,11 @@ pub(crate) fn steps(waybill: &Waybill) -> Vec<Step> {
         let title = format!("Source file at {}", safe_text(&offer.endpoint));
         add(offer.updated_at, source_badge(offer.state), title, text, None);
     }
+    for made in &waybill.made {
+        let text = format!("{} became {}", size_text(made.parent_length), size_text(made.length));
+        let done = Badge::new(Tone::Good, Icon::Check, "Done");
+        add(made.made_at, done, safe_text(&made.made_by), text, None);
+    }
     for delivery in &waybill.deliveries {
         attempts(delivery, &mut add);
     }

@@ -262,6 +262,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
                     due_at: at,
                     expires_at: None,
                 },
+                has_steps: false,
                 lane_continues: false,
             })
             .collect(),

@@ -44,6 +44,13 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::TransferCancelled | EventKind::TransferReleased => &["ada", "orders"],
         EventKind::TransferResubmitted => &["ada", "orders", "0192f7a1"],
         EventKind::TransferHeld => &["ada", "a.edi", "as asked"],
+        EventKind::StepDone => &[
+            "convert_charset from ISO-8859-1 to UTF-8 made 700 bytes, replacing 2 characters, of",
+            "a.edi",
+            "orders",
+        ],
+        EventKind::StepsRetrying => &["Attempt 2", "orders", "refused", "2026-11-20T15:00:00Z"],
+        EventKind::StepsInterrupted => &["Attempt 2", "orders", "n2"],
         EventKind::DeliveryAttempted => &["Attempt 2", "globex-as2", "n1"],
         EventKind::DeliveryAwaiting => &["globex-as2", "2026-11-20T14:55:00Z"],
         EventKind::DeliveryDelivered => &["globex-as2", "mdn", "processed"],
@@ -101,7 +108,7 @@ fn every_kind_says_who_where_and_what() {
     let mut detail = object(
         json!({"refused": 9, "closed_while_idle": 4, "trusted_key": "k7", "alarm": "seal 3 is gone",
         "in_force": 6, "queue": 250, "address": "sftp://b.example", "key": "2027", "secrets": 5, "taken": 2, "takes": 5,
-        "expected": "at least 2 files by 18:00", "day": "2026-11-20", "found": 1}),
+        "step": "convert_charset from ISO-8859-1 to UTF-8", "replaced": 2, "expected": "at least 2 files by 18:00", "day": "2026-11-20", "found": 1}),
     );
     detail.extend(object(json!({
         "version": "1.2", "node": "n2", "of_node": "n3", "deliveries": 3, "delivered": 1, "revision": 7, "source": "/etc/flows",

@@ -2,7 +2,7 @@
 
 use super::{AttemptView, DeliveryView, OfferView};
 use crate::row::{path, small, unreadable, word};
-use model::{DeliveryId, DeliveryState, OfferId, OfferState, Receipt, Result, Timestamp};
+use model::{DeliveryId, DeliveryState, OfferId, OfferState, PayloadId, Receipt, Result, Timestamp};
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -47,6 +47,7 @@ pub(super) struct DeliveryRow {
     destination: String,
     endpoint: String,
     revision: Option<i64>,
+    payload_id: Option<Uuid>,
     file_name: String,
     state: String,
     created_at: Timestamp,
@@ -104,6 +105,7 @@ impl DeliveryRow {
             destination: self.destination,
             endpoint: self.endpoint,
             revision: self.revision,
+            payload: self.payload_id.map(PayloadId::new),
             file_name: path(&self.file_name)?,
             state: word(DeliveryState::parse(&self.state), "deliveries.state", &self.state)?,
             created_at: self.created_at,

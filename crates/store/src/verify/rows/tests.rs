@@ -2,8 +2,8 @@ use super::*;
 use crate::seal::{SealKey, TrustedKeys};
 use crate::testing::{TestStore, at, both};
 use crate::tests::fixture::{
-    after, claim, claim_one, delivered, failed, lease, node, now, offer, receipt, record,
-    recorded_with_event, retry, transfer,
+    after, claim, claim_one, claim_one_steps, delivered, failed, lease, node, now, offer, receipt, record,
+    recorded_with_event, recorded_with_steps, retry, steps_done, steps_failed, transfer,
 };
 use crate::{
     Act, Claimed, DestinationInForce, Finish, Finished, FlowInForce, Journal, JournalEntry, JournalSettings,
@@ -646,5 +646,46 @@ both! {
         books.store.tamper("DELETE FROM audit_events WHERE kind = 'audit.removed'").await;
         let findings = books.verify(&RowOptions::default()).await.findings;
         assert!(findings.iter().any(|finding| matches!(finding, Finding::Row { .. })), "{findings:?}");
+    }
+
+    steps_agree_with_their_events_and_what_was_changed_is_found(store) {
+        let key = SealKey::load_or_create(&store.dir.path().join("key")).unwrap();
+        let lease = lease(&store, "n1").await;
+        let books = Books { store, key };
+        let store = &books.store;
+        let (x, failed) = ("x", recorded_with_steps(store, &lease, "b", &["y"], |_| {}).await);
+        let steps = claim_one_steps(store, &lease).await;
+        store.end_steps(&steps.claim, steps_failed(&lease, &steps), now()).await.unwrap();
+        books.agree("failed steps").await;
+        recorded_with_steps(store, &lease, "a", &[x, "plain"], |_| {}).await;
+        books.agree("waiting for steps").await;
+        let steps = claim_one_steps(store, &lease).await;
+        let (end, payload) = steps_done(&lease, &steps);
+        store.end_steps(&steps.claim, end, now()).await.unwrap();
+        books.agree("done").await;
+        let act = Act::new(Actor::User("ada".into()), node("n1"), now());
+        store.retry_transfer(failed.transfer.id, &act, None).await.unwrap();
+        books.agree("to be done again").await;
+        let made = match store.backend() {
+            crate::Backend::Sqlite => format!("x'{}'", payload.uuid().simple()),
+            crate::Backend::Postgres => format!("'{payload}'"),
+        };
+        let received = "(SELECT payload_id FROM transfers t WHERE t.id = deliveries.transfer_id)";
+        for (change, back) in [
+            (format!("UPDATE payloads SET length = 7 WHERE id = {made}"), format!("UPDATE payloads SET length = 6 WHERE id = {made}")),
+            (format!("UPDATE payloads SET made_by = 'x' WHERE id = {made}"),
+             format!("UPDATE payloads SET made_by = 'convert_charset from ISO-8859-1 to UTF-8' WHERE id = {made}")),
+            (format!("UPDATE deliveries SET payload_id = {received} WHERE payload_id = {made}"),
+             format!("UPDATE deliveries SET payload_id = {made} WHERE endpoint = 'x'")),
+            (format!("UPDATE deliveries SET payload_id = {made} WHERE endpoint = 'plain'"),
+             format!("UPDATE deliveries SET payload_id = {received} WHERE endpoint = 'plain'")),
+            ("UPDATE deliveries SET payload_id = NULL WHERE endpoint = 'plain'".to_owned(),
+             format!("UPDATE deliveries SET payload_id = {received} WHERE endpoint = 'plain'")),
+        ] {
+            store.tamper(&change).await;
+            assert!(!books.verify(&RowOptions::default()).await.holds(), "{change}");
+            store.tamper(&back).await;
+            books.agree(&back).await;
+        }
     }
 }

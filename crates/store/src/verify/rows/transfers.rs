@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 const TRANSFERS: &str = "transfers";
-const PAYLOADS: &str = "payloads";
+pub(super) const PAYLOADS: &str = "payloads";
 const DELIVERIES: &str = "deliveries";
 const ATTEMPTS: &str = "attempts";
 const RECEIPT: &str = "the digest of its receipt";
@@ -53,6 +53,7 @@ struct DeliveryRow {
     destination: String,
     endpoint: String,
     revision: Option<i64>,
+    payload_id: Option<Uuid>,
     file_name: String,
     state: String,
     receipt: Option<Json<Value>>,
@@ -126,7 +127,7 @@ fn attempt_told(event: &Placed) -> Columns {
     told
 }
 
-fn micros(at: Option<Timestamp>) -> Option<String> {
+pub(super) fn micros(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.timestamp_micros().to_string())
 }
 
@@ -173,10 +174,12 @@ impl Run<'_> {
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
             let events = self.events_about(&mut page, "transfer_id", &ids).await?;
             let (deliveries, attempts) = self.deliveries_of(&mut page, &ids).await?;
+            let made = self.made_for(&mut page, &ids).await?;
             for row in &rows {
                 let events = events.get(&row.id).map(Vec::as_slice).unwrap_or_default();
                 let own = deliveries.get(&row.id).map(Vec::as_slice).unwrap_or_default();
                 self.transfer(row, events, own, &attempts);
+                self.made(row.id, events, made.get(&row.id).map(Vec::as_slice).unwrap_or_default());
             }
             progress(&self.report);
             if next.is_none() {
@@ -197,10 +200,13 @@ impl Run<'_> {
             ids.filter_map(|delivery| delivery.get("id")?.as_str()?.parse().ok()).collect()
         })
         .await?;
-        self.find_missing(EventKind::TransferRecorded, PAYLOADS, |event| {
-            event.detail.get("payload").and_then(|id| id.as_str()?.parse().ok()).into_iter().collect()
-        })
-        .await
+        for kind in [EventKind::TransferRecorded, EventKind::StepDone] {
+            self.find_missing(kind, PAYLOADS, |event| {
+                event.detail.get("payload").and_then(|id| id.as_str()?.parse().ok()).into_iter().collect()
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// The deliveries of transfers, by transfer, and their attempts, by delivery.
@@ -216,7 +222,7 @@ impl Run<'_> {
         let rows: Vec<Attempted<DeliveryRow>> = self
             .select_of(
                 page,
-                "SELECT id, transfer_id, destination, endpoint, revision, file_name, state, receipt, error, error_kind, \
+                "SELECT id, transfer_id, destination, endpoint, revision, payload_id, file_name, state, receipt, error, error_kind, \
                  ended_at FROM deliveries WHERE transfer_id IN (",
                 transfers,
             )
@@ -238,7 +244,12 @@ impl Run<'_> {
         Ok((by_transfer, by_delivery))
     }
 
-    async fn select_of<R>(&self, page: &mut Snapshot, sql: &'static str, ids: &[Uuid]) -> Result<Vec<R>>
+    pub(super) async fn select_of<R>(
+        &self,
+        page: &mut Snapshot,
+        sql: &'static str,
+        ids: &[Uuid],
+    ) -> Result<Vec<R>>
     where
         R: for<'r> FromRow<'r, sqlx::sqlite::SqliteRow>
             + for<'r> FromRow<'r, sqlx::postgres::PgRow>
@@ -361,6 +372,8 @@ impl Run<'_> {
             self.compare(this, "endpoint", Some(row.endpoint.clone()), text("endpoint"));
             let file_name = PeerText::from(row.file_name.as_str()).as_str().to_owned();
             self.compare(this, "file_name", Some(file_name), text("file_name"));
+            let waited = told.get("steps").is_some();
+            self.sent(this, row.payload_id, (row.id, waited), made, events);
             let own: Vec<&Placed> =
                 events.iter().filter(|event| event.event.delivery == Some(row.id)).collect();
             let mut told: Vec<Columns> =

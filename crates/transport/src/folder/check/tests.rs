@@ -66,6 +66,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         file_name: None,
         retry: RetryPolicy::default(),
         expires_after: None,
+        steps: Vec::new(),
         options: Values::of([("temporary", temporary)]),
     };
     Arc::new(Flow {
@@ -78,6 +79,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         continue_after_failure: false,
         retention: Duration::ZERO,
         on_failure: None,
+        steps: Vec::new(),
         pool: None,
     })
 }

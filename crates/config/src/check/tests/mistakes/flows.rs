@@ -307,3 +307,37 @@ fn flows() {
         ),
     ]);
 }
+
+#[test]
+fn steps() {
+    let of_flow = |steps: &str| {
+        flow("after = \"keep\"", "endpoint = \"folder\"\n")
+            .replace("[flow.f]\n", &format!("[flow.f]\nsteps = {steps}\n"))
+    };
+    let of_destination =
+        |steps: &str| flow("after = \"keep\"", &format!("endpoint = \"folder\"\nsteps = {steps}\n"));
+    told(&[
+        (
+            &of_flow("[{ convert_charset = { from = \"UTF-9\" } }]"),
+            "error: flow.f.steps[1].convert_charset.from: is 'UTF-9', which is no known character set; did you mean 'UTF-",
+        ),
+        (
+            &of_flow("{ convert_charset = { to = \"latin-one\" } }"),
+            "x.toml:2:31: error: flow.f.steps.convert_charset.to: is 'latin-one', which is no known character set; write one such as",
+        ),
+        (
+            &of_destination("[{ convert_charset = {} }, { convert_charset = { invalid = \"ignore\" } }]"),
+            "error: flow.f.destination[1].steps[2].convert_charset.invalid: must be one of fail, replace, not \"ignore\"",
+        ),
+        (
+            &of_flow("[{ convert_charset = { encoding = \"UTF-8\" } }]"),
+            "error: flow.f.steps[1].convert_charset: unknown key 'encoding'",
+        ),
+        (&of_flow("[{}]"), "error: flow.f.steps[1]: needs one of 'convert_charset'"),
+        (
+            &of_flow("[{ convert = {} }]"),
+            "error: flow.f.steps[1]: unknown key 'convert'; did you mean 'convert_charset'?",
+        ),
+        (&of_flow("\"UTF-8\""), "error: flow.f.steps: must be tables, written [[flow.f.steps]]"),
+    ]);
+}
