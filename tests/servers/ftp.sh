@@ -2,7 +2,7 @@
 # ProFTPD, pure-ftpd and pyftpdlib (with MLSD) and vsftpd (without), on loopback, each with an account and certificates of its
 # own. Fields and commands: README.md beside this file.
 #
-#   ftp.sh start DIR [--owner-pid PID] --server proftpd|vsftpd|pureftpd|pyftpdlib [--tls explicit|implicit] [--client-certificate]
+#   ftp.sh start DIR [--owner-pid PID] --server proftpd|proftpd-sftp|vsftpd|pureftpd|pyftpdlib [--tls explicit|implicit] [--client-certificate]
 #                    [--extra 'line of its configuration']...
 #
 # With --tls, a login and data in the clear are refused; with ProFTPD and vsftpd data connections must resume the TLS session.
@@ -80,6 +80,18 @@ CONFIG
       if [ -n "$2" ]; then printf 'TLSVerifyClient on\nTLSCACertificateFile %s\n' "$dir/keys/client.pem"; fi
     fi
   } >"$dir/config"
+}
+
+# SFTP in the stead of FTP, by the same server.
+write_sftp() {
+  ssh-keygen -q -t ecdsa -b 256 -m PEM -N '' -f "$dir/keys/host"
+  cat >>"$dir/config" <<CONFIG
+LoadModule mod_sftp.c
+SFTPEngine on
+SFTPHostKey $dir/keys/host
+SFTPAuthMethods password
+SFTPLog $dir/own/sftp.log
+CONFIG
 }
 
 write_vsftpd() { # TLS CLIENT
@@ -186,10 +198,11 @@ configure() {
   fi
   case $server in
     proftpd) write_proftpd "$tls" "$client" ;;
+    proftpd-sftp) write_proftpd '' '' && write_sftp ;;
     vsftpd) write_vsftpd "$tls" "$client" ;;
     pureftpd) write_pureftpd "$tls" ;;
     pyftpdlib) write_pyftpdlib "$tls" ;;
-    *) die "--server proftpd, vsftpd, pureftpd or pyftpdlib" ;;
+    *) die "--server proftpd, proftpd-sftp, vsftpd, pureftpd or pyftpdlib" ;;
   esac
   # proftpd takes the last of a setting, vsftpd too.
   if [ ${#extra[@]} -gt 0 ]; then printf '%s\n' "${extra[@]}" >>"$dir/config"; fi
@@ -201,7 +214,7 @@ launch() {
   read -r server tls <"$dir/server"
   sed "s/@PORT@/$1/" "$dir/config" >"$dir/own/config"
   case $server in
-    proftpd) exec setsid "$proftpd" --nodaemon --config "$dir/own/config" ;;
+    proftpd*) exec setsid "$proftpd" --nodaemon --config "$dir/own/config" ;;
     vsftpd) exec setsid "$vsftpd" "$dir/own/config" "-olisten_port=$1" ;;
     pureftpd)
       local options=()
@@ -221,14 +234,14 @@ answers() {
     return
   fi
   { read -rt 5 banner <"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
-  [[ $banner == 220* ]]
+  [[ $banner == 220* || $banner == SSH-* ]]
 }
 
 describe() {
   local server tls user version
   read -r server tls <"$dir/server"
   case $server in
-    proftpd) user=acme version=$("$proftpd" --version 2>&1 | sed 's/.* //') ;;
+    proftpd*) user=acme version=$("$proftpd" --version 2>&1 | sed 's/.* //') ;;
     vsftpd) user=ftp version=3.0.3 ;;
     pureftpd) user=acme version=1.0.50 ;;
     pyftpdlib) user=acme version=2.2.0 ;;

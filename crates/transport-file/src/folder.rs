@@ -194,6 +194,16 @@ impl Folder for LocalFolder {
         .await
     }
 
+    async fn append(&self, path: &RemotePath, _end: u64) -> Result<Option<Box<dyn Upload>>> {
+        let (path, permissions) = (path.clone(), self.permissions);
+        self.run(move |place| {
+            let upload =
+                upload::LocalUpload::append(place.spot(&path)?, place.base.join(&path), permissions)?;
+            Ok(Some(Box::new(upload) as Box<dyn Upload>))
+        })
+        .await
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let (temporary, name) = (temporary.clone(), name.clone());
         self.run(move |place| {

@@ -3,6 +3,7 @@
 //! RNTO replaces what has the name on most servers, and FTP has no other rename: a name that must be free is looked for
 //! first. Between the look and the rename another program can still take it.
 
+mod checksum;
 mod found_out;
 mod list;
 mod read;
@@ -19,7 +20,9 @@ use model::{Error, ErrorKind, Probe, Purpose, RemotePath, Result, Retry, Timesta
 use net::{Pool, PoolLease};
 use stat::{Looked, look, refined};
 use std::sync::Arc;
-use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, Upload};
+use transport::folder::{
+    Entry, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, ServerChecksum, Upload,
+};
 
 /// The use of a connection for an operation.
 type Lease = PoolLease<Connection>;
@@ -228,6 +231,11 @@ impl Folder for FtpFolder {
         Ok(resumed.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
 
+    async fn append(&self, path: &RemotePath, end: u64) -> Result<Option<Box<dyn Upload>>> {
+        let lease = self.take().await?;
+        Ok(Some(Box::new(upload::FtpUpload::append(self, lease, path, end).await?)))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         const OPERATION: &str = "publish a file";
         let lease = self.take().await?;
@@ -295,6 +303,12 @@ impl Folder for FtpFolder {
             Ok(reply) => Err(failed(&lease, Fault::Refused(reply), OPERATION, path).await),
             Err(fault) => Err(fault.error(OPERATION, lease.target(), Some(path))),
         }
+    }
+
+    async fn checksum(&self, path: &RemotePath) -> Result<Option<ServerChecksum>> {
+        let lease = self.take().await?;
+        let computed = checksum::checksum(&lease, path).await;
+        computed.map_err(|fault| fault.error("compute the checksum of a file", lease.target(), Some(path)))
     }
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {

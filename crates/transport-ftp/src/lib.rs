@@ -95,9 +95,10 @@ fn check_text(endpoint: &Endpoint, write: &WriteOptions, findings: &mut Findings
         );
         findings.error("verify", message);
     }
-    if write.overwrite == Overwrite::SkipSame {
+    if matches!(write.overwrite, Overwrite::SkipSame | Overwrite::Append) {
+        let word = if write.overwrite == Overwrite::Append { "append" } else { "skip_same" };
         let message = format!(
-            "is skip_same, but endpoint '{name}' converts line ends (type = \"ascii\"), so files cannot be compared; set \
+            "is {word}, but endpoint '{name}' converts line ends (type = \"ascii\"), so what is there cannot be compared; set \
              another value, or type = \"binary\" on the endpoint"
         );
         findings.error("overwrite", message);

@@ -1,4 +1,5 @@
-//! Transfers whose data connections are cut in the middle go on where they were, at real servers.
+//! Transfers whose data connections are cut in the middle go on where they were, at real servers; so do files that are
+//! appended to others.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -10,6 +11,7 @@ use testkit::clock::SeededRandom;
 use testkit::proxy::ftp::FtpProxy;
 use testkit::proxy::{Behaviour, Direction, Ending};
 use testkit::through::{Attempt, take};
+use transport::folder::Overwrite;
 
 const MIB: u64 = 1 << 20;
 
@@ -95,4 +97,33 @@ async fn a_server_that_removes_what_broke_off_gets_the_file_again_from_the_next_
     let receipt = attempt.deliver(&folder, "a.edi", &content(), &world.services).await.unwrap();
     assert!(!receipt.contains_key("resumed"), "{receipt:?}");
     assert_eq!(std::fs::read_dir(server.files().join("out")).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_appended_goes_on_at_what_has_arrived() {
+    let content = content();
+    for server in ["proftpd", "vsftpd", "pureftpd", "pyftpdlib"] {
+        let server = Server::start(server, &[]);
+        server.make("out");
+        let world = World::new(server.definitions());
+        let proxy = cut(&server, Direction::Up, 4 * MIB, Ending::Reset).await;
+        let url = format!("ftp://127.0.0.1:{}", proxy.address().port());
+        let folder = world.folder(&server.endpoint().url(&url).done());
+        let mut first = Attempt::into("files/out");
+        first.options.overwrite = Overwrite::Append;
+        let direct = world.folder(&server.endpoint().done());
+        first.deliver(&direct, "all.edi", b"earlier", &world.services).await.unwrap();
+        let mut attempt = Attempt::into("files/out");
+        attempt.options.overwrite = Overwrite::Append;
+        let context = server.field("server");
+        let error = attempt.deliver(&folder, "all.edi", &content, &world.services).await.unwrap_err();
+        assert_eq!(error.retry(), Retry::Ambiguous, "{context}: {error:?}");
+        proxy.set_data(Behaviour::Pass);
+        attempt.number = 2;
+        let receipt = attempt.deliver(&folder, "all.edi", &content, &world.services).await;
+        let receipt = receipt.unwrap_or_else(|error| panic!("{context}: {error:?}"));
+        assert_eq!(receipt["appended_at_byte"], 7, "{context}");
+        let there = std::fs::read(server.files().join("out/all.edi")).unwrap();
+        assert!(there == [b"earlier", &content[..]].concat(), "{context}: {} bytes", there.len());
+    }
 }

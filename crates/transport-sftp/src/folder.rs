@@ -20,7 +20,8 @@ use net::{Pool, PoolLease, PooledConnection};
 use stat::{Stat, look, refine};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::folder::{
-    Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderUse, Published, RENAME_REFUSED, Upload,
+    ChecksumKind, Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderUse, Published,
+    RENAME_REFUSED, ServerChecksum, Upload,
 };
 
 /// The use of a connection for an operation.
@@ -228,6 +229,12 @@ impl Folder for SftpFolder {
         Ok(Some(Box::new(missing_told(&lease, resumed, path).await?)))
     }
 
+    async fn append(&self, path: &RemotePath, end: u64) -> Result<Option<Box<dyn Upload>>> {
+        let lease = self.lease().await?;
+        let begun = upload::SftpUpload::append(lease.clone(), path, self.permissions, end).await;
+        Ok(Some(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?)))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let lease = self.take().await?;
         let renamed = if overwrite {
@@ -291,6 +298,30 @@ impl Folder for SftpFolder {
                 Err(fault.error(OPERATION, lease.target(), Some(path)))
             }
         }
+    }
+
+    async fn checksum(&self, path: &RemotePath) -> Result<Option<ServerChecksum>> {
+        let lease = self.take().await?;
+        let (algorithm, value) = match lease.client().check_file(path, b"sha256,sha512,sha1,md5").await {
+            Ok(checked) => checked,
+            Err(Fault::Refused(_)) => return Ok(None),
+            Err(fault) => {
+                return Err(fault.error("compute the checksum of a file", lease.target(), Some(path)));
+            }
+        };
+        let kind = match &algorithm.to_ascii_lowercase()[..] {
+            b"sha256" => ChecksumKind::Sha256,
+            b"sha512" => ChecksumKind::Sha512,
+            b"sha1" => ChecksumKind::Sha1,
+            b"md5" => ChecksumKind::Md5,
+            _ => return Ok(None),
+        };
+        // As a string, with its length before it, or as bare bytes.
+        let value = match value.len().checked_sub(kind.length()) {
+            Some(0 | 4) => value[value.len() - kind.length()..].to_vec(),
+            _ => return Ok(None),
+        };
+        Ok(Some(ServerChecksum { kind, value }))
     }
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {

@@ -4,10 +4,12 @@
 
 mod support;
 
+use model::Retry;
 use support::{Sshd, World, noise};
 use testkit::clock::SeededRandom;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use testkit::through::{Attempt, take};
+use transport::folder::Overwrite;
 
 const MIB: u64 = 1 << 20;
 
@@ -50,4 +52,30 @@ async fn transfers_that_are_cut_go_on_at_what_has_arrived() {
     }
     let left: Vec<_> = std::fs::read_dir(server.files().join("out")).unwrap().collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_appended_goes_on_at_what_has_arrived() {
+    let server = Sshd::start();
+    std::fs::create_dir(server.files().join("out")).unwrap();
+    let content = noise(12 * MIB as usize + 4321);
+    let proxy = FaultProxy::before(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    let world = World::new();
+    let folder = world.folder(&server.endpoint().port(proxy.address().port()).done());
+    let attempt = || {
+        let mut attempt = Attempt::into("out");
+        attempt.options.overwrite = Overwrite::Append;
+        attempt
+    };
+    attempt().deliver(&folder, "all.edi", b"earlier", &world.services).await.unwrap();
+    proxy.set(Behaviour::Cut { direction: Direction::Up, after: 6 * MIB, how: Ending::Reset }).await.unwrap();
+    let mut attempt = attempt();
+    let error = attempt.deliver(&folder, "all.edi", &content, &world.services).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Ambiguous, "{error:?}");
+    proxy.set(Behaviour::Pass).await.unwrap();
+    attempt.number = 2;
+    let receipt = attempt.deliver(&folder, "all.edi", &content, &world.services).await.unwrap();
+    assert_eq!(receipt["appended_at_byte"], 7);
+    let there = std::fs::read(server.files().join("out/all.edi")).unwrap();
+    assert!(there == [b"earlier", &content[..]].concat(), "{} bytes", there.len());
 }

@@ -24,7 +24,9 @@ use net::Net;
 use options::Settings;
 use std::sync::Arc;
 use transport::Services;
-use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse};
+use transport::folder::{
+    Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, Overwrite, WriteOptions,
+};
 
 /// `transport = "webdav"`.
 pub type WebdavTransport = FolderTransport<Webdav>;
@@ -73,6 +75,13 @@ impl FolderProtocol for Webdav {
                 "begins with dav:, so the password or token and the files go over the network unencrypted; use davs: \
                 where the server has it",
             );
+        }
+    }
+
+    fn check_writing(&self, _: &Endpoint, write: &WriteOptions, findings: &mut Findings<'_>) {
+        if write.overwrite == Overwrite::Append {
+            let message = "is append, which WebDAV cannot do: it writes whole files only; set another value";
+            findings.error("overwrite", message);
         }
     }
 }

@@ -5,6 +5,7 @@
 mod adapter;
 mod archived;
 mod check;
+mod checksum;
 mod destination;
 mod done_file;
 mod filter;
@@ -30,8 +31,9 @@ pub const RENAME_REFUSED: &str = "the server lets this user write files but not 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use archived::remove_unchanged;
 pub use check::{check_poll, sample_directory};
+pub use checksum::{ChecksumKind, ServerChecksum};
 pub use destination::{
-    FolderDestination, MARKING, Overwrite, PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
+    APPENDING, FolderDestination, MARKING, Overwrite, PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
 };
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
@@ -165,6 +167,16 @@ pub trait Folder: Send + Sync {
         Ok(None)
     }
 
+    /// Opens a file to add bytes to its end; one that is missing is created. `end` is its size as it was last seen.
+    /// Nothing that is there is changed or removed, not by [`Upload::abort`] either. `None` if the protocol cannot append,
+    /// which is the default.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn append(&self, _path: &RemotePath, _end: u64) -> Result<Option<Box<dyn Upload>>> {
+        Ok(None)
+    }
+
     /// Publishes a finished upload: renames it to its final name. Uses what the server supports: rename without
     /// replacing, rename, or atomic put.
     ///
@@ -186,6 +198,15 @@ pub trait Folder: Send + Sync {
     /// `NotFound`; `Unsupported`, `PermissionDenied` or `Rejected` if the server does not set times.
     async fn set_modified(&self, path: &RemotePath, _modified: Timestamp) -> Result<()> {
         Err(Error::permanent(ErrorKind::Unsupported, "set the time of a file").with("path", path))
+    }
+
+    /// Asks the server to compute the checksum of a file; the best of [`ChecksumKind::BY_PREFERENCE`] that it has. `None`
+    /// if it computes none, which is the default. A value that is stored beside the file, as an `ETag`, is no checksum.
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn checksum(&self, _path: &RemotePath) -> Result<Option<ServerChecksum>> {
+        Ok(None)
     }
 
     /// Removes a file. Callers that must be idempotent treat `NotFound` as success.
@@ -358,6 +379,8 @@ pub enum Evidence {
     End(u64),
     /// Its size and its SHA-256: it was read back.
     ReadBack,
+    /// Its size, and its checksum that the server computed.
+    ServerChecksum(ChecksumKind),
     /// The acknowledgement of every write; nothing more was asked for.
     NotVerified,
     /// The acknowledgement of every write; the server shows no sizes.
@@ -377,6 +400,15 @@ impl Evidence {
             Self::SizeBeforeClose => "size before closing".into(),
             Self::End(stated) => format!("the end of the file was read after closing; the server reports a wrong size of {stated} bytes").into(),
             Self::ReadBack => "the file was read back after closing, and its SHA-256 is that of what was sent".into(),
+            Self::ServerChecksum(kind @ (ChecksumKind::Sha256 | ChecksumKind::Sha512)) => {
+                format!("the server computed the file's {} after closing, and it is that of what was sent", kind.name()).into()
+            }
+            Self::ServerChecksum(kind) => format!(
+                "the server computed the file's {} after closing, and it is that of what was sent; it has no better checksum, \
+                 and this one shows damage but no forgery",
+                kind.name()
+            )
+            .into(),
             Self::NotVerified => "every write was acknowledged; the flow asks for no more (verify = \"none\")".into(),
             Self::Acknowledged => "every write was acknowledged; the server shows no sizes".into(),
             Self::AcknowledgedAgainst(told) => {

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use testkit::conformance::Interlude;
 use testkit::fake::{Act, BytesPayload, Fault, MemoryFolder, MemoryLog, ScriptedFolder, services};
 use transport::folder::{
-    Folder, FolderCapabilities, FolderDestination, Overwrite, Verify, WriteOptions, is_unsettled,
+    ChecksumKind, Folder, FolderCapabilities, FolderDestination, Overwrite, Verify, WriteOptions,
+    is_unsettled,
 };
 use transport::{Deliver, DeliveryLog, Destination, Sent};
 use uuid::Uuid;
@@ -135,6 +136,43 @@ async fn a_file_that_reads_back_differently_is_not_published() {
     let receipt = ground.attempt(2).await.unwrap();
     assert!(receipt["verified_by"].as_str().unwrap().contains("SHA-256"), "{receipt:?}");
     assert_eq!(&*ground.memory.get("out/a.edi").unwrap(), CONTENT);
+}
+
+#[tokio::test]
+async fn a_checksum_that_the_server_computes_stands_for_reading_back() {
+    for kind in ChecksumKind::BY_PREFERENCE {
+        let mut ground = Ground::new();
+        ground.options.verify = Verify::Checksum;
+        ground.script.compute(kind);
+        let receipt = ground.attempt(1).await.unwrap();
+        let words = receipt["verified_by"].as_str().unwrap();
+        assert!(words.contains("the server computed") && words.contains(kind.name()), "{words}");
+        let is_weak = matches!(kind, ChecksumKind::Sha1 | ChecksumKind::Md5);
+        assert_eq!(words.contains("no better checksum"), is_weak, "{words}");
+        assert_eq!(ground.script.count(Act::Read), 0, "nothing is read back");
+        // Another content is not published.
+        let mut ground = Ground::new();
+        ground.options.verify = Verify::Checksum;
+        ground.script.compute(kind);
+        let memory = ground.memory.clone();
+        ground.script.before(Act::Checksum, move || async move {
+            let written = memory.files().into_iter().find(|path| path.starts_with("out/.a.edi")).unwrap();
+            memory.put(written.as_str(), *b"damaged 9");
+        });
+        let error = ground.attempt(1).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::IntegrityFailed, Retry::Transient));
+        assert_eq!(ground.files(), ["out/.keep"]);
+    }
+}
+
+#[tokio::test]
+async fn a_checksum_that_cannot_be_computed_now_is_no_reason_to_fail() {
+    let mut ground = Ground::new();
+    ground.options.verify = Verify::Checksum;
+    ground.script.compute(ChecksumKind::Sha256);
+    ground.script.fail(Act::Checksum, Fault::CUT);
+    let receipt = ground.attempt(1).await.unwrap();
+    assert!(receipt["verified_by"].as_str().unwrap().contains("read back"), "{receipt:?}");
 }
 
 #[tokio::test]

@@ -7,11 +7,15 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use model::{ConnectionId, ErrorKind, Probe, RemotePath, Result, Retry, Timestamp};
+use openssl::hash::{MessageDigest, hash};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
+use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use transport::Watch;
-use transport::folder::{Entry, FileReader, Folder, FolderCapabilities, Published, Upload, Written};
+use transport::folder::{
+    ChecksumKind, Entry, FileReader, Folder, FolderCapabilities, Published, ServerChecksum, Upload, Written,
+};
 
 /// What can be done with a folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,12 +32,16 @@ pub enum Act {
     BeginWrite,
     /// `resume_write`
     ResumeWrite,
+    /// `append`
+    Append,
     /// `publish`
     Publish,
     /// `rename`
     Rename,
     /// `set_modified`
     SetModified,
+    /// `checksum`
+    Checksum,
     /// `remove`
     Remove,
     /// `make_directory`
@@ -84,6 +92,7 @@ struct Habits {
     refuses_looks: Option<Fault>,
     gives_once: bool,
     refuses_renames: bool,
+    computes: Option<ChecksumKind>,
     connections: Option<Arc<Semaphore>>,
 }
 
@@ -160,6 +169,11 @@ impl ScriptedFolder {
     /// Gives each file once: it goes when it is opened to be read.
     pub fn give_once(&self) {
         locked(&self.habits).gives_once = true;
+    }
+
+    /// Computes checksums of its files.
+    pub fn compute(&self, kind: ChecksumKind) {
+        locked(&self.habits).computes = Some(kind);
     }
 
     /// Never renames.
@@ -333,6 +347,19 @@ impl Folder for ScriptedFolder {
         Ok(resumed.map(|inner| Box::new(scripted(inner)) as Box<dyn Upload>))
     }
 
+    async fn append(&self, path: &RemotePath, end: u64) -> Result<Option<Box<dyn Upload>>> {
+        self.scripted(Act::Append, path).await?;
+        let begun = self.inner.append(path, end).await?;
+        let scripted = |inner| ScriptedUpload {
+            folder: self.itself(),
+            inner,
+            path: path.clone(),
+            last: None,
+            cut: false,
+        };
+        Ok(begun.map(|inner| Box::new(scripted(inner)) as Box<dyn Upload>))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         self.scripted(Act::Publish, temporary).await?;
         match self.next_publish() {
@@ -358,6 +385,28 @@ impl Folder for ScriptedFolder {
     async fn set_modified(&self, path: &RemotePath, modified: Timestamp) -> Result<()> {
         self.scripted(Act::SetModified, path).await?;
         self.inner.set_modified(path, modified).await
+    }
+
+    async fn checksum(&self, path: &RemotePath) -> Result<Option<ServerChecksum>> {
+        self.scripted(Act::Checksum, path).await?;
+        let kind = locked(&self.habits).computes;
+        let Some(kind) = kind else { return self.inner.checksum(path).await };
+        let mut content = Vec::new();
+        self.inner
+            .read(path, 0)
+            .await?
+            .read_to_end(&mut content)
+            .await
+            .map_err(|error| model::Error::local_io("read a file of a scripted folder", error))?;
+        let digest = match kind {
+            ChecksumKind::Sha256 => MessageDigest::sha256(),
+            ChecksumKind::Sha512 => MessageDigest::sha512(),
+            ChecksumKind::Sha1 => MessageDigest::sha1(),
+            ChecksumKind::Md5 => MessageDigest::md5(),
+        };
+        let value = hash(digest, &content)
+            .map_err(|error| model::Error::local_io("hash a file of a scripted folder", error.into()))?;
+        Ok(Some(ServerChecksum { kind, value: value.to_vec() }))
     }
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {

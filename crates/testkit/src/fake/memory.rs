@@ -265,6 +265,16 @@ impl Folder for MemoryFolder {
         Ok(Some(Box::new(MemoryUpload { folder: self.clone(), path: path.clone(), bytes })))
     }
 
+    async fn append(&self, path: &RemotePath, _: u64) -> Result<Option<Box<dyn Upload>>> {
+        let mut state = locked(&self.state);
+        state.parent_exists(path)?;
+        if !state.nodes.contains_key(&parts(path)) {
+            state.write(parts(path), Arc::from([]));
+        }
+        state.file(path)?;
+        Ok(Some(Box::new(MemoryAppend { folder: self.clone(), path: path.clone() })))
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
         let mut state = locked(&self.state);
         state.file(temporary)?;
@@ -352,6 +362,33 @@ impl Upload for MemoryUpload {
         locked(&self.folder.state).write(parts(&self.path), self.bytes.into());
         true
     }
+}
+
+/// Bytes being added to the end of a file, at once.
+struct MemoryAppend {
+    folder: MemoryFolder,
+    path: RemotePath,
+}
+
+#[async_trait]
+impl Upload for MemoryAppend {
+    fn connection(&self) -> Option<ConnectionId> {
+        None
+    }
+
+    async fn write(&mut self, bytes: bytes::Bytes) -> Result<()> {
+        let before = self.folder.get(self.path.clone()).unwrap_or_default();
+        let grown = [&before[..], &bytes[..]].concat();
+        locked(&self.folder.state).write(parts(&self.path), grown.into());
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Written> {
+        let there = self.folder.get(self.path.clone());
+        Ok(Written::there(there.map_or(0, |bytes| bytes.len() as u64)))
+    }
+
+    async fn abort(self: Box<Self>) {}
 }
 
 fn parts(path: &RemotePath) -> Path {

@@ -23,6 +23,8 @@ pub(super) struct LocalUpload {
     file: Option<File>,
     /// Whether the file is whole, or gone already.
     is_done: bool,
+    /// Whether bytes are added to a file that may have been there before: it is never removed.
+    is_appended: bool,
 }
 
 impl LocalUpload {
@@ -56,7 +58,14 @@ impl LocalUpload {
             tracing::debug!(%path, %error, "the file system does not set permissions");
         }
         let id = file_id(&rustix::fs::fstat(&opened)?);
-        Ok(Self { spot: Arc::new(spot), id, path: path.clone(), file: Some(opened.into()), is_done: false })
+        Ok(Self {
+            spot: Arc::new(spot),
+            id,
+            path: path.clone(),
+            file: Some(opened.into()),
+            is_done: false,
+            is_appended: false,
+        })
     }
 
     /// Goes on with a file that is there, and cuts off what it has behind the offset.
@@ -72,7 +81,37 @@ impl LocalUpload {
         let mut file = File::from(opened);
         let local = |e| Error::local_io("go on with a file", e).with("path", &path);
         file.set_len(offset).and_then(|()| file.seek(SeekFrom::Start(offset))).map_err(local)?;
-        Ok(Self { spot: Arc::new(spot), id: file_id(&stat), path, file: Some(file), is_done: false })
+        Ok(Self {
+            spot: Arc::new(spot),
+            id: file_id(&stat),
+            path,
+            file: Some(file),
+            is_done: false,
+            is_appended: false,
+        })
+    }
+
+    /// Adds to the end of a file, which is created if it is missing.
+    pub(super) fn append(spot: Spot, path: RemotePath, permissions: Option<u32>) -> Result<Self> {
+        let wrong = |e| failed("append to a file", &path, e);
+        let flags = OFlags::WRONLY
+            | OFlags::APPEND
+            | OFlags::CREATE
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(permissions.unwrap_or(0o666));
+        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, mode).map_err(wrong)?;
+        let stat = rustix::fs::fstat(&opened).map_err(wrong)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(wrong(Errno::LOOP));
+        }
+        // The name of a new file must be durable before bytes of it count as written.
+        super::place::sync_directory(&spot.directory).map_err(wrong)?;
+        let id = file_id(&stat);
+        let file = Some(opened.into());
+        Ok(Self { spot: Arc::new(spot), id, path, file, is_done: true, is_appended: true })
     }
 
     fn take(&mut self) -> Result<File> {
@@ -139,6 +178,9 @@ impl Upload for LocalUpload {
 
     async fn abort(mut self: Box<Self>) {
         drop(self.file.take());
+        if self.is_appended {
+            return;
+        }
         self.is_done = true;
         let (spot, id) = (Arc::clone(&self.spot), self.id);
         let _ = blocking(move || {

@@ -25,6 +25,8 @@ pub(super) struct FtpUpload {
     sent: u64,
     /// Where line ends are converted.
     text: Option<ToNetwork>,
+    /// Whether bytes are added to a file that may have been there before: it is never removed.
+    is_appended: bool,
     /// What had the name before, where that is known.
     replaced: Option<Entry>,
     /// For looking at the file where the server did not confirm it.
@@ -43,13 +45,32 @@ impl FtpUpload {
         if let Some(length) = length.filter(|_| lease.allocates()) {
             allocate(&lease, length).await.map_err(|fault| fault.error(CREATE, &target, Some(path)))?;
         }
-        match Transfer::of_path(&lease, "STOR", path, 0).await {
+        Self::start(folder, lease, "STOR", path, 0).await
+    }
+
+    /// Adds to the end of a file, which is created if it is missing (RFC 959, 4.1.3).
+    pub(super) async fn append(
+        folder: &FtpFolder,
+        lease: Lease,
+        path: &RemotePath,
+        end: u64,
+    ) -> Result<Self> {
+        let upload = Self::start(folder, lease, "APPE", path, end).await?;
+        // What the file had before keeps its permissions.
+        Ok(Self { is_appended: true, permissions: None, ..upload })
+    }
+
+    /// Begins a transfer whose first byte stands at an offset of the file.
+    async fn start(folder: &FtpFolder, lease: Lease, verb: &str, path: &RemotePath, at: u64) -> Result<Self> {
+        let target = lease.target().clone();
+        match Transfer::of_path(&lease, verb, path, 0).await {
             Ok(transfer) => Ok(Self {
                 transfer: Some(transfer),
                 target,
                 path: path.clone(),
                 permissions: folder.permissions,
-                sent: 0,
+                sent: at,
+                is_appended: false,
                 text: lease.is_ascii().then(ToNetwork::default),
                 replaced: None,
                 pool: folder.pool.clone(),
@@ -84,6 +105,7 @@ impl FtpUpload {
                 path: path.clone(),
                 permissions: folder.permissions,
                 sent: offset,
+                is_appended: false,
                 text: None,
                 replaced: None,
                 pool: folder.pool.clone(),
@@ -164,6 +186,7 @@ impl Upload for FtpUpload {
     async fn abort(mut self: Box<Self>) {
         let Some(transfer) = self.transfer.take() else { return };
         let removed = match transfer.give_up().await {
+            Ok(_) if self.is_appended => Ok(()),
             Ok(lease) => match lease.act("DELE", &self.path).await {
                 Ok(_) => Ok(()),
                 // Some servers remove what was broken off by themselves.

@@ -110,9 +110,11 @@ fn what_needs_the_same_bytes_there_is_refused_for_texts() {
             crate::check_text(&endpoint, &write, findings);
         })
     };
-    for (set, field) in
-        [([("verify", "checksum")], "verify: "), ([("overwrite", "skip_same")], "overwrite: ")]
-    {
+    for (set, field) in [
+        ([("verify", "checksum")], "verify: "),
+        ([("overwrite", "skip_same")], "overwrite: "),
+        ([("overwrite", "append")], "overwrite: "),
+    ] {
         let findings = found("ascii", &set);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].starts_with(field) && findings[0].contains("ascii"), "{findings:?}");

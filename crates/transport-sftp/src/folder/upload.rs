@@ -5,7 +5,9 @@ use super::stat::{Stat, look, refine};
 use crate::protocol::client::{self, FileHandle};
 use crate::protocol::exchange::Awaited;
 use crate::protocol::fault::{Fault, code};
-use crate::protocol::packet::{Attributes, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_TRUNCATE, OPEN_WRITE};
+use crate::protocol::packet::{
+    Attributes, OPEN_APPEND, OPEN_CREATE, OPEN_EXCLUSIVE, OPEN_TRUNCATE, OPEN_WRITE,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
@@ -28,6 +30,8 @@ pub(crate) struct SftpUpload {
     position: u64,
     asked: VecDeque<(u64, Awaited)>,
     outstanding: u64,
+    /// Whether bytes are added to a file that may have been there before: it is never removed.
+    is_appended: bool,
 }
 
 impl SftpUpload {
@@ -51,6 +55,22 @@ impl SftpUpload {
         let opened = lease.client().open(path, OPEN_WRITE, None).await;
         let handle = opened.map_err(|fault| fault.error("go on with a file", lease.target(), Some(path)))?;
         Ok(Self { position: offset, ..Self::new(lease, path, permissions, handle) })
+    }
+
+    /// Adds to the end of a file, which is created if it is missing. Servers that heed the flag ignore the offsets of
+    /// writes, others go by them.
+    pub(crate) async fn append(
+        lease: Lease,
+        path: &RemotePath,
+        permissions: Option<u32>,
+        end: u64,
+    ) -> Result<Self> {
+        lease.count();
+        let flags = OPEN_WRITE | OPEN_CREATE | OPEN_APPEND;
+        let opened = lease.client().open(path, flags, permissions).await;
+        let handle = opened.map_err(|fault| fault.error("append to a file", lease.target(), Some(path)))?;
+        // What the file had before keeps its permissions.
+        Ok(Self { position: end, is_appended: true, ..Self::new(lease, path, None, handle) })
     }
 
     /// Creates the file; `None` when something has the name.
@@ -85,6 +105,7 @@ impl SftpUpload {
             position: 0,
             asked: VecDeque::new(),
             outstanding: 0,
+            is_appended: false,
             lease,
             handle,
         }
@@ -192,8 +213,11 @@ impl Upload for SftpUpload {
     }
 
     async fn abort(self: Box<Self>) {
-        let Self { handle, lease, path, .. } = *self;
+        let Self { handle, lease, path, is_appended, .. } = *self;
         drop(handle);
+        if is_appended {
+            return;
+        }
         if let Err(fault) = lease.client().remove(&path).await
             && !refine(lease.client(), fault.clone(), &path).await.says_missing()
         {

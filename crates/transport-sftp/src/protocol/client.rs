@@ -293,6 +293,28 @@ impl Client {
         self.send(packet::LSTAT, path.len() + 4, |r| r.string(path)).await
     }
 
+    /// The name of a checksum and its bytes, of those that are named, the preferred one first
+    /// (draft-ietf-secsh-filexfer-extensions, `check-file`). Servers that have it do not all say so when they greet.
+    pub(crate) async fn check_file(
+        &self,
+        path: &RemotePath,
+        algorithms: &[u8],
+    ) -> Result<(Bytes, Bytes), Fault> {
+        let path = wire(path);
+        // From its beginning to its end, in one block.
+        let write =
+            |r: Request| r.string(b"check-file-name").string(path).string(algorithms).u64(0).u64(0).u32(0);
+        let answer = self.ask(packet::EXTENDED, path.len() + algorithms.len() + 50, write).await?;
+        if answer.kind != packet::EXTENDED_REPLY {
+            return Err(unexpected(answer));
+        }
+        let mut fields = Fields::new(answer.flat());
+        let first = fields.string()?;
+        // The draft repeats the name of the request; not every server does.
+        let algorithm = if first.starts_with(b"check-file") { fields.string()? } else { first };
+        Ok((algorithm, fields.rest()))
+    }
+
     /// Removes a file.
     pub(crate) async fn remove(&self, path: &RemotePath) -> Result<(), Fault> {
         ok(self.ask_path(packet::REMOVE, path).await?)

@@ -33,6 +33,7 @@ pub(crate) const EXTENDED_REPLY: u8 = 201;
 
 pub(crate) const OPEN_READ: u32 = 0x01;
 pub(crate) const OPEN_WRITE: u32 = 0x02;
+pub(crate) const OPEN_APPEND: u32 = 0x04;
 pub(crate) const OPEN_CREATE: u32 = 0x08;
 pub(crate) const OPEN_TRUNCATE: u32 = 0x10;
 pub(crate) const OPEN_EXCLUSIVE: u32 = 0x20;
@@ -248,6 +249,11 @@ impl Fields {
     pub(crate) fn string(&mut self) -> Result<Bytes, Malformed> {
         let length = self.u32()? as usize;
         self.cut(length)
+    }
+
+    /// All that is left.
+    pub(crate) fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.0)
     }
 
     fn cut(&mut self, length: usize) -> Result<Bytes, Malformed> {

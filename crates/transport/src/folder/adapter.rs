@@ -6,8 +6,8 @@
 
 use super::options::{self, Polling};
 use super::{
-    Folder, FolderDestination, FolderPlace, FolderSource, FolderSourceOptions, WriteOptions, check,
-    check_poll,
+    Folder, FolderDestination, FolderPlace, FolderSource, FolderSourceOptions, Overwrite, WriteOptions,
+    check, check_poll,
 };
 use crate::{Destination, Services, Source, Transport};
 use model::definition::{self, Definitions, Endpoint, Flow, FlowSource, PollEffects, PollSource};
@@ -130,6 +130,11 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
     ) {
         let place = self.known_place(endpoint).unwrap_or_default();
         if let Some(write) = WriteOptions::read(endpoint, destination, place, findings) {
+            if write.overwrite == Overwrite::Append {
+                let message = "is append: the receiver may see a part of a file, and after an interruption a person may have \
+                               to find out what was appended; prefer files of their own";
+                findings.warning("overwrite", message);
+            }
             self.protocol.check_writing(endpoint, &write, findings);
         }
     }

@@ -3,7 +3,7 @@
 
 use super::done_file::DoneFile;
 use super::options::{After, Claim, Polling};
-use super::{FolderPlace, LOCAL_ADDRESS, WriteOptions, check_affix};
+use super::{FolderPlace, LOCAL_ADDRESS, Overwrite, WriteOptions, check_affix};
 use model::definition::{Access, Definitions, Endpoint, Flow, FlowSource, PollSource};
 use model::schedule::TimeZone;
 use model::schema::{FieldPath, Finding, Findings, Section, Value};
@@ -127,6 +127,11 @@ pub(super) fn definitions(
             };
             let Some(write) = Findings::ignored(read) else { continue };
             let mut findings = Findings::of(&mut found, Section::FLOW, &flow.name);
+            if write.overwrite == Overwrite::Append && !flow.ordered {
+                let message = "is append, but the flow's deliveries may go side by side, and would mix their bytes in one file; set \
+                               ordered = true on the flow";
+                findings.error(FieldPath::from("destination").item(number).key("overwrite"), message);
+            }
             // Files that are written elsewhere come into the polled directory whole.
             let unfinished = match write.temporary_directory.clone().filter(|_| write.temporary_name) {
                 Some(directory) => FolderPlace { directory, ..written },

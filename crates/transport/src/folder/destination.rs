@@ -5,6 +5,7 @@
 //! temporary file: if it exists, it is published; if not, it was published before, even if the partner has already
 //! collected it. Without a note the whole file is sent again under a new temporary name.
 
+mod append;
 mod corrected;
 mod direct;
 mod dropped;
@@ -23,6 +24,7 @@ pub(super) use write::copy;
 
 use super::{Folder, check_affix, names, parse_directory};
 use crate::{Deliver, Destination, Probe, Sent, Services};
+pub use append::APPENDING;
 use async_trait::async_trait;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
@@ -38,7 +40,9 @@ use std::sync::Arc;
 /// Whether a delivery's notes say that its file may lie, published or not, where they were written.
 #[must_use]
 pub fn is_unsettled(notes: &BTreeMap<String, Value>) -> bool {
-    [PUBLISHING, WRITING, MARKING].iter().any(|key| notes.get(*key).is_some_and(|note| !note.is_null()))
+    [PUBLISHING, WRITING, MARKING, APPENDING]
+        .iter()
+        .any(|key| notes.get(*key).is_some_and(|note| !note.is_null()))
 }
 
 /// What happens if the file name exists.
@@ -54,11 +58,13 @@ pub enum Overwrite {
     Rename(u32),
     /// The delivery ends as done if that file has the same content, and fails permanently otherwise.
     SkipSame,
+    /// The file is added to the end of that one. The receiver may see a part of it.
+    Append,
 }
 
 impl Overwrite {
     /// The values of the `overwrite` option.
-    pub const WORDS: &'static [&'static str] = &["refuse", "replace", "rename", "skip_same"];
+    pub const WORDS: &'static [&'static str] = &["refuse", "replace", "rename", "skip_same", "append"];
 
     /// The highest number that `rename` tries.
     pub const NUMBERS: u32 = 1_000;
@@ -70,6 +76,7 @@ impl Overwrite {
             "replace" => Self::Replace,
             "rename" => Self::Rename(Self::NUMBERS),
             "skip_same" => Self::SkipSame,
+            "append" => Self::Append,
             _ => Self::Refuse,
         }
     }
@@ -298,6 +305,15 @@ impl FolderDestination {
             && self.noted_writing(delivery).is_none()
             && let Some(sent) = self.find_same(delivery, &path).await?
         {
+            return Ok(sent);
+        }
+        if self.options.overwrite == Overwrite::Append {
+            if let Some(sent) = self.find_written_directly(delivery).await? {
+                return Ok(sent);
+            }
+            return self.deliver_appended(delivery, path).await;
+        }
+        if let Some(sent) = self.settle_appended(delivery).await? {
             return Ok(sent);
         }
         if !self.options.temporary_name {

@@ -159,7 +159,9 @@ pub static DESTINATION: Group = Group::of(&[
         "What happens when a file with the same name exists: with `refuse` the delivery fails and the \
         existing file stays, `replace` replaces it, in one step where the server supports that, `rename` \
         adds a number to the new file's name, `skip_same` reads the existing file: if its content is the same, \
-        the delivery is done, otherwise it fails as with `refuse`.",
+        the delivery is done, otherwise it fails as with `refuse`. `append` adds the file to the end of the existing one, \
+        without a temporary name, so the receiver may see a part of it, and after an interruption a person may have to \
+        decide what to do; the flow must be `ordered`. WebDAV cannot append.",
     ),
     Field::preset(
         "verify",

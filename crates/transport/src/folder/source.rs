@@ -15,6 +15,7 @@ mod resuming;
 mod settle;
 mod taken;
 
+pub(super) use content::fill;
 pub(super) use move_away::NUMBER_LIMIT;
 
 use super::SOURCE_MODIFIED;

@@ -237,3 +237,23 @@ fn endpoints_of_one_account_that_say_different_things_about_its_connections_are_
     let differing = found([with("a", "acme", 4), with("b", "acme", 2), with("c", "globex", 2)]);
     assert_eq!(differing, [("b".to_owned(), "connections".to_owned())]);
 }
+
+#[test]
+fn flows_that_append_must_be_ordered() {
+    for (ordered, count) in [(false, 1), (true, 0)] {
+        let mut all = Definitions::default();
+        for name in ["in", "out"] {
+            all.endpoints.insert(name.into(), Arc::new(endpoint(name, name, None)));
+        }
+        let mut flow = Flow::clone(&flow("orders", "in", &polling(".a", false), "out", suffix(".a")));
+        let destination = &mut flow.destinations[0];
+        destination.options = destination.options.clone().with("overwrite", Value::Text("append".into()));
+        flow.ordered = ordered;
+        all.flows.insert("orders".into(), Arc::new(flow));
+        let found = definitions("place", &all, place);
+        let found: Vec<_> =
+            found.iter().filter(|finding| finding.path.to_string().ends_with("overwrite")).collect();
+        assert_eq!(found.len(), count, "{found:?}");
+        assert!(found.iter().all(|finding| !finding.is_warning));
+    }
+}

@@ -287,7 +287,7 @@ impl FolderDestination {
     ) -> Result<(RemotePath, Box<dyn Upload>, Option<Replaced>)> {
         let most = match self.options.overwrite {
             Overwrite::Replace => return self.begin_replacing(path, length).await,
-            Overwrite::Refuse | Overwrite::SkipSame => 1,
+            Overwrite::Refuse | Overwrite::SkipSame | Overwrite::Append => 1,
             Overwrite::Rename(most) => most,
         };
         for number in 1..=most {

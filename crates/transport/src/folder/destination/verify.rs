@@ -2,7 +2,8 @@
 
 use super::{FolderDestination, Verify, is_not_shown};
 use crate::Deliver;
-use crate::folder::{Evidence, Written, sum};
+use crate::folder::checksum::checksum_of;
+use crate::folder::{Evidence, ServerChecksum, Written, sum};
 use model::{Error, ErrorKind, RemotePath, Result};
 
 impl FolderDestination {
@@ -49,6 +50,22 @@ impl FolderDestination {
         if self.options.verify != Verify::Checksum || written.gone {
             return Ok(written);
         }
+        match self.checksum_there(path).await {
+            None => {}
+            Some(there) => {
+                let sent = checksum_of(&*delivery.payload, there.kind).await?;
+                if sent == there.value {
+                    return Ok(Written { evidence: Evidence::ServerChecksum(there.kind), ..written });
+                }
+                return Err(Error::transient(ErrorKind::IntegrityFailed, "verify a file that was written")
+                    .with("endpoint", &self.options.endpoint)
+                    .with("path", path)
+                    .with("checksum", there.kind.name())
+                    .advice(
+                        "the checksum that the server computed is not that of what was sent; the file is sent again",
+                    ));
+            }
+        }
         match sum(self.folder.as_ref(), path).await {
             Ok(sum) if sum == (delivery.payload.length(), delivery.payload.sha256()) => {
                 Ok(Written { evidence: Evidence::ReadBack, ..written })
@@ -74,5 +91,13 @@ impl FolderDestination {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The checksum that the server computes of a file; `None` if it does not, or not now: then the file is read back.
+    async fn checksum_there(&self, path: &RemotePath) -> Option<ServerChecksum> {
+        self.folder.checksum(path).await.unwrap_or_else(|error| {
+            tracing::debug!(%path, error = %error.chain(), "the server did not compute a checksum");
+            None
+        })
     }
 }
