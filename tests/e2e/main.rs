@@ -12,6 +12,7 @@ mod forwarding;
 mod ftp;
 mod https;
 mod import;
+mod keys;
 mod left_behind;
 mod limits;
 mod lost_key;

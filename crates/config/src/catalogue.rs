@@ -4,8 +4,9 @@
 //! JSON Schema are written, from each transport's own declaration.
 
 use crate::sections::SECTIONS;
-use model::Declaration;
+use model::definition::{KeyDefinition, PublicKey};
 use model::schema::{Section, SectionSpec, TransportSpec};
+use model::{Declaration, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +40,15 @@ impl Catalogue {
 
     pub(crate) fn declarations(&self) -> impl Iterator<Item = &dyn Declaration> {
         self.0.values().map(|transport| &**transport)
+    }
+
+    /// The public half of a key in OpenSSH's form; `None` if no transport uses such keys. Blocks for as long as decrypting
+    /// the key takes.
+    ///
+    /// # Errors
+    /// The key cannot be read, or is none that SSH has.
+    pub fn public_key(&self, key: &KeyDefinition) -> Option<Result<PublicKey>> {
+        self.declarations().find_map(|transport| transport.public_key(key))
     }
 
     /// All transports, by name.

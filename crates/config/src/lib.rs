@@ -16,6 +16,7 @@ mod export;
 mod facts;
 mod json_schema;
 mod outline;
+mod pkcs12;
 mod plan;
 mod problem;
 mod public;

@@ -5,6 +5,7 @@
 //! known to be that. Secrets of definitions are references alone: a document is copied, stored and shown.
 
 use crate::context::Context;
+use crate::pkcs12;
 use crate::problem::Place;
 use crate::public;
 use model::PublicMaterial;
@@ -252,7 +253,13 @@ impl Context<'_> {
         if file.bytes.len() as u64 > LARGEST_FILE {
             return Err(format!("{path} is larger than 1 MiB"));
         }
-        let mut text = text_of(file.bytes, to).ok_or_else(|| format!("{path} is not UTF-8"))?;
+        let pkcs12 = if to == Use::Secret && key.ends_with("private_key") {
+            pkcs12::as_text(&file.bytes)
+        } else {
+            None
+        };
+        let text = pkcs12.or_else(|| text_of(file.bytes, to));
+        let mut text = text.ok_or_else(|| format!("{path} is not UTF-8"))?;
         if text.ends_with('\n') {
             // One line end, as editors and `echo` leave it; a second one was meant.
             text.pop();

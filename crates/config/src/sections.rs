@@ -58,10 +58,14 @@ static KEY: Group = Group::of(&[
     Field::required(
         "private_key",
         SECRET,
-        "The private key in PEM form (PKCS #8, PKCS #1, SEC 1; OpenSSH's own form for SSH only). A reference \
-         such as `${file:/run/secrets/acme.key}`.",
+        "The private key in PEM form (PKCS #8, PKCS #1, SEC 1; OpenSSH's own form for SSH only), or a PKCS #12 file, whose \
+         certificates are used where `certificate` is left out. A reference such as `${file:/run/secrets/acme.key}`.",
     ),
-    Field::optional("passphrase", SECRET, "The passphrase of the private key, if the key is encrypted."),
+    Field::optional(
+        "passphrase",
+        SECRET,
+        "The passphrase of the private key or PKCS #12 file, if it is encrypted.",
+    ),
     Field::optional(
         "certificate",
         CERTIFICATE_PEM,

@@ -1,7 +1,8 @@
 //! Which handler serves which path, and who may reach it.
 
 use crate::pages::{
-    assets, audit, connection, connections, flows, login, mdn, overview, setup, theme, transfers, waybill,
+    assets, audit, connection, connections, flows, keys, login, mdn, overview, setup, theme, transfers,
+    waybill,
 };
 use crate::probes;
 use crate::state::AppState;
@@ -29,6 +30,7 @@ fn routes() -> Routes {
         .page("/connections", connections::page)
         .page("/connections/{id}", connection::page)
         .page("/audit", audit::page)
+        .page("/keys", keys::page)
         .public_get("/login", login::page)
         .public_post("/login", login::submit)
         .public_post("/logout", login::logout)

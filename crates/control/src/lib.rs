@@ -15,6 +15,7 @@ mod flows;
 mod forget_key;
 mod history;
 mod import;
+mod keys;
 pub mod password;
 mod plan;
 mod poll_times;
@@ -39,6 +40,7 @@ pub use flows::{
     PauseFlow, ResumeFlow, RunFlow,
 };
 pub use forget_key::{ForgetKey, ForgottenKey};
+pub use keys::{KeyDetail, ListKeys};
 pub use plan::{PlanAnswer, PlanRequest};
 pub use poll_times::{PollTimes, poll_schedules};
 pub use revisions::{RevisionDetail, RevisionLine};
@@ -112,7 +114,12 @@ impl Control {
     /// missing on this machine.
     pub async fn resolve(&self, definitions: &[StoredDefinition]) -> Result<Definitions> {
         let documents = self.open_documents(definitions).await?;
-        let (found, problems) = self.check(&documents);
+        self.usable(&documents)
+    }
+
+    /// Definitions as this node uses them.
+    fn usable(&self, documents: &Documents) -> Result<Definitions> {
+        let (found, problems) = self.check(documents);
         found.ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "use the definitions")
                 .advice(format!("correct them:\n{}", config::Outline::of(&problems)))

@@ -1,10 +1,11 @@
 //! What a transport declares, and what it checks beyond the types of its fields.
 
-use crate::Timestamp;
 use crate::definition::{
-    Definitions, Destination, Endpoint, Identity, Listener, Partner, PollEffects, PollSource, ReceiveSource,
+    Definitions, Destination, Endpoint, Identity, KeyDefinition, Listener, Partner, PollEffects, PollSource,
+    PublicKey, ReceiveSource,
 };
 use crate::schema::{Finding, Findings, TransportSpec};
+use crate::{Result, Timestamp};
 
 /// A transport's declaration and its own checks.
 ///
@@ -43,6 +44,12 @@ pub trait Declaration: Send + Sync {
     /// Checks one destination of a flow. Paths begin at the destination; of the endpoint as for
     /// [`Declaration::check_source`].
     fn check_destination(&self, _: &Endpoint, _: &Destination, _: &mut Findings<'_>) {}
+
+    /// The public half of a key in OpenSSH's form, from a transport that logs in with such keys; `None` from others, which is
+    /// the default. Blocks for as long as decrypting the key takes.
+    fn public_key(&self, _: &KeyDefinition) -> Option<Result<PublicKey>> {
+        None
+    }
 
     /// Checks definitions beside each other, of all kinds, those of the transport's own sections included. `now` is for
     /// validity dates.

@@ -18,7 +18,7 @@ pub use flow::{
     Destination, Flow, FlowSource, LocalArchive, OnFailure, Order, PollEffects, PollSource, ReceiveSource,
     RetryPolicy, SettleWhen, StepDefinition,
 };
-pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition};
+pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition, PublicKey};
 pub use partner::{Identity, Partner};
 pub use throttle::{BandwidthWindow, DEFAULT_POOL, Throttle, WorkerPool};
 

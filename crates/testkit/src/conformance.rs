@@ -203,6 +203,7 @@ suite! {
     folder, "Folder",
     folder: [
         what_is_written_reads_back_from_any_offset,
+        the_absolute_path_of_a_file_leads_to_it,
         an_empty_file_is_a_file,
         an_aborted_upload_leaves_nothing,
         an_upload_that_is_left_goes_on_at_an_offset,

@@ -134,6 +134,11 @@ impl Connection {
         self.record.request();
     }
 
+    /// Where the login starts; absolute.
+    pub(crate) const fn login_directory(&self) -> &RemotePath {
+        &self.start
+    }
+
     /// A path as a command carries it.
     ///
     /// # Errors

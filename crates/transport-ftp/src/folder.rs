@@ -19,7 +19,7 @@ use futures::stream::BoxStream;
 use model::{Error, ErrorKind, Probe, Purpose, RemotePath, Result, Retry, Timestamp};
 use net::{Pool, PoolLease};
 use stat::{Looked, look, refined};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use transport::folder::{
     Entry, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, ServerChecksum, Upload,
 };
@@ -32,17 +32,20 @@ pub(crate) struct FtpFolder {
     pool: Pool<Remote>,
     /// Of files that are written; `None` leaves them to the server.
     permissions: Option<u32>,
+    /// Where logins start, since the first one.
+    start: OnceLock<RemotePath>,
 }
 
 impl FtpFolder {
     /// Files that it writes get these permissions, where some are given.
     pub(crate) const fn new(pool: Pool<Remote>, permissions: Option<u32>) -> Self {
-        Self { pool, permissions }
+        Self { pool, permissions, start: OnceLock::new() }
     }
 
     async fn take(&self) -> Result<Lease> {
         let lease = self.pool.take().await?;
         lease.count();
+        self.start.get_or_init(|| lease.login_directory().clone());
         Ok(lease)
     }
 }
@@ -161,7 +164,7 @@ impl Folder for FtpFolder {
         let limits = remote.settings.limits;
         let pool = Pool::new(Arc::clone(remote), self.pool.endpoint(), Purpose::Test, limits);
         drop(pool.admit(connection));
-        Some(Arc::new(Self { pool, permissions: self.permissions }))
+        Some(Arc::new(Self::new(pool, self.permissions)))
     }
 
     fn check_path(&self, path: &RemotePath) -> Result<()> {
@@ -177,6 +180,14 @@ impl Folder for FtpFolder {
     async fn capabilities(&self) -> Result<FolderCapabilities> {
         let lease = self.pool.take().await?;
         Ok(FolderCapabilities { rename_no_replace: false, set_modified: lease.features().mfmt })
+    }
+
+    async fn absolute(&self, path: &RemotePath) -> Result<Option<RemotePath>> {
+        // No connection is waited for: whoever asks has used one.
+        Ok(match self.start.get() {
+            Some(start) => Some(start.join(path)),
+            None => path.is_absolute().then(|| path.clone()),
+        })
     }
 
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {

@@ -3,6 +3,7 @@
 mod jump;
 mod login;
 mod probe;
+pub(crate) mod way;
 
 pub(crate) use jump::JumpHost;
 
@@ -24,6 +25,7 @@ use russh::{ChannelMsg, Disconnect, SshId};
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use transport::Services;
 
 /// The most bytes that a server may send before we acknowledge them. On a long line, less would be slow.
@@ -84,6 +86,8 @@ struct Session {
 /// A logged-in SFTP session.
 pub(crate) struct Connection {
     client: Client,
+    /// Where the login starts, once it was asked for; `None` if the server does not tell.
+    start: OnceCell<Option<RemotePath>>,
     session: Session,
 }
 
@@ -163,7 +167,7 @@ impl Remote {
         let Greeted { mut ssh, ending, .. } = greeted;
         let result = self.within(self.open_session(&mut ssh, &ending)).await;
         let (client, session) = self.logged_in(ssh, ending, result).await?;
-        Ok(Connection { client, session })
+        Ok(Connection { client, start: OnceCell::new(), session })
     }
 
     /// The login alone.
@@ -367,6 +371,20 @@ fn config(algorithms: &Algorithms, trust: &HostTrust, place: &Place<'_>) -> Conf
 impl Connection {
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The absolute path of where the login starts; `None` if the server does not tell.
+    ///
+    /// # Errors
+    /// It did not answer.
+    pub(crate) async fn start(&self) -> Result<Option<RemotePath>> {
+        let asked =
+            self.start.get_or_try_init(async || match self.client.absolute(&RemotePath::default()).await {
+                Ok(start) => Ok(Some(start)),
+                Err(Fault::Refused(_) | Fault::Malformed(_)) => Ok(None),
+                Err(fault) => Err(fault.error("find where the login starts", self.target(), None)),
+            });
+        asked.await.cloned()
     }
 
     /// The server's address, for errors.

@@ -172,6 +172,15 @@ impl Folder for SftpFolder {
         Ok(FolderCapabilities { rename_no_replace: true, set_modified: true })
     }
 
+    async fn absolute(&self, path: &RemotePath) -> Result<Option<RemotePath>> {
+        // Paths of Windows begin with a drive.
+        let has_drive = matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+        if path.is_absolute() || has_drive {
+            return Ok(Some(path.clone()));
+        }
+        Ok(self.lease().await?.start().await?.map(|start| start.join(path)))
+    }
+
     async fn list(&self, directory: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
         let lease = self.lease().await?;
         missing_told(&lease, list::list(lease.clone(), directory).await, directory).await

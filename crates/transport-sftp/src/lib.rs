@@ -11,16 +11,15 @@
 mod connection;
 mod error;
 mod folder;
-mod jump;
 mod options;
 mod protocol;
 
 pub use options::SPEC;
 
-use connection::{JumpHost, Remote};
+use connection::{JumpHost, Remote, way};
 use folder::SftpFolder;
 use model::Result;
-use model::definition::{Definitions, Endpoint};
+use model::definition::{Definitions, Endpoint, KeyDefinition, PublicKey};
 use model::schema::{Findings, TransportSpec};
 use net::{Net, Pools};
 use options::Settings;
@@ -67,15 +66,20 @@ impl FolderProtocol for Sftp {
         let pool = self.pools.get(endpoint, &definitions, opened.purpose, || {
             let settings = Settings::of(endpoint)?;
             let limits = settings.limits;
-            let jump = self.jump_host(endpoint, &definitions, opened.purpose, services)?;
+            let wanted = (&**endpoint, opened.purpose);
+            let jump = way::jump_host(&self.jump_hosts, &self.net, wanted, &definitions, services)?;
             Ok((Remote::new(self.net.clone(), settings, services.clone(), jump), limits))
         })?;
         Ok(Arc::new(SftpFolder::new(pool, opened)))
     }
 
+    fn public_key(&self, key: &KeyDefinition) -> Option<Result<PublicKey>> {
+        Some(key::public_half(&key.private_key, key.passphrase.as_ref()))
+    }
+
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
         let options = &endpoint.options;
-        findings.accept("jump", jump::check(endpoint, definitions));
+        findings.accept("jump", way::check(endpoint, definitions));
         if options.bool("legacy") {
             findings.warning(
                 "legacy",

@@ -67,7 +67,27 @@ async fn without_realpath_an_endpoint_works_and_its_test_too() {
         let source = world.transport.source(endpoint, flow(After::Keep), world.services.clone()).unwrap();
         assert!(source.probe().await.passed());
         assert_eq!(poll(&world, partner(&server, "in")).await, b"an order");
+        let receipt =
+            deliver(&world, partner(&server, "in"), &Arc::default(), 1, b"an answer").await.unwrap();
+        assert_eq!(
+            (receipt.detail["path"].as_str(), receipt.detail.get("file_path")),
+            (Some("in/a.edi"), None)
+        );
     }
+}
+
+/// S11: the receipt has the absolute path, also where the endpoint's directory begins where the login does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_has_the_absolute_path() {
+    let server = support::Sshd::start();
+    std::fs::create_dir(server.files().join("out")).unwrap();
+    let world = World::new();
+    let build = || server.endpoint().url(&format!("sftp://127.0.0.1:{}/out", server.port()));
+    let receipt = deliver(&world, build(), &Arc::default(), 1, b"an order").await.unwrap();
+    let written = server.files().join("out/a.edi");
+    assert_eq!(receipt.detail["path"], "out/a.edi");
+    assert_eq!(receipt.detail["file_path"], written.to_str().unwrap());
+    assert_eq!(std::fs::read(written).unwrap(), b"an order");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +146,10 @@ async fn directories_of_windows_are_written_into_the_url() {
     for directory in ["/C:/in", "C:/in", "C:%5Cin", "in"] {
         server.put("in/a.edi", b"an order");
         assert_eq!(poll(&world, partner(&server, directory)).await, b"an order", "{directory}");
-        deliver(&world, partner(&server, directory), &Arc::default(), 1, b"an answer").await.unwrap();
+        let receipt =
+            deliver(&world, partner(&server, directory), &Arc::default(), 1, b"an answer").await.unwrap();
+        let path = receipt.detail["file_path"].as_str().unwrap();
+        assert!(path.contains("C:") && path.ends_with("in/a.edi"), "{path}");
         assert_eq!(server.get("in/a.edi").unwrap(), b"an answer", "{directory}");
     }
 }

@@ -33,7 +33,8 @@ pub use archived::remove_unchanged;
 pub use check::{check_poll, sample_directory};
 pub use checksum::{ChecksumKind, ServerChecksum};
 pub use destination::{
-    APPENDING, FolderDestination, MARKING, Overwrite, PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
+    APPENDING, FILE_NAME, FolderDestination, IS_FILE_PATH, MARKING, Overwrite, PUBLISHING, Verify, WRITING,
+    WriteOptions, is_unsettled,
 };
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
@@ -91,6 +92,14 @@ pub trait Folder: Send + Sync {
     /// As [`Folder::stat`].
     async fn identity(&self, _directory: &RemotePath) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    /// The absolute path of a path on the server, for receipts; `None` if the server does not tell where relative ones begin.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    async fn absolute(&self, path: &RemotePath) -> Result<Option<RemotePath>> {
+        Ok(path.is_absolute().then(|| path.clone()))
     }
 
     /// Lists a directory as the server sends it, without `.` and `..`, in bounded memory.

@@ -194,6 +194,32 @@ pub(crate) enum Key {
         #[arg(long)]
         yes: bool,
     },
+    /// List the keys that are defined ([key.NAME]), with the fingerprints of their public halves.
+    List {
+        /// Of a directory of definitions instead of those in force.
+        #[arg(long, value_name = "DIR")]
+        definitions: Option<PathBuf>,
+    },
+    /// Show the public half of a key that is defined, in OpenSSH's form.
+    Show {
+        /// The key's name.
+        name: String,
+        /// Of a directory of definitions instead of those in force.
+        #[arg(long, value_name = "DIR")]
+        definitions: Option<PathBuf>,
+    },
+    /// Write the public half of a key that is defined as the line that a partner's server wants: a line of authorized_keys, or
+    /// with --host a line of known_hosts.
+    Export {
+        /// The key's name.
+        name: String,
+        /// The names and addresses of the host whose key it is, separated by commas.
+        #[arg(long, value_name = "HOSTS")]
+        host: Option<String>,
+        /// Of a directory of definitions instead of those in force.
+        #[arg(long, value_name = "DIR")]
+        definitions: Option<PathBuf>,
+    },
 }
 
 /// A directory that is compared with the definitions in force.

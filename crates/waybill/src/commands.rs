@@ -89,6 +89,13 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Key(Key::Generate) => key::generate(),
         Command::Key(Key::Forget { id, yes }) => definitions::forget(&settings, id, yes, output).await,
         Command::Key(Key::Rotate) => definitions::rotate(&settings, output).await,
+        Command::Key(Key::List { definitions }) => key::list(&settings, definitions, output).await,
+        Command::Key(Key::Show { name, definitions }) => {
+            key::show(&settings, name, definitions, output).await
+        }
+        Command::Key(Key::Export { name, host, definitions }) => {
+            key::export(&settings, name, host, definitions).await
+        }
         Command::Revisions { number: None, limit } => definitions::list(&settings, limit, output).await,
         Command::Revisions { number: Some(number), .. } => definitions::show(&settings, number, output).await,
         Command::Rollback { number, base } => definitions::roll_back(&settings, number, base, output).await,

@@ -3,18 +3,21 @@
 
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
+use crate::revisions::Revisions;
 use crate::seal_copies::SealCopies;
 use crate::timestamps::Timestamps;
 use console::{
     ActiveProblem, Console, ConsoleSettings, EndpointStatus, JournalStatus, NodeStatus, ProblemKind,
     StagingStatus,
 };
+use control::KeyDetail;
 use engine::{EndpointHealth, UnstableFiles, WithheldFile};
+use model::definition::KeyDefinition;
 use model::{Error, Protocol, Purpose, Result, Severity, Suspension};
 use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
 use staging::Staging;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use store::{Journal, SealAlarm, Sealer};
 
 /// A journal that waits with more than this is behind: something keeps it from the database.
@@ -79,6 +82,8 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         servers: gateway.servers.clone(),
         may_act: Box::new(gateway.engine.may_act()),
         suspensions: Box::new(gateway.engine.suspensions()),
+        revisions: Arc::clone(&gateway.revisions),
+        keys: Mutex::default(),
     };
     let console = Console::with_node(
         gateway.store.clone(),
@@ -122,6 +127,9 @@ struct ThisNode {
     may_act: Box<dyn Fn() -> Result<()> + Send + Sync>,
     /// What people have paused or set offline.
     suspensions: Box<dyn Fn() -> Vec<Suspension> + Send + Sync>,
+    revisions: Arc<Revisions>,
+    /// What was found out of keys: it takes long for one that is encrypted.
+    keys: Mutex<Vec<(Arc<KeyDefinition>, KeyDetail)>>,
 }
 
 impl NodeStatus for ThisNode {
@@ -165,6 +173,18 @@ impl NodeStatus for ThisNode {
 
     fn listeners(&self) -> Vec<ListenerNumbers> {
         self.servers.numbers()
+    }
+
+    fn keys(&self) -> Vec<KeyDetail> {
+        let definitions = self.revisions.in_force();
+        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let detail = |key: &Arc<KeyDefinition>| {
+            let found = known.iter().find(|(of, _)| Arc::ptr_eq(of, key)).map(|(_, detail)| detail.clone());
+            (Arc::clone(key), found.unwrap_or_else(|| self.revisions.control().key_detail(key)))
+        };
+        let keys: Vec<_> = definitions.keys.values().map(detail).collect();
+        known.clone_from(&keys);
+        keys.into_iter().map(|(_, detail)| detail).collect()
     }
 
     fn not_ready(&self) -> Vec<String> {

@@ -63,6 +63,11 @@ impl Revisions {
         self.definitions.subscribe()
     }
 
+    /// What may be done to the gateway.
+    pub(crate) const fn control(&self) -> &Control {
+        &self.control
+    }
+
     /// What is in force now.
     pub(crate) fn in_force(&self) -> Arc<Definitions> {
         Arc::clone(&self.definitions.borrow())

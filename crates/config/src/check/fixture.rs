@@ -332,6 +332,13 @@ fn pems() -> &'static BTreeMap<PathBuf, (Vec<u8>, bool)> {
             "noted.pem",
             [b"password: hunter2\n".to_vec(), certificate(&good, NOW - DAY, NOW + 400 * DAY)].concat(),
         );
+        let file = |key: &PKey<Private>| {
+            let own = X509::from_pem(&certificate(key, NOW - DAY, NOW + 400 * DAY)).unwrap();
+            let mut builder = openssl::pkcs12::Pkcs12::builder();
+            builder.name("acme").pkey(key).cert(&own).build2("opensesame").unwrap().to_der().unwrap()
+        };
+        add("good.p12", file(&good));
+        add("other.p12", file(&other));
         let two = [certificate(&good, NOW - DAY, NOW + 400 * DAY), certificate(&other, NOW, NOW + 9 * DAY)];
         add("two.pem", two.concat());
         files

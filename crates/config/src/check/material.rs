@@ -1,6 +1,7 @@
 //! Certificates and keys: that they can be read, belong together and are still good.
 
 use super::Checker;
+use crate::pkcs12;
 use crate::reader::Reader;
 use model::definition::{CertificateDefinition, Credential, KeyDefinition};
 use model::schema::Section;
@@ -61,10 +62,22 @@ impl Checker<'_> {
 
     pub(super) fn keys(&mut self) {
         for (name, reader) in self.section(Section::KEY) {
-            let passphrase = reader.secret("passphrase");
-            let certificate_text = reader.text("certificate");
-            let Some(private_key) = reader.secret("private_key") else { continue };
-            let chain = certificate_text.as_ref().and_then(|text| chain(&reader, "certificate", &text.value));
+            let mut passphrase = reader.secret("passphrase");
+            let mut certificate_text = reader.text("certificate").map(|text| text.value);
+            let Some(mut private_key) = reader.secret("private_key") else { continue };
+            if pkcs12::is(private_key.reveal()) {
+                match pkcs12::open(&private_key, passphrase.as_ref()) {
+                    Ok(opened) => {
+                        (private_key, passphrase) = (opened.private_key, None);
+                        certificate_text = certificate_text.or(opened.certificates);
+                    }
+                    Err(message) => {
+                        reader.error("private_key", message);
+                        continue;
+                    }
+                }
+            }
+            let chain = certificate_text.as_ref().and_then(|text| chain(&reader, "certificate", text));
             let own = chain.as_ref().and_then(|chain| chain.first().cloned());
             if let Some((_, message)) =
                 own.as_ref().and_then(|own| validity(own, reader.context.environment.now()))

@@ -1,6 +1,7 @@
 //! What a node tells its console that is not in the database.
 
 use crate::state::active_problem::ActiveProblem;
+use control::KeyDetail;
 use model::{Suspension, Timestamp};
 use store::SealAlarm;
 
@@ -39,6 +40,12 @@ pub trait NodeStatus: Send + Sync {
 
     /// The counters of the listen addresses, the console's own among them.
     fn listeners(&self) -> Vec<net::http::ListenerNumbers> {
+        Vec::new()
+    }
+
+    /// The named keys of the definitions in force here, with their public halves. Asked on a thread that may wait: an
+    /// encrypted key takes a moment the first time.
+    fn keys(&self) -> Vec<KeyDetail> {
         Vec::new()
     }
 

@@ -37,6 +37,13 @@ impl Needs for ViewAudit {
     const PERMISSION: Permission = Permission::ViewAudit;
 }
 
+/// Definitions, without secrets.
+pub(crate) struct ViewDefinitions;
+
+impl Needs for ViewDefinitions {
+    const PERMISSION: Permission = Permission::ViewDefinitions;
+}
+
 /// A request of a user who has the permission.
 pub(crate) struct Authorized<P> {
     pub(crate) user: CurrentUser,

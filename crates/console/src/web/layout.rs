@@ -19,6 +19,7 @@ pub(crate) enum Section {
     Transfers,
     Connections,
     Audit,
+    Keys,
     /// Login and the like.
     Outside,
 }
@@ -106,6 +107,9 @@ impl Layout {
         ];
         if self.user.as_ref().is_some_and(|user| user.role.may(Permission::ViewAudit)) {
             links.push(link("/audit", "Audit", Section::Audit));
+        }
+        if self.user.as_ref().is_some_and(|user| user.role.may(Permission::ViewDefinitions)) {
+            links.push(link("/keys", "Keys", Section::Keys));
         }
         links
     }

@@ -45,6 +45,7 @@ async fn every_answer_is_guarded() {
         "/transfers",
         "/connections",
         "/audit",
+        "/keys",
         "/login",
         "/none",
         "/setup/x",
@@ -259,6 +260,22 @@ async fn a_part_of_a_page_is_the_part_of_the_page() {
         let part = browser.fragment(path).await;
         assert_eq!(part.status, StatusCode::OK, "{path}");
         assert!(!part.text.contains("<html") && page.contains(part.text.trim()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_shown_by_their_public_halves() {
+    let (_world, mut browser) = inside().await;
+    let page = browser.get("/keys").await.text;
+    let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbrUuGeFOTs/6OVIUCQj/Ggc2nJ9RFkFBDzf7v1KLRO";
+    for text in [
+        "SHA256:gGQZHBHcGZq4cRUVqDmiaRiBTRqlmFRJeiWJoCVWGFE",
+        &format!("{public} acme-ssh"),
+        &format!("HOST {public}"),
+        "SSH cannot use this key: a key of &#60;DSA&#62;",
+        "<a href=\"/keys\" aria-current=\"page\">Keys</a>",
+    ] {
+        assert!(page.contains(text), "{text}\n{page}");
     }
 }
 

@@ -33,6 +33,17 @@ pub(super) async fn what_is_written_reads_back_from_any_offset(place: Place) {
     }
 }
 
+pub(super) async fn the_absolute_path_of_a_file_leads_to_it(place: Place) {
+    let path = place.directory.join(&"data.bin".into());
+    write(&place.folder, &path, b"content").await;
+    let temporary = place.directory.join(&"other.bin".into());
+    place.folder.publish(&path, &temporary, false).await.unwrap();
+    if let Some(absolute) = place.folder.absolute(&temporary).await.unwrap() {
+        assert_eq!(read(&place.folder, &absolute, 0).await.unwrap(), b"content", "{absolute}");
+        assert_eq!(place.folder.absolute(&absolute).await.unwrap(), Some(absolute));
+    }
+}
+
 pub(super) async fn an_empty_file_is_a_file(place: Place) {
     let path = place.directory.join(&"empty".into());
     write(&place.folder, &path, b"").await;

@@ -1,9 +1,10 @@
 //! Private keys as people have them: OpenSSH's own form and PEM, encrypted or not.
 
+use model::definition::PublicKey;
 use model::{Error, ErrorKind, Result, Secret};
 use openssl::pkey::PKey;
 use openssl::sha::Sha256;
-use russh::keys::PrivateKey;
+use russh::keys::{HashAlg, PrivateKey};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,7 +21,9 @@ pub(crate) fn check(text: &Secret<String>, passphrase: Option<&Secret<String>>) 
     }
     if !text.contains("PRIVATE KEY-----") {
         let error = invalid("use the private key");
-        return Err(if text.starts_with("ssh-") || text.starts_with("ecdsa-") {
+        return Err(if text.contains("BEGIN PKCS12-----") {
+            error.advice("it is a PKCS #12 file; define it as a [key.NAME], and name that with 'key'")
+        } else if text.starts_with("ssh-") || text.starts_with("ecdsa-") {
             error.advice("it is a public key; use the file without .pub")
         } else {
             error.advice("it is neither an OpenSSH key nor PEM; a private key begins with '-----BEGIN'")
@@ -106,6 +109,22 @@ pub(crate) fn read(text: &Secret<String>, passphrase: Option<&Secret<String>>) -
         read_pem(text, passphrase)?
     };
     Ok(Arc::new(key))
+}
+
+/// The public half of a private key. Blocks as [`read`].
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn public_half(text: &Secret<String>, passphrase: Option<&Secret<String>>) -> Result<PublicKey> {
+    let key = read(text, passphrase)?;
+    let mut public = key.public_key().clone();
+    // Whoever made the key wrote there what they liked.
+    public.set_comment("");
+    Ok(PublicKey {
+        algorithm: public.algorithm().as_str().to_owned(),
+        fingerprint: public.fingerprint(HashAlg::Sha256).to_string(),
+        openssh: public.to_openssh().map_err(|error| unreadable().caused_by(error))?.trim_end().to_owned(),
+    })
 }
 
 const BEGIN: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";

@@ -10,7 +10,9 @@ use super::{
     check, check_poll,
 };
 use crate::{Destination, Services, Source, Transport};
-use model::definition::{self, Definitions, Endpoint, Flow, FlowSource, PollEffects, PollSource};
+use model::definition::{
+    self, Definitions, Endpoint, Flow, FlowSource, KeyDefinition, PollEffects, PollSource, PublicKey,
+};
 use model::schema::{Finding, Findings, Section, TransportSpec};
 use model::{Declaration, Purpose, Result, Timestamp};
 use std::sync::Arc;
@@ -38,6 +40,11 @@ pub trait FolderProtocol: Send + Sync + 'static {
     /// Makes the checks of an endpoint that take long, such as decrypting a private key, or need other definitions.
     /// Called once, when the endpoint is defined.
     fn check_endpoint(&self, _: &Endpoint, _definitions: &Definitions, _: &mut Findings<'_>) {}
+
+    /// As [`Declaration::public_key`].
+    fn public_key(&self, _: &KeyDefinition) -> Option<Result<PublicKey>> {
+        None
+    }
 
     /// Checks a flow's polling options, beyond what [`check_poll`] checks. Paths begin at the source.
     fn check_polling(&self, _: &Endpoint, _: &Polling, _: &mut Findings<'_>) {}
@@ -111,6 +118,10 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
         self.protocol.place(endpoint, findings);
         self.protocol.check_endpoint(endpoint, definitions, findings);
+    }
+
+    fn public_key(&self, key: &KeyDefinition) -> Option<Result<PublicKey>> {
+        self.protocol.public_key(key)
     }
 
     fn check_source(&self, endpoint: &Endpoint, poll: &PollSource, findings: &mut Findings<'_>) {

@@ -10,6 +10,7 @@ mod corrected;
 mod direct;
 mod dropped;
 mod existing;
+mod file_path;
 mod marker;
 mod modified;
 mod probe;
@@ -28,8 +29,9 @@ pub use append::APPENDING;
 use async_trait::async_trait;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
+pub use file_path::{FILE_NAME, IS_FILE_PATH};
 pub use marker::MARKING;
-use model::schema::{Findings, Section};
+use model::schema::{FieldPath, Findings, Section};
 use model::{Error, ErrorKind, NameTemplate, RemotePath, Result};
 pub use publish::PUBLISHING;
 use publish::{Publishing, TemporaryFile};
@@ -148,6 +150,8 @@ pub struct WriteOptions {
     pub keep_time: bool,
     /// The name of an empty file that is written after each file, made of the file's name.
     pub marker: Option<NameTemplate>,
+    /// The absolute directories below which the metadata of a file may name its path ([`IS_FILE_PATH`]).
+    pub paths_below: Vec<RemotePath>,
     /// The longest file name, in bytes.
     pub name_limit: usize,
     /// The fewest bytes that must have arrived of a file whose connection broke, so that it goes on there.
@@ -173,6 +177,7 @@ impl WriteOptions {
             verify: Verify::default(),
             keep_time: false,
             marker: None,
+            paths_below: Vec::new(),
             name_limit: names::NAME_LIMIT,
             resume_from: resume::LEAST,
         }
@@ -207,6 +212,12 @@ impl WriteOptions {
         }
         if let Some(marker) = &self.marker {
             findings.accept("marker", marker::check(marker));
+        }
+        for (root, number) in self.paths_below.iter().zip(1..) {
+            if !root.is_absolute() || root.escapes() {
+                let path = FieldPath::from("paths_below").item(number);
+                findings.error(path, "must be an absolute directory, without '..'");
+            }
         }
         if !self.directory.is_empty() {
             findings.accept("", parse_directory(&self.directory.to_text()));
@@ -271,7 +282,7 @@ impl FolderDestination {
 
     /// Delivers the file itself.
     async fn deliver_file(&self, delivery: &Deliver) -> Result<Sent> {
-        let path = self.final_path(&delivery.file_name)?;
+        let path = self.path_of(delivery)?;
         if let Some(earlier) = Publishing::noted(&delivery.notes) {
             let look = self.look(&earlier).await?;
             let is_corrected = self.is_corrected(&earlier, &path);
@@ -342,7 +353,7 @@ impl Destination for FolderDestination {
             sent => sent?,
         };
         self.write_marker(&delivery, &sent).await?;
-        Ok(sent)
+        Ok(self.with_file_path(sent).await)
     }
 
     fn check_name(&self, file_name: &RemotePath) -> Result<()> {

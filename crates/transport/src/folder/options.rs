@@ -4,7 +4,7 @@ use super::done_file::DoneFile;
 use super::filter::{self, Filter};
 use super::{FolderPlace, Overwrite, Verify, WriteOptions, names, parse_directory};
 use model::definition::{Destination, Endpoint, LocalArchive, PollEffects, PollSource};
-use model::schema::{Field, Findings, Group, Kind, Rule, Value, Values};
+use model::schema::{Field, FieldPath, Findings, Group, Kind, Rule, Value, Values};
 use model::{IdentityRule, NameTemplate};
 use std::time::Duration;
 
@@ -183,6 +183,13 @@ pub static DESTINATION: Group = Group::of(&[
         "The name of an empty file that is written after each delivered file, such as `{name}.done`; an existing one \
         is replaced. Fields: `{name}` (the delivered file's name), `{stem}` and `{ext}` (its parts). After an \
         interruption a marker may be written again, although the receiver has removed it.",
+    ),
+    Field::optional(
+        "paths_below",
+        Kind::List(&Kind::Directory),
+        "Absolute directories below which the metadata of a file may name its path: a file whose metadata has `is_file_path` \
+        `true` is written to the absolute path that its metadata `file_name` is, and refused where that is not below one of \
+        these. Left out, all such files are refused. Without `is_file_path`, `file_name` is the name in the endpoint's directory.",
     ),
     Field::preset(
         "create_directories",
@@ -443,6 +450,11 @@ impl WriteOptions {
         let temporary = options.table("temporary");
         let directory = temporary.text("directory").map(parse_directory).transpose();
         let marker = options.text("marker").map(NameTemplate::parse).transpose();
+        let mut paths_below = Vec::new();
+        for (text, number) in options.texts("paths_below").zip(1..) {
+            let path = FieldPath::from("paths_below").item(number);
+            paths_below.push(findings.accept(path, parse_directory(text))?);
+        }
         let read = Self {
             address: place.address,
             temporary_prefix: temporary.text("prefix").unwrap_or(names::TEMPORARY_PREFIX).to_owned(),
@@ -455,6 +467,7 @@ impl WriteOptions {
             suffix: text("suffix"),
             overwrite: Overwrite::from_word(options.text("overwrite").unwrap_or_default()),
             create_directories: options.bool("create_directories"),
+            paths_below,
             temporary_name: options.text("temporary") != Some("none"),
             ..Self::new(endpoint.name.clone(), place.directory)
         };

@@ -78,6 +78,25 @@ impl NodeStatus for Said {
         ]
     }
 
+    fn keys(&self) -> Vec<control::KeyDetail> {
+        let named = |name: &str| control::KeyDetail {
+            name: name.into(),
+            public: None,
+            problem: None,
+            used_by: Vec::new(),
+        };
+        let public = model::definition::PublicKey {
+            algorithm: "ssh-ed25519".into(),
+            fingerprint: "SHA256:gGQZHBHcGZq4cRUVqDmiaRiBTRqlmFRJeiWJoCVWGFE".into(),
+            openssh: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPbrUuGeFOTs/6OVIUCQj/Ggc2nJ9RFkFBDzf7v1KLRO"
+                .into(),
+        };
+        vec![
+            control::KeyDetail { public: Some(public), ..named("acme-ssh") },
+            control::KeyDetail { problem: Some("a key of <DSA>".into()), ..named("old") },
+        ]
+    }
+
     fn staging(&self) -> Option<StagingStatus> {
         Some(StagingStatus { free_bytes: 212 << 30, min_free_bytes: 1 << 30 })
     }

@@ -75,6 +75,18 @@ fn partners_and_material() {
             "error: key.k.private_key: cannot be decrypted: the passphrase is wrong",
         ),
         (
+            &key("/pem/good.p12", "passphrase = \"${file:/secret/password}\""),
+            "error: key.k.private_key: is a PKCS #12 file that cannot be opened: the passphrase is wrong",
+        ),
+        (&key("/pem/good.p12", ""), "cannot be opened: it needs a 'passphrase'"),
+        (
+            &key(
+                "/pem/other.p12",
+                "passphrase = \"${env:OPEN}${env:SESAME}\"\ncertificate = \"${file:/pem/good.pem}\"",
+            ),
+            "error: key.k.certificate: does not belong to the private key",
+        ),
+        (
             &key("/secret/ssh", "certificate = \"${file:/pem/good.pem}\""),
             "error: key.k.private_key: is in OpenSSH's own form",
         ),

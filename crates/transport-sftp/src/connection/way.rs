@@ -1,11 +1,10 @@
 //! Which endpoints lead to which: jump hosts, and jump hosts behind jump hosts.
 
-use crate::connection::{JumpHost, Remote};
-use crate::options::Settings;
-use crate::{SPEC, Sftp};
+use super::{JumpHost, Remote};
+use crate::options::{SPEC, Settings};
 use model::definition::{Definitions, Endpoint};
 use model::{Error, ErrorKind, Purpose, Result};
-use net::{Pool, PoolLimits};
+use net::{Net, Pool, PoolLimits, Pools};
 use std::sync::Arc;
 use transport::Services;
 
@@ -51,39 +50,37 @@ pub(crate) fn check(endpoint: &Endpoint, definitions: &Definitions) -> std::resu
     way(endpoint, definitions).map(drop)
 }
 
-impl Sftp {
-    /// The connections to the jump host of an endpoint, if it has one. All endpoints behind it share them.
-    ///
-    /// # Errors
-    /// `ConfigInvalid`: it is not defined, or cannot be used.
-    pub(crate) fn jump_host(
-        &self,
-        endpoint: &Endpoint,
-        definitions: &Definitions,
-        purpose: Purpose,
-        services: &Services,
-    ) -> Result<Option<Pool<JumpHost>>> {
-        let invalid = |why: String| {
-            Error::permanent(ErrorKind::ConfigInvalid, "use the endpoint's jump host")
-                .with("endpoint", &endpoint.name)
-                .advice(why)
-        };
-        let mut below = None;
-        let way = way(endpoint, definitions).map_err(invalid)?;
-        let last = way.last().map_or(endpoint, |last| last);
-        if let Some(missing) = last.options.text("jump") {
-            return Err(invalid(format!("define [endpoint.{missing}], or correct the name")));
-        }
-        for host in way.into_iter().rev() {
-            let pool = self.jump_hosts.get(host, definitions, purpose, || {
-                let settings = Settings::of(host)?;
-                // Whoever is behind it tries again.
-                let limits = PoolLimits { retries: 0, ..settings.limits };
-                let remote = Remote::new(self.net.clone(), settings, services.clone(), below.take());
-                Ok((JumpHost(remote), limits))
-            })?;
-            below = Some(pool);
-        }
-        Ok(below)
+/// The connections to the jump host of an endpoint, if it has one. All endpoints behind it share them.
+///
+/// # Errors
+/// `ConfigInvalid`: it is not defined, or cannot be used.
+pub(crate) fn jump_host(
+    pools: &Pools<JumpHost>,
+    net: &Net,
+    (endpoint, purpose): (&Endpoint, Purpose),
+    definitions: &Definitions,
+    services: &Services,
+) -> Result<Option<Pool<JumpHost>>> {
+    let invalid = |why: String| {
+        Error::permanent(ErrorKind::ConfigInvalid, "use the endpoint's jump host")
+            .with("endpoint", &endpoint.name)
+            .advice(why)
+    };
+    let mut below = None;
+    let way = way(endpoint, definitions).map_err(invalid)?;
+    let last = way.last().map_or(endpoint, |last| last);
+    if let Some(missing) = last.options.text("jump") {
+        return Err(invalid(format!("define [endpoint.{missing}], or correct the name")));
     }
+    for host in way.into_iter().rev() {
+        let pool = pools.get(host, definitions, purpose, || {
+            let settings = Settings::of(host)?;
+            // Whoever is behind it tries again.
+            let limits = PoolLimits { retries: 0, ..settings.limits };
+            let remote = Remote::new(net.clone(), settings, services.clone(), below.take());
+            Ok((JumpHost(remote), limits))
+        })?;
+        below = Some(pool);
+    }
+    Ok(below)
 }
