@@ -1,10 +1,11 @@
 //! Speed and memory, beside public tools in the same run. Prints tables; asserts nothing.
 //!
 //! `tests/bench/run.sh` builds everything optimised and runs all of it; `waybill-bench NAME` runs one:
-//! `as2`, `flow`, `idle`, `large`.
+//! `as2`, `flow`, `folders`, `idle`, `large`.
 
 mod as2;
 mod flow;
+mod folders;
 mod idle;
 mod large;
 mod measure;
@@ -13,8 +14,13 @@ mod way;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let all: [(&str, fn()); 4] =
-        [("as2", as2::run), ("flow", flow::run), ("idle", idle::run), ("large", large::run)];
+    let all: [(&str, fn()); 5] = [
+        ("as2", as2::run),
+        ("flow", flow::run),
+        ("folders", folders::run),
+        ("idle", idle::run),
+        ("large", large::run),
+    ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             println!("\n## {name}\n");

@@ -1,0 +1,138 @@
+//! Folders: one large file and many small ones, up and down, over each protocol, beside OpenSSH's sftp, rclone, lftp and
+//! curl on the same server in the same run.
+//!
+//! `WAYBILL_BENCH_BYTES` (1 GiB), `WAYBILL_BENCH_FILES` (10,000 of 4 KiB), `WAYBILL_BENCH_ROUNDS` (3, the median counts),
+//! `WAYBILL_BENCH_DELAY` (milliseconds that a proxy holds each piece back; only what runs through it is compared then).
+
+mod alone;
+mod peers;
+mod site;
+
+use alone::network;
+use peers::Peer;
+use site::{Protocol, Site, make, measure};
+use std::any::Any;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use testkit::proxy::ftp::FtpProxy;
+use testkit::proxy::{Behaviour, FaultProxy};
+use tokio::runtime::Runtime;
+
+const SMALL: usize = 4096;
+
+fn number(name: &str, usual: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// What one tool needed, in seconds: large up, large down, small up, small down.
+struct Times {
+    name: String,
+    seconds: [Option<f64>; 4],
+}
+
+pub(crate) fn run() {
+    let (bytes, files) = (number("WAYBILL_BENCH_BYTES", 1 << 30), number("WAYBILL_BENCH_FILES", 10_000));
+    let delay = number("WAYBILL_BENCH_DELAY", 0);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let (large, small) = (place.path().join("large"), place.path().join("small"));
+    for (directory, count, size) in [(&large, 1, bytes), (&small, files, SMALL)] {
+        std::fs::create_dir(directory).unwrap();
+        make(directory, count, size);
+    }
+    println!("The transport alone; {delay} ms of delay; seconds, and bytes or files a second\n");
+    for protocol in [Protocol::Sftp, Protocol::Ftp, Protocol::Webdav] {
+        let mut site = Site::start(protocol);
+        let _proxies = (delay > 0).then(|| runtime.block_on(delayed(&mut site, delay)));
+        let mut all = vec![ours(&runtime, &site, [&large, &small])];
+        all.extend(
+            Peer::ALL
+                .into_iter()
+                .filter(|peer| peer.speaks(protocol))
+                .map(|peer| theirs(peer, &site, [&large, &small])),
+        );
+        println!(
+            "| {protocol:?} | {} MiB up | down | {files} × 4 KiB up | down |\n|---|---|---|---|---|",
+            bytes >> 20
+        );
+        for times in &all {
+            let amounts = [bytes as f64 / 1e6, bytes as f64 / 1e6, files as f64, files as f64];
+            let cells: Vec<String> = times
+                .seconds
+                .iter()
+                .zip(amounts)
+                .zip(["MB/s", "MB/s", "/s", "/s"])
+                .map(|((seconds, amount), unit)| {
+                    seconds.map_or_else(|| "–".into(), |s| format!("{s:.2} s, {:.0} {unit}", amount / s))
+                })
+                .collect();
+            println!("| {} | {} |", times.name, cells.join(" | "));
+        }
+        println!();
+    }
+}
+
+/// Proxies that hold back what passes through, before a server; they run until they are dropped.
+type Proxies = Vec<Box<dyn Any>>;
+
+async fn delayed(site: &mut Site, milliseconds: usize) -> Proxies {
+    let behaviour = Behaviour::Delay(Duration::from_millis(milliseconds as u64));
+    if site.protocol == Protocol::Ftp {
+        let proxy = FtpProxy::before(site.port).await.unwrap();
+        proxy.set_data(behaviour);
+        site.port = proxy.address().port();
+        return vec![Box::new(proxy)];
+    }
+    let proxy = FaultProxy::before(([127, 0, 0, 1], site.port).into()).await.unwrap();
+    proxy.set(behaviour).await.unwrap();
+    site.port = proxy.address().port();
+    vec![Box::new(proxy)]
+}
+
+/// The median time of one copy, each into an empty directory.
+fn timed(site: &Site, local: &Path, is_upload: bool, copy: &dyn Fn(&Path, &str)) -> f64 {
+    let expected = measure(local);
+    let mut times = Vec::new();
+    for _ in 0..number("WAYBILL_BENCH_ROUNDS", 3) {
+        let remote = site.empty("bench");
+        let back = tempfile::tempdir().unwrap();
+        if !is_upload {
+            for entry in std::fs::read_dir(local).unwrap().flatten() {
+                std::fs::hard_link(entry.path(), remote.join(entry.file_name()))
+                    .or_else(|_| std::fs::copy(entry.path(), remote.join(entry.file_name())).map(drop))
+                    .unwrap();
+            }
+        }
+        let begun = Instant::now();
+        copy(if is_upload { local } else { back.path() }, "bench");
+        times.push(begun.elapsed().as_secs_f64());
+        let arrived = measure(if is_upload { &remote } else { back.path() });
+        assert_eq!(arrived, expected, "not everything arrived");
+    }
+    crate::measure::median(times)
+}
+
+fn ours(runtime: &Runtime, site: &Site, [large, small]: [&Path; 2]) -> Times {
+    let copy = |is_upload: bool| {
+        move |local: &Path, directory: &str| {
+            // New connections each time, as the peers make them.
+            let ours = site.ours(&network(), directory);
+            runtime.block_on(async {
+                match is_upload {
+                    true => ours.upload(local).await,
+                    false => ours.download(local).await,
+                }
+            });
+        }
+    };
+    let seconds = [(large, true), (large, false), (small, true), (small, false)]
+        .map(|(local, is_upload)| Some(timed(site, local, is_upload, &copy(is_upload))));
+    Times { name: "**Waybill**".into(), seconds }
+}
+
+fn theirs(peer: Peer, site: &Site, [large, small]: [&Path; 2]) -> Times {
+    let seconds = [(large, true), (large, false), (small, true), (small, false)].map(|(local, is_upload)| {
+        Some(timed(site, local, is_upload, &|local, directory| peer.copy(site, local, directory, is_upload)))
+    });
+    Times { name: peer.name().into(), seconds }
+}
