@@ -467,6 +467,24 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         "How long a delivery may take, from the moment it was recorded; after that it fails as expired. \
         Left out, there is no limit.",
     ),
+    Field::optional(
+        "between",
+        Kind::List(&Kind::Table(&WINDOW)),
+        "One or several windows; deliveries begin only within them, retries too. A delivery that has begun goes on. \
+        Left out, deliveries begin at any time.",
+    ),
+    Field::optional(
+        "not_on",
+        Kind::Name(Section::CALENDAR),
+        "The calendar with the days on which no delivery begins. A window that goes over midnight belongs to the day on \
+        which it begins.",
+    ),
+    Field::preset(
+        "time_zone",
+        TEXT,
+        "UTC",
+        "The time zone of `between` and `not_on`, by its IANA name, such as `Europe/Berlin`.",
+    ),
 ]);
 
 pub(crate) static RETRY: Group = Group::of(&[

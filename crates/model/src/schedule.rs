@@ -92,6 +92,13 @@ pub struct Schedule {
     pub not_on: Option<Arc<Calendar>>,
 }
 
+impl Default for Schedule {
+    /// At any time.
+    fn default() -> Self {
+        Self::every(Duration::ZERO)
+    }
+}
+
 /// Why no poll begins at a moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closed {

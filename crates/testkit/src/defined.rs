@@ -73,6 +73,7 @@ pub fn destination(spec: &TransportSpec, endpoint: &str, set: &[(&str, &str)]) -
         file_name: None,
         retry: RetryPolicy::default(),
         expires_after: None,
+        hours: Schedule::default(),
         steps: Vec::new(),
         options: values(spec.destination, set),
     }

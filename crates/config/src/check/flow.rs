@@ -157,6 +157,7 @@ impl<'a> Checker<'a> {
         if expires_after.is_some_and(|time| time.is_zero()) {
             reader.error("expires_after", "must be longer than 0s; leave it out for no limit");
         }
+        let hours = self.delivery_hours(reader).unwrap_or_default();
         // A mistake in it is an error already; the transport's own fields are checked all the same.
         let retry = retry(&reader.section("retry")).unwrap_or_default();
         let name = reader.text("name");
@@ -177,7 +178,7 @@ impl<'a> Checker<'a> {
         }
         let name = name.map_or_else(|| endpoint.clone(), |text| text.value);
         let steps = Vec::new();
-        Some(Destination { name, endpoint, file_name, retry, expires_after, steps, options: options? })
+        Some(Destination { name, endpoint, file_name, retry, expires_after, steps, hours, options: options? })
     }
 }
 

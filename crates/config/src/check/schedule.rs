@@ -20,20 +20,9 @@ impl<'a> Checker<'a> {
             }
             None => every(reader, location).map(Pace::Every),
         };
-        let zone = reader
-            .text_or_default("time_zone")
-            .and_then(|name| TimeZone::parse(&name).map_err(|words| reader.error("time_zone", words)).ok());
-        let windows: Vec<Option<Window>> = reader.tables("between").iter().map(window).collect();
-        let is_empty = |entry: &Entry| matches!(&entry.node.value, Value::List(items) if items.is_empty());
-        if reader.entry("between").is_some_and(is_empty) {
-            reader.error("between", "is empty: no poll would ever begin; leave it out to poll at any time");
-            return None;
-        }
-        let between: Option<Vec<Window>> = windows.into_iter().collect();
-        // A flow of an earlier revision is read without calendars, and polls no more.
-        let not_on = self.name_in(reader, "not_on").and_then(|name| self.definitions.calendars.get(&name));
-        let schedule =
-            Schedule { pace: pace?, zone: zone?, between: between?, not_on: not_on.map(Arc::clone) };
+        let empty = "is empty: no poll would ever begin; leave it out to poll at any time";
+        let hours = self.hours(reader, empty);
+        let schedule = Schedule { pace: pace?, ..hours? };
         let follows_clock = matches!(schedule.pace, Pace::Cron(_)) || !schedule.is_unrestricted();
         let is_used =
             follows_clock || reader.has("not_on") || reader.has("expect") || reader.mentions("{received");
@@ -49,6 +38,47 @@ impl<'a> Checker<'a> {
             reader.error(field, message);
         }
         Some(schedule)
+    }
+}
+
+impl<'a> Checker<'a> {
+    /// The hours in which deliveries to a destination begin. `None` with a problem told.
+    pub(super) fn delivery_hours(&self, reader: &Reader<'a>) -> Option<Schedule> {
+        let empty = "is empty: no delivery would ever begin; leave it out to deliver at any time";
+        let hours = self.hours(reader, empty)?;
+        if reader.has("time_zone") && !reader.has("between") && !reader.has("not_on") {
+            reader.warning("time_zone", "has no effect without 'between' or 'not_on'");
+        }
+        if hours.next(reader.context.environment.now()).is_none() {
+            let field = if reader.has("between") { "between" } else { "not_on" };
+            reader.error(
+                field,
+                "no delivery would begin within the next eight years: no time fits 'between' and 'not_on' together",
+            );
+        }
+        Some(hours)
+    }
+
+    /// Windows, days off and the zone of both, at no pace. `empty` tells what an empty list of windows means.
+    fn hours(&self, reader: &Reader<'a>, empty: &str) -> Option<Schedule> {
+        let zone = reader
+            .text_or_default("time_zone")
+            .and_then(|name| TimeZone::parse(&name).map_err(|words| reader.error("time_zone", words)).ok());
+        let windows: Vec<Option<Window>> = reader.tables("between").iter().map(window).collect();
+        let is_empty = |entry: &Entry| matches!(&entry.node.value, Value::List(items) if items.is_empty());
+        if reader.entry("between").is_some_and(is_empty) {
+            reader.error("between", empty);
+            return None;
+        }
+        let between: Option<Vec<Window>> = windows.into_iter().collect();
+        // A flow of an earlier revision is read without calendars, and polls no more.
+        let not_on = self.name_in(reader, "not_on").and_then(|name| self.definitions.calendars.get(&name));
+        Some(Schedule {
+            zone: zone?,
+            between: between?,
+            not_on: not_on.map(Arc::clone),
+            ..Schedule::default()
+        })
     }
 }
 

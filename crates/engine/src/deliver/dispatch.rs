@@ -3,7 +3,8 @@
 use crate::context::Context;
 use crate::deliver::attempt::attempt;
 use crate::deliver::pools::WorkerPools;
-use model::{Result, Retry};
+use model::definition::Definitions;
+use model::{Result, Retry, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use store::ClaimFilter;
@@ -79,6 +80,7 @@ async fn claim(
     skip_endpoints.extend(context.suspensions().endpoints().map(str::to_owned));
     let filter = ClaimFilter {
         skip_endpoints,
+        closed: closed(&definitions, now),
         revision: definitions.revision,
         rooms,
         room,
@@ -107,6 +109,19 @@ async fn claim(
         });
     }
     Ok(count)
+}
+
+/// The destinations outside whose hours it is, each as `flow/destination`.
+fn closed(definitions: &Definitions, now: Timestamp) -> Vec<String> {
+    let mut closed = Vec::new();
+    for flow in definitions.flows.values() {
+        let restricted = flow
+            .destinations
+            .iter()
+            .filter(|to| !to.hours.is_unrestricted() && to.hours.closed_at(now).is_some());
+        closed.extend(restricted.map(|to| format!("{}/{}", flow.name, to.name)));
+    }
+    closed
 }
 
 /// The time until the next delivery is due.

@@ -4,6 +4,7 @@ use crate::database::both;
 use crate::scene::{Scene, flow, receiving};
 use model::TransferState;
 use model::definition::{Endpoint, Flow, Throttle, WorkerPool};
+use model::schedule::{Schedule, Window};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::fake::{Answer, Fault, ScriptedOffer};
@@ -119,6 +120,26 @@ both! {
         assert_eq!(scene.events("endpoint.queue_free").await.len(), 1);
         scene.until("it is wanted", || async { wanted() == Wanted::Yes }).await;
         scene.until_all(9, TransferState::Completed).await;
+    }
+
+    deliveries_begin_within_the_hours_of_their_destination(scene) {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let clock = |hours: u32| {
+            let at = transport::Clock::now(scene.clock.as_ref()) + HOUR * hours;
+            at.format("%H:%M").to_string()
+        };
+        let window = Window::parse(&clock(2), &clock(4), std::iter::empty()).unwrap();
+        let mut orders = flow("orders", &["out", "other"]);
+        orders.destinations[0].hours = Schedule { between: vec![window], ..Schedule::default() };
+        scene.flow(orders);
+        offers(&scene, 2);
+        let _engine = scene.start().await;
+        scene.until("those without hours are delivered", || async { begun(&scene, "other") == 2 }).await;
+        scene.pass(HOUR, 10).await;
+        assert_eq!(begun(&scene, "out"), 0);
+        scene.pass(HOUR + Duration::from_secs(60), 10).await;
+        scene.until("the others are", || async { begun(&scene, "out") == 2 }).await;
+        scene.until_all(2, TransferState::Completed).await;
     }
 
     bandwidth_holds_for_reading_and_writing(scene) {

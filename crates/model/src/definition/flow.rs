@@ -190,6 +190,8 @@ pub struct Destination {
     pub expires_after: Option<Duration>,
     /// What is done to each file before it is sent here, after the steps of the flow.
     pub steps: Vec<StepDefinition>,
+    /// The hours in which deliveries begin; its pace says nothing.
+    pub hours: Schedule,
     /// What the endpoint's transport declares for destinations, defaults filled in.
     pub options: Values,
 }
@@ -212,6 +214,7 @@ impl Destination {
             file_name: None,
             retry: RetryPolicy::default(),
             expires_after: None,
+            hours: Schedule::default(),
             steps: Vec::new(),
             options,
         })

@@ -75,6 +75,17 @@ both! {
         assert_eq!(claim(&store, &lease).await.len(), 3);
     }
 
+    destinations_outside_their_hours_are_passed_over_in_lanes_too(store) {
+        let lease = lease(&store, "n1").await;
+        recorded(&store, &lease, "a", &["x", "closed", "lane-closed"]).await;
+        let closed = ["orders/closed", "orders/lane-closed", "other/x"].map(str::to_owned).into();
+        let filter = ClaimFilter { closed, ..ClaimFilter::default() };
+        let open = store.claim(&lease, 10, filter, now()).await.unwrap();
+        let to: Vec<_> = open.iter().map(|one| one.delivery.destination.as_str()).collect();
+        assert_eq!(to, ["x"]);
+        assert_eq!(claim(&store, &lease).await.len(), 2);
+    }
+
     notes_last_over_attempts(store) {
         let lease = lease(&store, "n1").await;
         recorded(&store, &lease, "a", &["x"]).await;

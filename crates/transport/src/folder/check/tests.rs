@@ -66,6 +66,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         file_name: None,
         retry: RetryPolicy::default(),
         expires_after: None,
+        hours: Schedule::default(),
         steps: Vec::new(),
         options: Values::of([("temporary", temporary)]),
     };

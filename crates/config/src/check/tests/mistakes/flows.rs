@@ -277,6 +277,22 @@ fn flows() {
             "error: flow.f.destination[1].file_name: file name \"a*\": '*' cannot be part",
         ),
         (
+            &destination("endpoint = \"folder\"\nbetween = []"),
+            "error: flow.f.destination[1].between: is empty: no delivery would ever begin",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nbetween = { from = \"06:00\", to = \"6pm\" }"),
+            "error: flow.f.destination[1].between.to: \"6pm\" is not a time of day",
+        ),
+        (
+            &destination("endpoint = \"folder\"\ntime_zone = \"Europe/Berlin\""),
+            "warning: flow.f.destination[1].time_zone: has no effect without 'between' or 'not_on'",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nnot_on = \"holidays\""),
+            "error: flow.f.destination[1].not_on: there is no calendar 'holidays'",
+        ),
+        (
             &destination("endpoint = \"folder\"\nexpires_after = \"0s\""),
             "error: flow.f.destination[1].expires_after: must be longer than 0s",
         ),
