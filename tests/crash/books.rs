@@ -80,6 +80,7 @@ impl Books<'_> {
         expect("select path, state, error from offers where settle_outcome is not null", &[]);
         expect("select path, state from offers where state <> 'settled' and flow <> ''", &[]);
         expect("select delivery_id, number from attempts where ended_at is null", &[]);
+        expect("select transfer_id from processing where node is not null or due_at is not null", &[]);
         expect("select key from intake_keys where state = 'in_progress'", &[]);
     }
 

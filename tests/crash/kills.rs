@@ -1,6 +1,6 @@
 //! File to file, one gateway, killed at every step of a transfer's way and at random moments.
 //!
-//! Two flows: one as fast as it goes, one ordered. The second one's files must also appear in order.
+//! Two flows: one as fast as it goes, one ordered and with a step. The second one's files must also appear in order.
 
 use crate::Database;
 use crate::books::Books;
@@ -67,8 +67,11 @@ fn run(database: Database) {
     let url = database.url("kills");
     let fast = Route::make(root.path(), "fast", 1 << 20, 30);
     let lane = Route::make(root.path(), "lane", 32 << 10, 15);
+    // Each byte into itself: what matters is that its files are staged once more, and keep their order.
+    let lane_options = r#"ordered = true
+steps = [{ convert_charset = { from = "ISO-8859-1", to = "ISO-8859-1" } }]"#;
     let gateway =
-        gateway(root.path(), url.as_deref(), &[(&fast, "retention = \"1s\""), (&lane, "ordered = true")]);
+        gateway(root.path(), url.as_deref(), &[(&fast, "retention = \"1s\""), (&lane, lane_options)]);
     let traffic = Traffic::begin(root.path(), vec![fast, lane]);
     Ordeal { database, url: url.as_deref(), points: &POINTS, kills: 20, ordered: Some("lane") }
         .undergo(gateway, traffic);

@@ -99,6 +99,8 @@ fn files_are_converted_between_folders(database: Option<&str>) {
     ] {
         assert!(page.contains(words), "{words}\n{page}");
     }
+    let flow = command(&gateway, &["flow", "show", "orders"]);
+    assert!(flow.contains("does step convert_charset"), "{flow}");
     let looked = command(&gateway, &["flow", "run", "orders", "--dry-run"]);
     assert!(looked.contains("step: convert_charset from windows-1252 to UTF-8"), "{looked}");
     assert!(

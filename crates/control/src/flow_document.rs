@@ -59,6 +59,12 @@ impl<'a> FlowDocument<'a> {
         self.0.get("source")?.get(field)?.as_str()
     }
 
+    /// The kinds of the steps that are done for every destination, in their order.
+    pub(crate) fn steps(&self) -> Vec<&'a str> {
+        let kinds = items(self.0.get("steps")).into_iter().filter_map(Value::as_object);
+        kinds.flat_map(|step| step.keys().map(String::as_str)).collect()
+    }
+
     /// The endpoints that it delivers to. One destination alone needs no brackets.
     pub(crate) fn destinations(&self) -> Vec<&'a str> {
         items(self.0.get("destination"))

@@ -67,6 +67,8 @@ words! {
         StepDone = "step.done",
         /// The steps of a transfer could not be done this time; they will be tried again.
         StepsRetrying = "steps.retrying",
+        /// A person retried the steps of a transfer that waited for their next attempt.
+        StepsRequeued = "steps.requeued",
         /// The steps of a transfer were interrupted, because the lease of their node ended; they are done again.
         StepsInterrupted = "steps.interrupted",
         /// An attempt of a delivery began.

@@ -29,6 +29,8 @@ pub struct FlowDetail {
     pub source: Option<FlowSourceDetail>,
     /// The endpoints that it delivers to, without that which only what failed goes to.
     pub destinations: Vec<String>,
+    /// The kinds of the steps that are done to its files for every destination.
+    pub steps: Vec<String>,
     /// What takes the files that could not be delivered: one of its destinations, or another flow.
     pub on_failure: Option<String>,
     /// Who paused it, since when and why.
@@ -120,6 +122,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         enabled: document.enabled(),
         source: named("endpoint").map(FlowSourceDetail::Endpoint).or_else(listener),
         destinations: document.usual_destinations().into_iter().map(str::to_owned).collect(),
+        steps: document.steps().into_iter().map(str::to_owned).collect(),
         on_failure: document.on_failure().map(str::to_owned),
         paused: None,
         source_offline: None,
@@ -136,6 +139,7 @@ fn undefined(paused: Suspension) -> FlowDetail {
         enabled: false,
         source: None,
         destinations: Vec::new(),
+        steps: Vec::new(),
         on_failure: None,
         paused: Some(paused),
         source_offline: None,

@@ -214,6 +214,9 @@ impl EventWords<'_> {
                 self.with(": ", "error"),
                 self.with("; next try at ", "next")
             ),
+            EventKind::StepsRequeued => {
+                format!("{} retried the steps{}{}", self.who(), self.of_flow(), self.with(": ", "reason"))
+            }
             EventKind::StepsInterrupted => format!(
                 "{} of the steps{} was interrupted{}",
                 self.attempt(),

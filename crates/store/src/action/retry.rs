@@ -188,8 +188,12 @@ impl Command for RetryTransfer {
         }
         if again.is_empty() && !was.is_final() && !rows.is_empty() {
             // It is already being sent; steps that wait for their next attempt need not.
-            let is_due = processing::again(tx, &head, was == TransferState::Held, self.act.at).await?;
-            let acted = acted(tx, &head, is_due, 0).await?;
+            let hastened = processing::hasten(tx, self.transfer, self.act.at).await?;
+            if hastened {
+                let event = self.act.event(tx, EventKind::StepsRequeued);
+                tx.event(head.named_in(event));
+            }
+            let acted = acted(tx, &head, hastened, 0).await?;
             return Ok(Retried { acted, deliveries: Vec::new() });
         }
         let state = transition(was, TransferEvent::Reopen);

@@ -2,7 +2,7 @@
 
 use crate::command::Command;
 use crate::delivery::Failure;
-use crate::delivery::transfers::{made_payloads, transfers_of};
+use crate::delivery::transfers::{PUT_OFF, made_payloads, transfers_of};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
@@ -19,11 +19,7 @@ use serde_json::Value;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 use uuid::Uuid;
-
-/// How long a delivery that this version cannot read is postponed.
-const PUT_OFF: Duration = Duration::from_secs(300);
 
 /// A delivery that this node has claimed.
 #[derive(Clone, Debug)]

@@ -67,18 +67,29 @@ pub(crate) async fn going_on(
 }
 
 /// After deliveries of a transfer were sent back: lets steps make what they send, where that is still to be made or was
-/// removed meanwhile. True if steps have become due by it.
-pub(crate) async fn again(tx: &mut Tx<'_>, head: &Head, held: bool, now: Timestamp) -> Result<bool, Fault> {
+/// removed meanwhile.
+pub(crate) async fn again(tx: &mut Tx<'_>, head: &Head, held: bool, now: Timestamp) -> Result<(), Fault> {
     // What was received is kept longer where another transfer needs it; then the steps can be done once more.
     on!(tx, c => sqlx::query(
         "UPDATE deliveries SET payload_id = NULL WHERE transfer_id = $1 AND state = 'pending' AND payload_id <> $2 \
          AND EXISTS (SELECT 1 FROM payloads p WHERE p.id = deliveries.payload_id AND p.removed_at IS NOT NULL)")
         .bind(head.id().uuid()).bind(head.payload_id).execute(c).await.map(|_| ()))?;
-    let is_due = waiting(tx, head.id()).await?.any;
-    if is_due {
+    if waiting(tx, head.id()).await?.any {
         due(tx, head.id().uuid(), held, now).await?;
     }
-    Ok(is_due)
+    Ok(())
+}
+
+/// Makes steps due now that wait for their next attempt after a failure. Whether there were any.
+pub(crate) async fn hasten(tx: &mut Tx<'_>, transfer: TransferId, now: Timestamp) -> Result<bool, Fault> {
+    let hastened = on!(tx, c => sqlx::query(
+        "UPDATE processing SET due_at = $2, failures = 0, updated_at = $2 \
+         WHERE transfer_id = $1 AND node IS NULL AND failures > 0 AND due_at > $2")
+        .bind(transfer.uuid()).bind(now).execute(c).await.map(|done| done.rows_affected()))?;
+    if hastened > 0 {
+        tx.wake(Topic::Steps);
+    }
+    Ok(hastened > 0)
 }
 
 /// Releases the claims of one epoch of a node; their steps are done again.

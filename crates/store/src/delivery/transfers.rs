@@ -6,7 +6,11 @@ use crate::row::{DeliveryRow, PayloadRow, TransferRow, hex_list, transfer_column
 use crate::tx::Tx;
 use model::{PayloadRecord, Result, Transfer};
 use std::collections::HashMap;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// How long what this version cannot read is postponed.
+pub(super) const PUT_OFF: Duration = Duration::from_secs(300);
 
 /// The payloads of deliveries that send something else than their transfer received.
 pub(super) async fn made_payloads(

@@ -204,6 +204,10 @@ both! {
         // A person does not wait.
         let retried = store.retry_transfer(new.transfer.id, &act(), None).await.unwrap();
         assert!(retried.acted.changed && retried.deliveries.is_empty());
+        assert_eq!(events(&store, EventKind::StepsRequeued).await, 1);
+        // Nothing to hasten.
+        let retried = store.retry_transfer(new.transfer.id, &act(), None).await.unwrap();
+        assert!(!retried.acted.changed);
         assert_eq!(claim_one_steps(&store, &lease).await.failures, 0);
     }
 
@@ -268,6 +272,26 @@ both! {
         let (end, other) = steps_done(&lease, &again);
         store.end_steps(&again.claim, end, now()).await.unwrap();
         assert_eq!(claim_one(&store, &lease).await.payload.id, other);
+    }
+
+    what_cannot_be_read_keeps_no_other_from_its_steps(store) {
+        let lease = lease(&store, "n1").await;
+        for n in 0..3 {
+            recorded_with_steps(&store, &lease, &format!("f{n}"), &["x"], |_| {}).await;
+        }
+        store.tamper("UPDATE transfers SET kind = 'novel'").await;
+        store.tamper("UPDATE deliveries SET file_name = '%zz' WHERE id = (SELECT id FROM deliveries ORDER BY id LIMIT 1)").await;
+        let new = recorded_with_steps(&store, &lease, "a", &["x"], |_| {}).await;
+        let claimed = |at| store.claim_steps(&lease, 2, i64::MAX, at);
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            seen.extend(claimed(now()).await.unwrap().into_iter().map(|one| one.transfer.id));
+        }
+        assert_eq!(seen, [new.transfer.id]);
+        // Later they are tried again.
+        store.tamper("UPDATE transfers SET kind = 'payload'").await;
+        let later = after(now(), 301_000);
+        assert_eq!(claimed(later).await.unwrap().len() + claimed(later).await.unwrap().len(), 2);
     }
 
     two_nodes_never_do_the_same_steps(store) {

@@ -242,6 +242,9 @@ fn show(flow: &FlowDetail) -> Result<()> {
             false => write::line(format_args!("  polls {}; {}", polls.schedule, next_poll(polls)))?,
         }
     }
+    for step in &flow.steps {
+        write::line(format_args!("  does step {step}"))?;
+    }
     for destination in &flow.destinations {
         write::line(format_args!("  delivers to endpoint {destination}"))?;
     }

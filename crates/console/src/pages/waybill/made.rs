@@ -1,6 +1,7 @@
 //! What the steps of the flow made of the payload.
 
 use crate::web::format::{Moment, Size, one_line, safe_text};
+use model::Lifecycle;
 use store::{DeliveryView, MadeView, ProcessingView, Waybill};
 
 /// A payload that a step made.
@@ -54,7 +55,12 @@ impl OpenSteps {
 /// What a delivery sends, where that is not what was received.
 pub(crate) fn sent(waybill: &Waybill, delivery: &DeliveryView) -> Option<String> {
     let Some(payload) = delivery.payload else {
-        return Some("Nothing yet: the steps of its flow are not done".to_owned());
+        let words = if delivery.state.is_final() {
+            "Nothing: the steps of its flow were not done"
+        } else {
+            "Nothing yet: the steps of its flow are not done"
+        };
+        return Some(words.to_owned());
     };
     let made = waybill.made.iter().find(|made| made.payload == payload)?;
     Some(format!("What {} made, SHA-256 {}", safe_text(&made.made_by), made.sha256))

@@ -50,6 +50,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
             "orders",
         ],
         EventKind::StepsRetrying => &["Attempt 2", "orders", "refused", "2026-11-20T15:00:00Z"],
+        EventKind::StepsRequeued => &["ada", "orders", "done"],
         EventKind::StepsInterrupted => &["Attempt 2", "orders", "n2"],
         EventKind::DeliveryAttempted => &["Attempt 2", "globex-as2", "n1"],
         EventKind::DeliveryAwaiting => &["globex-as2", "2026-11-20T14:55:00Z"],

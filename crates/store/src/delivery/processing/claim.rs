@@ -1,12 +1,12 @@
 //! Claims: which node does the steps of which transfer.
 
 use crate::command::Command;
-use crate::delivery::transfers::transfers_of;
+use crate::delivery::transfers::{PUT_OFF, transfers_of};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
 use crate::open::Store;
-use crate::row::{DeliveryRow, small};
+use crate::row::{DeliveryRow, later, small};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{Delivery, ProcessingClaim, Result, Timestamp, Transfer};
@@ -68,7 +68,6 @@ struct ClaimSteps {
 
 #[derive(FromRow)]
 struct ClaimRow {
-    transfer_id: Uuid,
     attempt: i64,
     failures: i64,
 }
@@ -94,17 +93,19 @@ impl Command for ClaimSteps {
         let transfers = transfers_of(tx, &ids).await?;
         let mut claimed = Vec::with_capacity(ids.len());
         for id in ids {
-            // One that this version cannot read is left to others.
-            let Some(transfer) = transfers.get(&id).cloned() else { continue };
-            let row: ClaimRow = on!(tx, c => sqlx::query_as(
-                "UPDATE processing SET node = $2, epoch = $3, attempt = attempt + 1, updated_at = $4 \
-                 WHERE transfer_id = $1 RETURNING transfer_id, attempt, failures")
-                .bind(id).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
-                .fetch_one(c).await)?;
             let waiting: Vec<DeliveryRow> = on!(tx, c => sqlx::query_as(
                 "SELECT * FROM deliveries WHERE transfer_id = $1 AND state = 'pending' AND payload_id IS NULL ORDER BY id")
-                .bind(row.transfer_id).fetch_all(c).await)?;
-            let deliveries = waiting.into_iter().map(DeliveryRow::delivery).collect::<Result<_>>()?;
+                .bind(id).fetch_all(c).await)?;
+            let deliveries: Result<Vec<Delivery>> = waiting.into_iter().map(DeliveryRow::delivery).collect();
+            let (Some(transfer), Ok(deliveries)) = (transfers.get(&id).cloned(), deliveries) else {
+                self.put_off(tx, id).await?;
+                continue;
+            };
+            let row: ClaimRow = on!(tx, c => sqlx::query_as(
+                "UPDATE processing SET node = $2, epoch = $3, attempt = attempt + 1, updated_at = $4 \
+                 WHERE transfer_id = $1 RETURNING attempt, failures")
+                .bind(id).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
+                .fetch_one(c).await)?;
             let claim = ProcessingClaim {
                 transfer: transfer.id,
                 node: self.lease.node.clone(),
@@ -114,6 +115,17 @@ impl Command for ClaimSteps {
             claimed.push(ClaimedSteps { transfer, deliveries, claim, failures: small(row.failures) });
         }
         Ok(claimed)
+    }
+}
+
+impl ClaimSteps {
+    /// Postpones the steps of a transfer that this version cannot read, so that it does not block others; perhaps a node
+    /// comes that can.
+    async fn put_off(&self, tx: &mut Tx<'_>, transfer: Uuid) -> Result<(), Fault> {
+        tracing::error!(%transfer, "this transfer or a delivery of it cannot be read; its steps are postponed");
+        on!(tx, c => sqlx::query("UPDATE processing SET due_at = $2 WHERE transfer_id = $1")
+            .bind(transfer).bind(later(self.now, PUT_OFF)).execute(c).await.map(|_| ()))?;
+        Ok(())
     }
 }
 

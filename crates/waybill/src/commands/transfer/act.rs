@@ -318,6 +318,9 @@ fn words(answer: &TransferAnswer) -> String {
             Some(revision) => format!(
                 "{deliveries} sent again; the transfer is {state}; it goes through the flow of revision {revision}"
             ),
+            None if answer.deliveries == 0 => {
+                format!("the steps of its flow are tried again; the transfer is {state}")
+            }
             None => format!("{deliveries} sent again; the transfer is {state}"),
         },
         TransferAction::Hold => "held".to_owned(),
