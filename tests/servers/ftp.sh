@@ -204,7 +204,9 @@ configure() {
     pyftpdlib) write_pyftpdlib "$tls" ;;
     *) die "--server proftpd, proftpd-sftp, vsftpd, pureftpd or pyftpdlib" ;;
   esac
-  # proftpd takes the last of a setting, vsftpd too.
+  # Of this one proftpd takes the first.
+  if [[ " ${extra[*]}" == *' TLSRequired '* ]]; then sed -i '/^TLSRequired /d' "$dir/config"; fi
+  # proftpd takes the last of other settings, vsftpd too.
   if [ ${#extra[@]} -gt 0 ]; then printf '%s\n' "${extra[@]}" >>"$dir/config"; fi
   echo "$server $tls" >"$dir/server"
 }

@@ -20,6 +20,7 @@ mod connection;
 mod dial;
 mod dialling;
 mod egress;
+mod end_tls;
 mod expect;
 pub mod http;
 mod meter;

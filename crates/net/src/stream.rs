@@ -67,6 +67,8 @@ impl Stream {
 pub(crate) struct Counted {
     socket: Socket,
     meter: Arc<Meter>,
+    /// Whether the end of TLS leaves the connection as it is.
+    stays_open: bool,
 }
 
 /// What bytes go through: a socket, or another connection.
@@ -160,7 +162,21 @@ impl AsyncWrite for Socket {
 
 impl Counted {
     pub(crate) fn new(socket: impl Into<Socket>, meter: Arc<Meter>) -> Self {
-        Self { socket: socket.into(), meter }
+        Self { socket: socket.into(), meter, stays_open: false }
+    }
+
+    /// From now on a shutdown closes nothing.
+    pub(crate) fn stay_open(&mut self) {
+        self.stays_open = true;
+    }
+
+    /// Takes the socket out; what is left is at its end. `None` if the connection is closed.
+    pub(crate) fn take(&mut self) -> Option<Self> {
+        if self.meter.is_at_end() {
+            return None;
+        }
+        let nothing = Self::new(Socket::carried(tokio::io::empty()), Arc::default());
+        Some(Self { stays_open: false, ..std::mem::replace(self, nothing) })
     }
 
     fn note_write(&self, result: &Poll<io::Result<usize>>) {
@@ -224,6 +240,9 @@ impl AsyncWrite for Counted {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.stays_open {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

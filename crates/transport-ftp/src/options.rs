@@ -11,6 +11,7 @@ use model::schema::{
 };
 use model::{RemotePath, Result};
 use net::{ConnectOptions, PoolLimits, Sharing};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use transport::folder::{FolderPlace, LoginAddress, options as folder};
@@ -74,6 +75,14 @@ static SERVER: Group = Group::of(&[
         servers that cannot do more.",
     ),
     Field::preset(
+        "clear_command_channel",
+        Kind::Bool,
+        "false",
+        "Whether TLS on the control connection ends after the login (CCC), for firewalls that must read the ports of data \
+        connections. Commands and file names are then readable, and can be changed, on the way; password and data stay \
+        protected.",
+    ),
+    Field::preset(
         "session_reuse",
         Kind::Bool,
         "true",
@@ -92,6 +101,13 @@ static SERVER: Group = Group::of(&[
         "active_ports",
         Kind::Text,
         "The ports on which Waybill listens for active data connections, such as \"50000-50100\". Left out, any free port.",
+    )
+    .per_environment(),
+    Field::optional(
+        "active_address",
+        Kind::Text,
+        "The address that servers are told to connect to for active data connections, where address translation gives Waybill \
+        another one outside, such as \"203.0.113.5\". Left out, the one that the control connection has here.",
     )
     .per_environment(),
     Field::preset(
@@ -191,6 +207,10 @@ pub(crate) struct Settings {
     pub(crate) is_active: bool,
     /// The ports that it is asked to connect to; `None` for any.
     pub(crate) active_ports: Option<RangeInclusive<u16>>,
+    /// The address that it is told; `None` for the one that the control connection has here.
+    pub(crate) active_address: Option<IpAddr>,
+    /// Whether TLS on the control connection ends after the login.
+    pub(crate) clears_commands: bool,
     /// Whether data connections go where the server says, or to its own address.
     pub(crate) follow_stated_address: bool,
     pub(crate) list_by: ListBy,
@@ -264,6 +284,27 @@ impl Settings {
             }
             Some(text) => findings.accept("active_ports", ports(text)),
         };
+        let active_address = match options.text("active_address") {
+            None => None,
+            Some(_) if !is_active => {
+                findings.error("active_address", "is for data_connection = \"active\" only");
+                None
+            }
+            Some(text) => {
+                let address = text.trim().parse::<IpAddr>();
+                findings.accept(
+                    "active_address",
+                    address.map_err(|_| "is no IP address, such as \"203.0.113.5\""),
+                )
+            }
+        };
+        let clears_commands = options.bool("clear_command_channel");
+        if clears_commands && protection == Some(Protection::None) {
+            findings.error(
+                "clear_command_channel",
+                "needs TLS, which security = \"none\" does not have; remove it",
+            );
+        }
         if is_active && connecting.proxy.as_deref().is_some_and(|proxy| proxy != net::NO_PROXY) {
             findings.error(
                 "data_connection",
@@ -280,6 +321,8 @@ impl Settings {
             reuse_session: options.bool("session_reuse"),
             is_active,
             active_ports,
+            active_address,
+            clears_commands,
             follow_stated_address: options.text("passive_address") == Some("stated"),
             list_by,
             is_ascii: options.text("type") == Some("ascii"),
@@ -309,6 +352,11 @@ impl Settings {
         } else if !self.protect_data {
             let message = "is false: listings and files can be read and changed by everybody between here and the server";
             findings.warning("data_protection", message);
+        }
+        if self.clears_commands && self.protection != Protection::None {
+            let message = "is true: after the login, commands and file names can be read and changed by everybody between here and \
+                           the server";
+            findings.warning("clear_command_channel", message);
         }
         if self.follow_stated_address {
             let message = "is stated: the server decides to which host data connections go";

@@ -135,3 +135,25 @@ async fn ports_that_are_all_taken_are_told() {
     let error = list(&world.folder(&endpoint.set("active_ports", &port).done()), "in").await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Busy, Retry::Transient), "{error}");
 }
+
+/// Behind address translation the server is told the address outside, and connects to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_told_the_address_outside() {
+    for (refusal, said) in
+        [(None, "EPRT |1|127.0.0.2|"), (Some(("EPRT", "500 unknown\r\n")), "PORT 127,0,0,2,")]
+    {
+        let answers: &'static [(&str, &str)] =
+            Box::leak(refusal.into_iter().collect::<Vec<_>>().into_boxed_slice());
+        let (world, server, endpoint) = scripted(Script { answers, ..Script::default() }, |build| {
+            build.set("active_address", "127.0.0.2")
+        })
+        .await;
+        // Nobody forwards the port here, so the server does not get through.
+        let error = list(&world.folder(&endpoint.done()), "in").await.unwrap_err();
+        assert_eq!(error.retry(), Retry::Transient, "{error}");
+        assert!(server.said().iter().any(|line| line.starts_with(said)), "{:?}", server.said());
+    }
+    // The address that this machine has anyway changes nothing.
+    let server = Server::start("proftpd", &[]);
+    goes_round(&server, server.endpoint().set("active_address", "127.0.0.1"), false).await;
+}

@@ -31,7 +31,7 @@ async fn written(folder: &Arc<dyn Folder>, path: &str, parts: &[&[u8]]) -> Writt
 async fn line_ends_are_converted_on_the_way_and_sizes_not_compared() {
     let (world, server, endpoint) = scripted(Script::default()).await;
     let folder = world.folder(&endpoint.set("type", "ascii").done());
-    let Written { size, evidence, gone } = written(&folder, "a", &[b"one\ntwo\r", b"\nthree\r"]).await;
+    let Written { size, evidence, gone, .. } = written(&folder, "a", &[b"one\ntwo\r", b"\nthree\r"]).await;
     assert_eq!((size, evidence, gone), (None, Evidence::Acknowledged, false));
     assert_eq!(server.content(b"/a").unwrap(), b"one\r\ntwo\r\nthree\r");
     assert_eq!(read(&folder, "a", 0).await.unwrap(), b"one\ntwo\nthree\r");

@@ -114,3 +114,41 @@ async fn a_test_of_an_endpoint_shows_tls_and_login() {
     let steps: Vec<_> = probe.steps.iter().map(|step| step.step).collect();
     assert_eq!(steps, [model::Step::Name, model::Step::Tcp, model::Step::Tls, model::Step::Login]);
 }
+
+/// CCC: the login and all data under TLS, commands in the clear.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_go_on_in_the_clear_where_the_endpoint_says_so() {
+    let server = Server::start("proftpd", &["--tls", "explicit", "--extra", "TLSRequired auth+data"]);
+    for version in ["1.2", "1.3"] {
+        let world = World::new(server.definitions());
+        let endpoint = server.explicit().tls("min", version).tls("max", version);
+        let folder = world.folder(&endpoint.set("clear_command_channel", "true").done());
+        let content = noise(1_000_000);
+        assert_eq!(write(&folder, "files/a.bin", &content).await.unwrap(), 1_000_000);
+        assert!(read(&folder, "files/a.bin", 0).await.unwrap() == content);
+        assert_eq!(list(&folder, "files").await.unwrap().len(), 1);
+        folder.remove(&"files/a.bin".into()).await.unwrap();
+        drop(folder);
+        world.settled().await;
+        let opened = world.records.opened.lock().unwrap();
+        let (control, data): (Vec<_>, Vec<_>) =
+            opened.iter().partition(|opened| opened.record.control.is_none());
+        assert!(
+            control.iter().all(|opened| opened.weakened == ["commands in the clear after the login (CCC)"])
+        );
+        assert!(data.len() >= 3 && data.iter().all(|opened| opened.weakened.is_empty()));
+        assert!(
+            opened.iter().all(|opened| matches!(opened.record.security, Security::Tls { .. })),
+            "{opened:?}"
+        );
+        let closed = world.records.closed.lock().unwrap();
+        assert!(closed.iter().all(|closed| !closed.failed), "{closed:?}");
+    }
+    // A server that keeps to TLS says so for good.
+    let server = Server::start("vsftpd", &["--tls", "explicit"]);
+    let world = World::new(server.definitions());
+    let endpoint = server.explicit().set("clear_command_channel", "true").done();
+    let error = list(&world.folder(&endpoint), "files").await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Permanent, "{error}");
+    assert!(error.to_string().contains("clear_command_channel"), "{error}");
+}

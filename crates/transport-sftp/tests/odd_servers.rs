@@ -209,3 +209,28 @@ async fn a_replacement_in_two_steps_that_is_cut_off_is_ended_by_the_next_attempt
         assert_eq!(server.count(Op::OpenWrite, "*"), 1, "{switch:?}: it was sent twice");
     }
 }
+
+/// S7: permissions that cannot be set are ignored, and the receipt says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn permissions_that_the_server_does_not_set_are_in_the_receipt() {
+    for (code, words) in [(8, "cannot"), (3, "does not let this user"), (4, "refused")] {
+        for temporary in ["", "none"] {
+            let server = SftpServer::start().unwrap();
+            std::fs::create_dir(server.at("out")).unwrap();
+            server.switch("*", Switch::Status(Op::Setstat, code, "no"));
+            let world = World::new();
+            let build = || partner(&server, "out").set("permissions", "0640").set("temporary", temporary);
+            let receipt = deliver(&world, build(), &Arc::default(), 1, b"an order").await.unwrap();
+            assert_eq!(server.get("out/a.edi").unwrap(), b"an order");
+            let note = receipt.detail["permissions_not_set"].as_str().unwrap();
+            assert!(note.contains(words), "{code} {temporary}: {note}");
+            // Where they are set, and where none are asked for, there is no such note.
+            for permissions in ["0640", ""] {
+                server.unswitch("*");
+                let build = build().set("permissions", permissions).set("overwrite", "replace");
+                let receipt = deliver(&world, build, &Arc::default(), 1, b"an order").await.unwrap();
+                assert_eq!(receipt.detail.get("permissions_not_set"), None);
+            }
+        }
+    }
+}

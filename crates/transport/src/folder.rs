@@ -365,13 +365,39 @@ pub struct Written {
     pub evidence: Evidence,
     /// Whether the file disappeared as soon as it was closed.
     pub gone: bool,
+    /// Why it does not have the permissions that the flow asks for; `None` if it has, or none are asked for.
+    pub permissions: Option<PermissionsNotSet>,
+}
+
+/// Why a server has not set the permissions of a file. The file is delivered all the same, and the receipt says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PermissionsNotSet {
+    /// It has no such command.
+    Unsupported,
+    /// This user may not set them.
+    NotPermitted,
+    /// It gave no reason.
+    Refused,
+}
+
+impl PermissionsNotSet {
+    /// In words, for receipts.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Unsupported => "the server cannot set permissions",
+            Self::NotPermitted => "the server does not let this user set permissions",
+            Self::Refused => "the server refused to set permissions",
+        }
+    }
 }
 
 impl Written {
     /// A file that still exists and has this size.
     #[must_use]
     pub fn there(size: u64) -> Self {
-        Self { size: Some(size), evidence: Evidence::Size, gone: false }
+        Self { size: Some(size), evidence: Evidence::Size, gone: false, permissions: None }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::options::{ListBy, Protection};
 use crate::protocol::features::Features;
 use crate::protocol::path;
 use crate::protocol::reply::Reply;
-use model::{Error, ErrorKind, Purpose, RemotePath, Result, Security};
+use model::{Error, ErrorKind, Purpose, RemotePath, Result, Retry, Security};
 use net::{ConnectionHandle, DialRequest, Stream, TlsProfile, TlsSession};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -77,6 +77,9 @@ impl Remote {
         let limit = self.settings.connecting.profile(&self.services.directory.definitions())?.connect_timeout;
         let host = &self.settings.host;
         let failed = |fault: Fault| fault.error("begin the FTP dialogue", target, None);
+        if self.settings.clears_commands {
+            record.weaken(Some("commands in the clear after the login (CCC)"));
+        }
         let control = match (self.settings.protection, &profile) {
             (Protection::Explicit, Some(profile)) => {
                 let mut dialogue = Dialogue { remote: self, control: Control::new(stream) };
@@ -112,13 +115,19 @@ impl Remote {
     pub(crate) async fn log_in(&self, greeted: Greeted, request: DialRequest) -> Result<Connection> {
         let Greeted { control, record, target, tls } = greeted;
         let mut dialogue = Dialogue { remote: self, control };
-        match self.enter(&mut dialogue, &target, tls.is_some()).await {
-            Ok((features, start)) => {
+        let entered = match self.enter(&mut dialogue, &target, tls.is_some()).await {
+            Ok(entered) if self.settings.clears_commands => {
+                self.clear(dialogue, &target).await.map(|control| (entered, control))
+            }
+            entered => entered.map(|entered| (entered, dialogue.control)),
+        };
+        match entered {
+            Ok(((features, start), control)) => {
                 let mut data = request;
                 data.purpose = Purpose::Data;
                 data.control = Some(target.connection);
                 Ok(Connection {
-                    control: tokio::sync::Mutex::new(Some(dialogue.control)),
+                    control: tokio::sync::Mutex::new(Some(control)),
                     record,
                     target,
                     lost: Mutex::default(),
@@ -139,6 +148,21 @@ impl Remote {
         }
     }
 
+    /// Ends TLS on the control connection (RFC 4217, 12.3), for firewalls that read the ports of data connections.
+    async fn clear(&self, mut dialogue: Dialogue<'_>, target: &Target) -> Result<Control> {
+        const OPERATION: &str = "end TLS on the control connection";
+        let failed = |fault: Fault| fault.error(OPERATION, target, None);
+        let reply = dialogue.ask("CCC", b"").await.map_err(failed)?;
+        if !reply.is_done() {
+            return Err(failed(Fault::Refused(reply)).retry_as(Retry::Permanent).advice(
+                "the server does not let commands go on in the clear; remove the endpoint's option clear_command_channel",
+            ));
+        }
+        let limit = self.settings.connecting.profile(&self.services.directory.definitions())?.connect_timeout;
+        let stream = dialogue.control.bare().map_err(failed)?;
+        Ok(Control::new(stream.end_tls(limit).await?))
+    }
+
     async fn enter(
         &self,
         dialogue: &mut Dialogue<'_>,
@@ -155,7 +179,7 @@ impl Remote {
         if reply.code == 331 {
             let Some(password) = password else {
                 return Err(failed(Fault::Refused(reply))
-                    .retry_as(model::Retry::Permanent)
+                    .retry_as(Retry::Permanent)
                     .advice("the server asks for a password, and the endpoint has none"));
             };
             reply = dialogue.ask("PASS", password.reveal().as_bytes()).await.map_err(failed)?;

@@ -8,6 +8,7 @@ use crate::protocol::reply::Reply;
 use futures::future::{Either, select};
 use model::{Error, ErrorKind, Result, Security};
 use net::{ExpectedConnection, Stream};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 
@@ -43,8 +44,11 @@ impl Connection {
         };
         let ports = self.settings.active_ports.as_ref();
         let expected = self.net.expect(&self.data, local.ip(), ports, remote.ip()).map_err(failed)?;
+        // Behind address translation the server knows another address of this machine.
+        let outside = self.settings.active_address.unwrap_or(expected.local().ip());
+        let stated = SocketAddr::new(outside, expected.local().port());
         if !self.no_extended.load(Ordering::Relaxed) {
-            let argument = address::extended_argument(expected.local());
+            let argument = address::extended_argument(stated);
             let reply = self.ask("EPRT", argument.as_bytes()).await?;
             if reply.is_done() {
                 return Ok(expected);
@@ -52,13 +56,13 @@ impl Connection {
             if reply.code / 100 != 5 {
                 return Err(Fault::Refused(reply));
             }
-            let Some(argument) = address::active_argument(expected.local()) else {
+            let Some(argument) = address::active_argument(stated) else {
                 return Err(Fault::Refused(reply));
             };
             self.no_extended.store(true, Ordering::Relaxed);
             return self.ask_for_port(expected, &argument).await;
         }
-        match address::active_argument(expected.local()) {
+        match address::active_argument(stated) {
             Some(argument) => self.ask_for_port(expected, &argument).await,
             None => Err(Fault::Lost("EPRT was refused, and PORT carries no IPv6".to_owned())),
         }

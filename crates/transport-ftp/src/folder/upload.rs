@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
 use net::Pool;
-use transport::folder::{Entry, Evidence, Upload, Written};
+use transport::folder::{Entry, Evidence, PermissionsNotSet, Upload, Written};
 
 const CREATE: &str = "create a file";
 const WRITE: &str = "write a file";
@@ -164,9 +164,12 @@ impl Upload for FtpUpload {
                 found.map_err(|fault| self.failed(fault))?
             }
         };
-        if let Some(mode) = self.permissions {
-            set_permissions(&lease, &self.path, mode).await.map_err(|fault| self.failed(fault))?;
-        }
+        let permissions = match self.permissions {
+            Some(mode) => {
+                set_permissions(&lease, &self.path, mode).await.map_err(|fault| self.failed(fault))?
+            }
+            None => None,
+        };
         // Servers have confirmed files that they did not keep whole.
         let looked = look(&lease, &self.path).await;
         let looked = looked.map_err(|fault| {
@@ -180,7 +183,7 @@ impl Upload for FtpUpload {
             Looked::Missing(_) => (None, Evidence::Acknowledged, true),
             Looked::Refused(_) => (None, Evidence::Acknowledged, false),
         };
-        Ok(Written { size, evidence, gone })
+        Ok(Written { size, evidence, gone, permissions })
     }
 
     async fn abort(mut self: Box<Self>) {
@@ -231,13 +234,17 @@ async fn set_permissions(
     connection: &Connection,
     path: &RemotePath,
     mode: u32,
-) -> std::result::Result<(), Fault> {
+) -> std::result::Result<Option<PermissionsNotSet>, Fault> {
     let name = connection.argument(path)?;
     let argument = [format!("CHMOD {mode:04o} ").as_bytes(), &name].concat();
     let reply = connection.ask("SITE", &argument).await?;
-    if !reply.is_done() {
-        let said = model::PeerText::new(&reply.said());
-        tracing::debug!(host = %connection.target().host, %path, %said, "the server does not set permissions");
+    if reply.is_done() {
+        return Ok(None);
     }
-    Ok(())
+    let said = model::PeerText::new(&reply.said());
+    tracing::debug!(host = %connection.target().host, %path, %said, "the server does not set permissions");
+    Ok(Some(match reply.code {
+        500..=504 => PermissionsNotSet::Unsupported,
+        _ => PermissionsNotSet::Refused,
+    }))
 }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
 use std::collections::VecDeque;
-use transport::folder::{Evidence, Upload, Written};
+use transport::folder::{Evidence, PermissionsNotSet, Upload, Written};
 
 /// Data in one request, where the server takes as much.
 const CHUNK: u32 = 128 * 1024;
@@ -172,6 +172,7 @@ impl Upload for SftpUpload {
         let Self { handle, lease, path, permissions, position, .. } = *self;
         let failed = |operation, fault: Fault| fault.error(operation, lease.target(), Some(&path));
         let client = lease.client();
+        let mut not_set = None;
         if let Some(mode) = permissions
             // The server's own mask was put over those given when the file was created.
             && let Err(fault) = client.set_permissions(&handle, mode).await
@@ -180,6 +181,11 @@ impl Upload for SftpUpload {
                 return Err(failed("set a file's permissions", fault));
             }
             tracing::debug!(host = lease.target().host, path = %path, ?fault, "the server does not set permissions");
+            not_set = Some(match fault.code() {
+                Some(code::OP_UNSUPPORTED) => PermissionsNotSet::Unsupported,
+                Some(code::PERMISSION_DENIED | code::WRITE_PROTECT) => PermissionsNotSet::NotPermitted,
+                _ => PermissionsNotSet::Refused,
+            });
         }
         // Where files go as soon as they are closed, or nobody may look, this is what tells their size.
         let told = client.stat_open(&handle).await.map_err(|fault| failed(LEARN, fault))?;
@@ -209,7 +215,7 @@ impl Upload for SftpUpload {
             (None, Some(before)) => (None, Evidence::AcknowledgedAgainst(before)),
             (None, None) => (None, Evidence::Acknowledged),
         };
-        Ok(Written { size, evidence, gone })
+        Ok(Written { size, evidence, gone, permissions: not_set })
     }
 
     async fn abort(self: Box<Self>) {

@@ -290,10 +290,12 @@ impl Upload for Put {
         match look(&self.remote, &self.path).await {
             Ok(entry) => Ok(match entry.size {
                 Some(size) => Written::there(size),
-                None => Written { size: None, evidence: Evidence::Acknowledged, gone: false },
+                None => {
+                    Written { size: None, evidence: Evidence::Acknowledged, gone: false, permissions: None }
+                }
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: true })
+                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: true, permissions: None })
             }
             Err(error)
                 if matches!(
@@ -301,7 +303,7 @@ impl Upload for Put {
                     ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected
                 ) && error.retry() == Retry::Permanent =>
             {
-                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: false })
+                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: false, permissions: None })
             }
             Err(error) => Err(error),
         }

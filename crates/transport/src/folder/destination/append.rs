@@ -256,6 +256,7 @@ impl FolderDestination {
             connection: appending.connection,
             time: None,
             resumptions: &[],
+            permissions: None,
         };
         self.arrived(arrival, [("appended_at_byte", appending.before.into())])
     }

@@ -11,7 +11,7 @@ use super::publish::{TAKEN, to_note};
 use super::receipt::Arrival;
 use super::write::{CHUNK, copy};
 use super::{FolderDestination, Overwrite, is_not_shown, names};
-use crate::folder::{Entry, Evidence, Upload};
+use crate::folder::{Entry, Evidence, PermissionsNotSet, Upload};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub(super) struct Writing {
     /// Whether the server has acknowledged the last byte.
     whole: bool,
     evidence: Evidence,
+    /// Why it does not have the permissions that the flow asks for.
+    permissions: Option<PermissionsNotSet>,
     /// The connection over which it is written.
     connection: Option<ConnectionId>,
     /// What became of its modification time, if it was to be kept.
@@ -127,8 +129,16 @@ impl FolderDestination {
         };
         let connection = upload.connection();
         let evidence = Evidence::Acknowledged;
-        let mut writing =
-            Writing { name, made: true, whole: false, evidence, connection, time: None, replaced };
+        let mut writing = Writing {
+            name,
+            made: true,
+            whole: false,
+            evidence,
+            permissions: None,
+            connection,
+            time: None,
+            replaced,
+        };
         if let Err(error) = self.note_writing(delivery, &writing).await {
             discard(delivery, upload).await;
             return Err(error);
@@ -172,7 +182,7 @@ impl FolderDestination {
         };
         match finished {
             Ok(finished) => {
-                writing.evidence = finished.evidence;
+                (writing.evidence, writing.permissions) = (finished.evidence, finished.permissions);
                 if !finished.gone {
                     // The file is delivered whatever the answer is.
                     writing.time = self
@@ -325,6 +335,7 @@ impl FolderDestination {
                 made: false,
                 whole: false,
                 evidence,
+                permissions: None,
                 connection: None,
                 time: None,
                 replaced: None,
@@ -389,6 +400,7 @@ impl FolderDestination {
             made,
             whole,
             evidence: Evidence::Acknowledged,
+            permissions: None,
             connection,
             time: None,
             replaced,
@@ -404,6 +416,7 @@ impl FolderDestination {
             connection: writing.connection,
             time: writing.time.as_ref(),
             resumptions: &[],
+            permissions: writing.permissions,
         };
         self.arrived(arrival, [("published_by_attempt", delivery.claim.attempt.into())])
     }

@@ -56,6 +56,7 @@ impl FolderDestination {
             connection: None,
             time: None,
             resumptions: &[],
+            permissions: None,
         };
         Ok(Some(self.arrived(arrival, [("existed", true.into())])))
     }

@@ -2,6 +2,7 @@
 
 use super::FolderDestination;
 use super::modified::ModifiedTime;
+use crate::folder::PermissionsNotSet;
 use crate::{Resumption, Sent};
 use model::{ConnectionId, Receipt, ReceiptKind, RemotePath, Sha256};
 use serde_json::{Map, Value};
@@ -23,6 +24,8 @@ pub(super) struct Arrival<'a> {
     pub(super) time: Option<&'a ModifiedTime>,
     /// The times that it went on after its connection broke.
     pub(super) resumptions: &'a [Resumption],
+    /// Why it does not have the permissions that the flow asks for.
+    pub(super) permissions: Option<PermissionsNotSet>,
 }
 
 impl FolderDestination {
@@ -41,6 +44,9 @@ impl FolderDestination {
         detail.extend(further.into_iter().map(|(key, value)| (key.to_owned(), value)));
         if let Some(time) = arrival.time {
             time.tell(&mut detail);
+        }
+        if let Some(why) = arrival.permissions {
+            detail.insert("permissions_not_set".into(), Value::from(why.words()));
         }
         if !arrival.resumptions.is_empty() {
             // Plain values always have a JSON form.

@@ -64,6 +64,7 @@ impl FolderDestination {
             refused: false,
             time,
             resumptions,
+            permissions: written.permissions,
         };
         if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
     }
@@ -89,10 +90,12 @@ impl FolderDestination {
         // The size was reported while the file was closed. Since then the server may have updated it, or the file may
         // have been collected.
         match self.folder.stat(path).await {
-            Ok(entry) if entry.size == Some(length) => Ok(Written::there(length)),
+            Ok(entry) if entry.size == Some(length) => {
+                Ok(Written { permissions: written.permissions, ..Written::there(length) })
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let evidence = Evidence::AcknowledgedAgainst(stated);
-                Ok(Written { size: None, evidence, gone: true })
+                Ok(Written { size: None, evidence, gone: true, permissions: written.permissions })
             }
             _ => Err(Error::transient(ErrorKind::IntegrityFailed, "write a file completely")
                 .with("endpoint", &self.options.endpoint)
