@@ -156,6 +156,16 @@ CREATE TABLE lanes (
     next_seq BIGINT NOT NULL
 );
 
+-- The running numbers in the names of delivered files, of each flow's destination; `day` is empty for a number
+-- that runs on. A row is locked while a delivery is recorded.
+CREATE TABLE name_counters (
+    flow        TEXT   NOT NULL,
+    destination TEXT   NOT NULL,
+    day         TEXT   NOT NULL,
+    last_number BIGINT NOT NULL,
+    PRIMARY KEY (flow, destination, day)
+);
+
 CREATE TABLE deliveries (
     id               UUID    NOT NULL PRIMARY KEY,
     transfer_id      UUID    NOT NULL REFERENCES transfers (id),

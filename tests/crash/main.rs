@@ -17,6 +17,7 @@ mod direct_kills;
 mod failure_kills;
 mod kills;
 mod kills_over_servers;
+mod naming_kills;
 mod revisions;
 mod staging_full;
 mod step_kills;

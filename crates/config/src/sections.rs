@@ -452,8 +452,16 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         Kind::Template,
         "A template for the names of delivered files, such as `{stem}-{received:%Y%m%d}{ext}`. Left out, \
         files keep their names. Fields: name, stem, ext, received (with a time format), flow, transfer, \
-        sequence (with a width), and on a failure route failure.flow, failure.destination, failure.endpoint, \
-        failure.error.",
+        sequence (the place of a part in its message, with a width), counter, and on a failure route failure.flow, \
+        failure.destination, failure.endpoint, failure.error. `{counter:6}` is a running number of this destination with at \
+        least six digits; `{counter:6:daily}` begins at 1 each day. A number is given once, also over several nodes, and a \
+        delivery that is tried again keeps its own; numbers may be left out.",
+    ),
+    Field::preset(
+        "time_zone",
+        TEXT,
+        "UTC",
+        "The time zone of dates and daily counters in `file_name`, by its IANA name, such as `Europe/Berlin`.",
     ),
     Field::optional(
         "steps",

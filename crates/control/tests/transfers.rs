@@ -161,7 +161,8 @@ impl World {
             due_at: start(),
             expires_at: None,
         };
-        let deliveries = vec![NewDelivery { delivery, has_steps: false, lane_continues: false }];
+        let deliveries =
+            vec![NewDelivery { delivery, counters: Vec::new(), has_steps: false, lane_continues: false }];
         let new =
             NewTransfer { transfer, retain_for: Duration::from_secs(3600), deliveries, failure_route: None };
         let record = RecordOffer {

@@ -57,8 +57,15 @@ pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() ->
             sequence: transfer.sequence,
             failure: None,
         };
-        let file_name = name_at(destination, &payload.file_name, &values);
+        let (file_name, counters) = match &destination.file_name {
+            Some(template) => {
+                let (name, counters) = template.render_open(&values);
+                (payload.file_name.with_file_name(&name), counters)
+            }
+            None => (payload.file_name.clone(), Vec::new()),
+        };
         NewDelivery {
+            counters,
             has_steps: flow.steps_to(destination).next().is_some(),
             lane_continues: flow.continue_after_failure,
             delivery: Delivery {
@@ -127,6 +134,7 @@ fn route<'a>(
         destination: destination.name.clone(),
         endpoint: destination.endpoint.clone(),
         file_name: destination.file_name.as_ref().map(|template| template.as_str().to_owned()),
+        time_zone: destination.file_name.as_ref().map(|template| template.zone().to_string()),
         lane: lane(flow, destination),
         lane_continues: flow.continue_after_failure,
         has_steps: flow.steps_to(destination).next().is_some(),

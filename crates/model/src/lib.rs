@@ -77,7 +77,7 @@ pub use state::{
 pub use step::Step;
 pub use suspension::{Suspension, SuspensionKind};
 pub use syslog::SyslogTarget;
-pub use template::{FailureValues, NameTemplate, TemplateError, TemplateValues};
+pub use template::{FORBIDDEN, FailureValues, NameCounter, NameTemplate, TemplateError, TemplateValues};
 pub use tls::{ClientCertificates, TlsVersion};
 pub use transfer::{
     Claim, Delivery, IdentityRule, Offer, OfferIdentity, Outcome, PayloadRecord, ProcessingClaim, Receipt,

@@ -8,6 +8,42 @@ use crate::{DateFormat, Timestamp};
 pub struct NameTemplate {
     text: String,
     pieces: Vec<Piece>,
+    /// The clock of its dates.
+    zone: TimeZone,
+}
+
+/// A running number in a name that is not known yet: whoever records the delivery gives it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NameCounter {
+    /// Where its digits go, in bytes from the beginning of the name.
+    at: usize,
+    /// The fewest digits.
+    width: usize,
+    /// The day, as `20260301`, of a counter that begins at 1 each day.
+    day: Option<String>,
+}
+
+impl NameCounter {
+    /// The day, as `20260301`, of a counter that begins at 1 each day; `None` for one that runs on.
+    #[must_use]
+    pub fn day(&self) -> Option<&str> {
+        self.day.as_deref()
+    }
+
+    /// The name with the numbers of its counters, given in the same order.
+    #[must_use]
+    pub fn fill(name: &[u8], counters: &[Self], numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        let mut filled = Vec::with_capacity(name.len() + 8 * counters.len());
+        let mut from = 0;
+        for (counter, number) in counters.iter().zip(numbers) {
+            let width = counter.width;
+            filled.extend_from_slice(name.get(from..counter.at).unwrap_or_default());
+            filled.extend_from_slice(format!("{number:0width$}").as_bytes());
+            from = counter.at;
+        }
+        filled.extend_from_slice(name.get(from..).unwrap_or_default());
+        filled
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +56,8 @@ enum Piece {
     Flow,
     Transfer,
     Sequence(usize),
+    /// Its width, and how its day is written if it begins anew each day.
+    Counter(usize, Option<DateFormat>),
     Failure(FailureField),
 }
 
@@ -70,7 +108,14 @@ pub struct TemplateError {
     reason: String,
 }
 
-const FIELDS: [&str; 11] = [
+/// What Windows does not allow in the names of files, beside `/`: a name must do everywhere.
+pub const FORBIDDEN: [char; 8] = ['\\', ':', '*', '?', '"', '<', '>', '|'];
+
+fn forbidden(character: char) -> String {
+    format!("{character:?} cannot be part of a file name: some systems do not allow it")
+}
+
+const FIELDS: [&str; 12] = [
     "name",
     "stem",
     "ext",
@@ -78,6 +123,7 @@ const FIELDS: [&str; 11] = [
     "flow",
     "transfer",
     "sequence",
+    "counter",
     "failure.flow",
     "failure.destination",
     "failure.endpoint",
@@ -89,7 +135,8 @@ impl NameTemplate {
     ///
     /// # Errors
     /// An unknown field (with the nearest name), an unclosed brace, a time format that cannot be
-    /// written, or literal text that no file name may hold (`/`, NUL, `*`, control characters).
+    /// written, or literal text that no file name may hold: `/`, NUL, control characters, and what Windows does not
+    /// allow ([`FORBIDDEN`]).
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let error = |reason: String| TemplateError { template: text.to_owned(), reason };
         let mut pieces = Vec::new();
@@ -112,9 +159,10 @@ impl NameTemplate {
                     }
                     pieces.push(Piece::field(&field).map_err(error)?);
                 }
-                '/' | '\0' | '*' => {
+                '/' | '\0' => {
                     return Err(error(format!("{character:?} cannot be part of a file name")));
                 }
+                other if FORBIDDEN.contains(&other) => return Err(error(forbidden(other))),
                 other if other.is_control() => {
                     return Err(error("control characters cannot be part of a file name".into()));
                 }
@@ -127,7 +175,25 @@ impl NameTemplate {
         if pieces.is_empty() {
             return Err(error("is empty".into()));
         }
-        Ok(Self { text: text.to_owned(), pieces })
+        Ok(Self { text: text.to_owned(), pieces, zone: TimeZone::default() })
+    }
+
+    /// The same with dates by the clock of a zone.
+    #[must_use]
+    pub fn in_zone(self, zone: TimeZone) -> Self {
+        Self { zone, ..self }
+    }
+
+    /// The clock of its dates; UTC unless another one was given.
+    #[must_use]
+    pub const fn zone(&self) -> TimeZone {
+        self.zone
+    }
+
+    /// Whether it has a field that depends on a clock.
+    #[must_use]
+    pub fn has_dates(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Received(_) | Piece::Counter(_, Some(_))))
     }
 
     /// The template as written.
@@ -144,11 +210,20 @@ impl NameTemplate {
         self.pieces.iter().all(of_the_name)
     }
 
-    /// The file name for these values, as bytes: the parts of the received name pass untouched.
+    /// The file name for these values, as bytes: the parts of the received name pass untouched. Counters are zeros; see
+    /// [`Self::render_open`].
     #[must_use]
     pub fn render(&self, values: &TemplateValues<'_>) -> Vec<u8> {
+        let (name, counters) = self.render_open(values);
+        NameCounter::fill(&name, &counters, std::iter::repeat(0))
+    }
+
+    /// The file name without the numbers of its counters, and these.
+    #[must_use]
+    pub fn render_open(&self, values: &TemplateValues<'_>) -> (Vec<u8>, Vec<NameCounter>) {
         let (stem, extension) = split_extension(values.name);
         let mut name = Vec::new();
+        let mut counters = Vec::new();
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => name.extend_from_slice(text.as_bytes()),
@@ -156,7 +231,7 @@ impl NameTemplate {
                 Piece::Stem => name.extend_from_slice(stem),
                 Piece::Extension => name.extend_from_slice(extension),
                 Piece::Received(format) => {
-                    let text = format.write(values.received, TimeZone::default());
+                    let text = format.write(values.received, self.zone);
                     name.extend_from_slice(text.as_bytes());
                 }
                 Piece::Flow => name.extend_from_slice(values.flow.as_bytes()),
@@ -168,9 +243,13 @@ impl NameTemplate {
                 Piece::Sequence(width) => {
                     name.extend_from_slice(format!("{:0width$}", values.sequence).as_bytes());
                 }
+                Piece::Counter(width, day) => {
+                    let day = day.as_ref().map(|format| format.write(values.received, self.zone));
+                    counters.push(NameCounter { at: name.len(), width: *width, day });
+                }
             }
         }
-        name
+        (name, counters)
     }
 }
 
@@ -203,9 +282,32 @@ impl Piece {
                 Ok(width @ 1..=20) => Ok(Self::Sequence(width)),
                 _ => Err(format!("'{{sequence:{width}}}': give the number of digits, 1 to 20")),
             },
+            ("counter", format) => {
+                let (width, daily) = match format.map(|format| format.split_once(':').unwrap_or((format, "")))
+                {
+                    None => ("1", ""),
+                    Some(("daily", "")) => ("1", "daily"),
+                    Some(parts) => parts,
+                };
+                match (width.parse(), daily) {
+                    (Ok(width @ 1..=18), "") => Ok(Self::Counter(width, None)),
+                    (Ok(width @ 1..=18), "daily") => {
+                        DateFormat::parse("%Y%m%d", false).map(|day| Self::Counter(width, Some(day)))
+                    }
+                    _ => Err(format!(
+                        "'{{{text}}}': write {{counter:6}} for a number of at least six digits that runs on, {{counter:6:daily}} \
+                         for one that begins at 1 each day; at most 18 digits"
+                    )),
+                }
+            }
             ("received", format) => {
                 let format = format.unwrap_or("%Y%m%dT%H%M%SZ");
-                DateFormat::parse(format, false).map(Self::Received)
+                let format = DateFormat::parse(format, false)?;
+                let sample = format.write(Timestamp::UNIX_EPOCH, TimeZone::default());
+                match sample.chars().find(|character| FORBIDDEN.contains(character)) {
+                    Some(character) => Err(forbidden(character)),
+                    None => Ok(Self::Received(format)),
+                }
             }
             (known, Some(_)) if FIELDS.contains(&known) => {
                 Err(format!("'{{{known}}}' does not take a format"))
@@ -260,6 +362,35 @@ mod tests {
     }
 
     #[test]
+    fn counters_are_filled_in_later_and_have_the_day_of_their_zone() {
+        let values = TemplateValues {
+            name: b"po.edi",
+            // 23:30 in UTC, the next day in Berlin.
+            received: chrono::DateTime::from_timestamp(1_700_004_600, 0).unwrap(),
+            flow: "orders",
+            transfer: crate::TransferId::new(uuid::Uuid::nil()),
+            sequence: 1,
+            failure: None,
+        };
+        let text = "{stem}-{received:%d}-{counter:4:daily}_{counter}{ext}";
+        for (zone, day) in [("UTC", "14"), ("Europe/Berlin", "15")] {
+            let template = NameTemplate::parse(text).unwrap().in_zone(TimeZone::parse(zone).unwrap());
+            let (name, counters) = template.render_open(&values);
+            let filled = NameCounter::fill(&name, &counters, [7, 12_345]);
+            assert_eq!(filled, format!("po-{day}-0007_12345.edi").as_bytes());
+            let days: Vec<_> = counters.iter().map(NameCounter::day).collect();
+            assert_eq!(days, [Some(&*format!("202311{day}")), None]);
+            assert_eq!(template.render(&values), format!("po-{day}-0000_0.edi").as_bytes());
+            assert!(template.has_dates());
+        }
+        assert!(!NameTemplate::parse("{counter:3}{ext}").unwrap().has_dates());
+        for wrong in ["{counter:0}", "{counter:19}", "{counter:weekly}", "{counter:3:weekly}", "{counter:}"] {
+            let error = NameTemplate::parse(wrong).unwrap_err().to_string();
+            assert!(error.contains("{counter:6:daily}"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (template, words) in [
             ("{steam}", "did you mean '{stem}'"),
@@ -268,6 +399,9 @@ mod tests {
             ("a/b", "cannot be part"),
             ("{received:%Q}", "time format"),
             ("{received:%D}", "'/'"),
+            ("{received:%H:%M}", "':' cannot be part"),
+            ("{stem}:{flow}", "':' cannot be part"),
+            ("a|b", "'|' cannot be part"),
             ("{name:3}", "does not take a format"),
             ("", "is empty"),
         ] {

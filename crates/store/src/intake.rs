@@ -266,13 +266,13 @@ impl Command for IntakeCommit {
         if !ours || !insert_settled(tx, &self.offer, self.now).await? {
             return Ok(IntakeCommitted::Lost);
         }
-        insert_transfers(tx, &self.transfers, self.now).await?;
+        let transfers = insert_transfers(tx, &self.transfers, self.now).await?;
         on!(tx, c => sqlx::query(
             "UPDATE intake_keys SET state = 'answered', answered_at = $2, offer_id = $3, reply_head = $4, \
              reply_body = $5 WHERE digest = $1")
             .bind(&digest).bind(self.now).bind(self.offer.id.uuid()).bind(Json(&self.reply.head))
             .bind(&self.reply.body).execute(c).await.map(|_| ()))?;
-        tx.events(&described(&self.events, &self.transfers));
+        tx.events(&described(&self.events, &transfers));
         Ok(IntakeCommitted::Committed)
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod fixture;
 mod intake;
 mod lanes;
 mod mdns;
+mod name_counters;
 mod nodes;
 mod offers;
 mod payloads;

@@ -9,6 +9,7 @@ use crate::sections::DESTINATION;
 use crate::tree::{Node, Value as Written};
 use model::NameTemplate;
 use model::definition::{Destination, Flow, FlowSource, RetryPolicy};
+use model::schedule::TimeZone;
 use model::schema::{FieldPath, Section, TransportSpec, Values};
 use std::sync::Arc;
 
@@ -148,11 +149,19 @@ impl<'a> Checker<'a> {
         source: Option<&CheckedSource>,
         options: Option<Values>,
     ) -> Option<Destination> {
+        let zone = reader
+            .text_or_default("time_zone")
+            .and_then(|name| TimeZone::parse(&name).map_err(|words| reader.error("time_zone", words)).ok())
+            .unwrap_or_default();
         let file_name = reader.text("file_name").and_then(|text| {
             NameTemplate::parse(&text.value)
+                .map(|template| template.in_zone(zone))
                 .map_err(|error| reader.error("file_name", error.to_string()))
                 .ok()
         });
+        if reader.has("time_zone") && !file_name.as_ref().is_some_and(NameTemplate::has_dates) {
+            reader.warning("time_zone", "has no effect: 'file_name' has no date and no daily counter");
+        }
         let expires_after = if reader.has("expires_after") { reader.duration("expires_after") } else { None };
         if expires_after.is_some_and(|time| time.is_zero()) {
             reader.error("expires_after", "must be longer than 0s; leave it out for no limit");

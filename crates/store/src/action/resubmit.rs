@@ -99,7 +99,7 @@ impl Resubmit {
         transition(state, TransferEvent::Resubmit)
             .map_err(|_| refused(TransferAction::Resubmit, &head, state))?;
         payload_is_kept(tx, TransferAction::Resubmit, &head).await?;
-        insert_transfers(tx, std::slice::from_ref(new), self.act.at).await?;
+        let inserted = insert_transfers(tx, std::slice::from_ref(new), self.act.at).await?;
         let named = PeerText::from(child.payload.file_name.to_text().as_str()).as_str().to_owned();
         let recorded = self
             .act
@@ -107,7 +107,7 @@ impl Resubmit {
             .transfer(child.id)
             .detail("file_name", named)
             .detail("resubmission", true);
-        tx.events(&described(&[recorded], std::slice::from_ref(new)));
+        tx.events(&described(&[recorded], &inserted));
         let event = self.act.event(tx, EventKind::TransferResubmitted).detail("child", child.id.to_string());
         tx.event(head.named_in(event));
         Ok(true)

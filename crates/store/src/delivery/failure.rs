@@ -7,6 +7,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{TransferRow, later, transfer_columns};
 use crate::tx::Tx;
+use model::schedule::TimeZone;
 use model::{
     Delivery, DeliveryId, DeliveryState, EventKind, FailureValues, NameTemplate, NodeName, PeerText,
     TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
@@ -52,16 +53,16 @@ pub(crate) async fn make_child(
         "SELECT destination, endpoint, state, error, error_kind FROM deliveries \
          WHERE transfer_id = $1 AND state IN ('failed', 'expired') ORDER BY id")
         .bind(id).fetch_all(c).await)?;
-    let new = child(tx, &parent, route, &causes, now);
-    let made = new.transfer.id;
-    insert_transfers(tx, std::slice::from_ref(&new), now).await?;
-    let named = PeerText::from(new.transfer.payload.file_name.to_text().as_str()).as_str().to_owned();
+    let child = child(tx, &parent, route, &causes, now);
+    let made = child.transfer.id;
+    let new = insert_transfers(tx, std::slice::from_ref(&child), now).await?;
+    let named = PeerText::from(child.transfer.payload.file_name.to_text().as_str()).as_str().to_owned();
     let event = tx
         .derived(now, by, EventKind::TransferRecorded)
         .transfer(made)
         .detail("file_name", named)
-        .detail("failure", new.transfer.metadata.get(FAILURE).cloned().unwrap_or_default());
-    tx.events(&described(&[event], std::slice::from_ref(&new)));
+        .detail("failure", child.transfer.metadata.get(FAILURE).cloned().unwrap_or_default());
+    tx.events(&described(&[event], &new));
     Ok(Some(made))
 }
 
@@ -106,7 +107,16 @@ fn child(
     let deliveries = destinations.into_iter().map(|to| {
         // It was checked when the flow was defined; one that cannot be read keeps the name.
         let template = to.file_name.and_then(|text| NameTemplate::parse(&text).ok());
+        let zone = to.time_zone.and_then(|name| TimeZone::parse(&name).ok()).unwrap_or_default();
+        let (file_name, counters) = match template {
+            Some(template) => {
+                let (rendered, counters) = template.in_zone(zone).render_open(&values);
+                (name.with_file_name(&rendered), counters)
+            }
+            None => (name.clone(), Vec::new()),
+        };
         NewDelivery {
+            counters,
             lane_continues: to.lane_continues,
             has_steps: to.has_steps,
             delivery: Delivery {
@@ -115,8 +125,7 @@ fn child(
                 destination: to.destination,
                 endpoint: to.endpoint,
                 revision: None,
-                file_name: template
-                    .map_or_else(|| name.clone(), |template| name.with_file_name(&template.render(&values))),
+                file_name,
                 state: DeliveryState::Pending,
                 attempt: 0,
                 lane: to.lane,

@@ -31,6 +31,9 @@ pub struct FailureDestination {
     pub endpoint: String,
     /// The template of the file's name; `None` keeps the name.
     pub file_name: Option<String>,
+    /// The clock of the dates in it, by its IANA name; `None` for UTC.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     /// Its lane, when the flow is ordered.
     pub lane: Option<String>,
     /// In a lane: whether the next delivery may continue after a failure.

@@ -8,12 +8,13 @@ use crate::row::{later, micros, signed};
 use crate::tx::{Tx, locking};
 use crate::wake::Topic;
 use model::{
-    AuditEvent, Delivery, Error, ErrorKind, EventKind, PayloadId, PayloadRecord, PeerText, Receipt,
-    RemotePath, Sha256, Timestamp, Transfer, TransferEvent, TransferId, TransferState, canonical_json,
-    transition,
+    AuditEvent, Delivery, Error, ErrorKind, EventKind, NameCounter, PayloadId, PayloadRecord, PeerText,
+    Receipt, RemotePath, Sha256, Timestamp, Transfer, TransferEvent, TransferId, TransferState,
+    canonical_json, transition,
 };
 use serde_json::{Value, json};
 use sqlx::types::Json;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A transfer to be recorded. The row of its payload is written with it, if it does not exist.
@@ -35,25 +36,59 @@ pub struct NewTransfer {
 pub struct NewDelivery {
     /// The delivery. Its `state` must be `pending`, its `attempt` 0, its `revision` none.
     pub delivery: Delivery,
+    /// The running numbers that its file name lacks: they are given when it is recorded.
+    pub counters: Vec<NameCounter>,
     /// Whether steps are to make what it sends; otherwise it sends what was received.
     pub has_steps: bool,
     /// In a lane: whether the next delivery may continue when this one has expired, or has failed by a later receipt.
     pub lane_continues: bool,
 }
 
-/// Writes transfers in order; this is their order in their lanes.
-pub(crate) async fn insert_transfers(
+/// Writes transfers in order; this is their order in their lanes. Answers them with the names that their files got.
+pub(crate) async fn insert_transfers<'a>(
     tx: &mut Tx<'_>,
-    transfers: &[NewTransfer],
+    transfers: &'a [NewTransfer],
     now: Timestamp,
-) -> Result<(), Fault> {
-    for new in transfers {
+) -> Result<Cow<'a, [NewTransfer]>, Fault> {
+    let transfers = numbered(tx, transfers).await?;
+    for new in &*transfers {
         insert_transfer(tx, new, now).await?;
     }
     if !transfers.is_empty() {
         tx.wake(Topic::Deliveries);
     }
-    Ok(())
+    Ok(transfers)
+}
+
+/// Gives the running numbers that file names lack. A counter belongs to a flow's destination, and one that begins anew each
+/// day has a row for each day, so that clocks that differ give no number twice. The row is locked until the commit.
+async fn numbered<'a>(
+    tx: &mut Tx<'_>,
+    transfers: &'a [NewTransfer],
+) -> Result<Cow<'a, [NewTransfer]>, Fault> {
+    let has_counters = |new: &NewTransfer| new.deliveries.iter().any(|to| !to.counters.is_empty());
+    if !transfers.iter().any(has_counters) {
+        return Ok(Cow::Borrowed(transfers));
+    }
+    let mut transfers = transfers.to_vec();
+    for new in &mut transfers {
+        for NewDelivery { delivery, counters, .. } in &mut new.deliveries {
+            let mut numbers = Vec::with_capacity(counters.len());
+            for counter in counters.iter() {
+                let number: i64 = on!(tx, c => sqlx::query_scalar(
+                    "INSERT INTO name_counters (flow, destination, day, last_number) VALUES ($1, $2, $3, 1) \
+                     ON CONFLICT (flow, destination, day) DO UPDATE SET last_number = name_counters.last_number + 1 \
+                     RETURNING last_number")
+                    .bind(&new.transfer.flow).bind(&delivery.destination).bind(counter.day().unwrap_or_default())
+                    .fetch_one(c).await)?;
+                numbers.push(u64::try_from(number).unwrap_or_default());
+            }
+            let name = NameCounter::fill(delivery.file_name.file_name(), counters, numbers);
+            delivery.file_name = delivery.file_name.with_file_name(&name);
+            counters.clear();
+        }
+    }
+    Ok(Cow::Owned(transfers))
 }
 
 /// The same for replies, which may already exist if their receipt is reported twice.

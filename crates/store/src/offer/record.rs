@@ -154,8 +154,8 @@ impl Command for RecordOffer {
         if !upsert(tx, &row).await? {
             return Ok(Recorded::AlreadyRecorded);
         }
-        insert_transfers(tx, &self.transfers, self.now).await?;
-        tx.events(&described(&self.events, &self.transfers));
+        let transfers = insert_transfers(tx, &self.transfers, self.now).await?;
+        tx.events(&described(&self.events, &transfers));
         Ok(Recorded::Recorded)
     }
 }

@@ -51,6 +51,7 @@ fn new_transfer(name: &str, flow: &str, created_at: Timestamp, offer: Option<Off
             due_at: created_at,
             expires_at: None,
         },
+        counters: Vec::new(),
         has_steps: false,
         lane_continues: false,
     };

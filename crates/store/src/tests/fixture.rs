@@ -115,6 +115,7 @@ fn delivery(transfer: TransferId, to: &str) -> NewDelivery {
             due_at: after(now(), -1000),
             expires_at: None,
         },
+        counters: Vec::new(),
         has_steps: false,
         lane_continues: false,
     }

@@ -97,6 +97,7 @@ both! {
             retain_for: Duration::from_secs(60),
             destinations: vec![FailureDestination {
                 destination: "ops".into(), endpoint: "ops".into(), file_name: None, lane: None,
+                time_zone: None,
                 lane_continues: false, has_steps: false, expires_after: None,
             }],
             next: None,

@@ -6,6 +6,7 @@
 //! collected it. Without a note the whole file is sent again under a new temporary name.
 
 mod append;
+mod copying;
 mod corrected;
 mod direct;
 mod dropped;
@@ -20,8 +21,8 @@ mod resume;
 mod verify;
 mod write;
 
+pub(super) use copying::copy;
 pub(super) use resume::is_cut;
-pub(super) use write::copy;
 
 use super::{Folder, check_affix, names, parse_directory};
 use crate::{Deliver, Destination, Probe, Sent, Services};

@@ -1,6 +1,6 @@
 //! The file names that polling and writing create: temporary, numbered, with a time.
 
-use model::{DeliveryId, RemotePath, Timestamp};
+use model::{DeliveryId, FORBIDDEN, RemotePath, Timestamp};
 
 /// The longest name of a file or directory on common systems, in bytes.
 pub const NAME_LIMIT: usize = 255;
@@ -72,7 +72,7 @@ fn cut(name: &[u8], room: usize) -> &[u8] {
 /// # Errors
 /// What is wrong with it, for a finding at the field.
 pub fn check_affix(text: &str) -> Result<(), String> {
-    match text.chars().find(|c| matches!(c, '/' | '\\' | '*' | '?') || c.is_control()) {
+    match text.chars().find(|c| *c == '/' || FORBIDDEN.contains(c) || c.is_control()) {
         None if text.len() <= 64 => Ok(()),
         None => Err(format!("has {} bytes; give at most 64", text.len())),
         Some(character) => Err(format!("contains {character:?}, which cannot be part of a file name")),
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn affixes_and_directories_are_checked_before_use() {
         assert!(check_affix("in-").is_ok());
-        for wrong in ["a/b", "*", "a\0", "a\n", "\\"] {
+        for wrong in ["a/b", "*", "a\0", "a\n", "\\", "a:b", "a|b", "<", "\""] {
             assert!(check_affix(wrong).is_err(), "{wrong:?}");
         }
         assert!(parse_directory("done/é").is_ok());

@@ -15,7 +15,6 @@ mod resuming;
 mod settle;
 mod taken;
 
-pub(super) use content::fill;
 pub(super) use move_away::NUMBER_LIMIT;
 
 use super::SOURCE_MODIFIED;

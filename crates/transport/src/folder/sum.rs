@@ -3,7 +3,7 @@
 use super::Folder;
 use bytes::BytesMut;
 use model::{Error, RemotePath, Result, Sha256};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The number of bytes that are read at a time.
 pub(super) const SUM_CHUNK: usize = 128 * 1024;
@@ -29,4 +29,23 @@ pub(super) async fn sum(folder: &dyn Folder, path: &RemotePath) -> Result<(u64, 
         bytes += read as u64;
         hash.update(&chunk);
     }
+}
+
+/// Reads the next chunk. Only the last one is shorter than [`SUM_CHUNK`].
+///
+/// # Errors
+/// The folder's own, or that of the stream.
+pub(super) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesMut> {
+    let mut chunk = BytesMut::with_capacity(SUM_CHUNK);
+    while chunk.len() < SUM_CHUNK {
+        let room = (SUM_CHUNK - chunk.len()) as u64;
+        let read = (&mut *reader).take(room).read_buf(&mut chunk).await.map_err(|error| {
+            let local = |error| Error::local_io("read a file to compare it", error);
+            error.downcast::<Error>().unwrap_or_else(local)
+        })?;
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(chunk)
 }

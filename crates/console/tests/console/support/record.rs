@@ -262,6 +262,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
                     due_at: at,
                     expires_at: None,
                 },
+                counters: Vec::new(),
                 has_steps: false,
                 lane_continues: false,
             })

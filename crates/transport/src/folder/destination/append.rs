@@ -6,12 +6,12 @@
 //! is gone on with. If something else is there, nobody but a person can tell what happened: the delivery fails for good,
 //! and its note goes, so that a person's retry appends the file anew.
 
+use super::copying::{CHUNK, copy};
 use super::publish::to_note;
 use super::receipt::Arrival;
 use super::resume::is_cut;
-use super::write::{CHUNK, copy};
 use super::{FolderDestination, is_not_shown};
-use crate::folder::source::fill;
+use crate::folder::sum::fill;
 use crate::folder::{Evidence, Upload};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};

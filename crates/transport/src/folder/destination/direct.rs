@@ -6,10 +6,10 @@
 //! file is ours and may be incomplete; it is written again. (3) After the server acknowledged the last byte, before
 //! the file is closed: the file is complete, and if it no longer exists, it was collected.
 
+use super::copying::{CHUNK, copy};
 use super::modified::ModifiedTime;
 use super::publish::{TAKEN, to_note};
 use super::receipt::Arrival;
-use super::write::{CHUNK, copy};
 use super::{FolderDestination, Overwrite, is_not_shown, names};
 use crate::folder::{Entry, Evidence, PermissionsNotSet, Upload};
 use crate::{Deliver, Sent};

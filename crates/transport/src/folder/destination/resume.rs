@@ -7,8 +7,8 @@
 //! ends, and the next one sends the whole file under a new name.
 
 use super::FolderDestination;
+use super::copying::copy;
 use super::dropped::remove_temporary;
-use super::write::copy;
 use crate::folder::{Upload, Written};
 use crate::{Deliver, Resumption};
 use bytes::BytesMut;

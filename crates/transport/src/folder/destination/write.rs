@@ -1,15 +1,12 @@
 //! Writing a payload under a temporary name.
 
+use super::copying::CHUNK;
 use super::resume::Transmitted;
 use super::{FolderDestination, Publishing, is_not_shown};
+use crate::Deliver;
 use crate::folder::{EntryKind, Evidence, Upload, Written};
-use crate::{Deliver, PayloadReader};
-use bytes::{Bytes, BytesMut};
 use model::{Error, ErrorKind, RemotePath, Result};
 use tokio::io::AsyncReadExt;
-
-/// The number of bytes that are read from staging and sent at a time. Two such buffers are in use.
-pub(super) const CHUNK: usize = 256 * 1024;
 
 /// The number of earlier attempts whose temporary files are removed. Each attempt removes those before it, so more
 /// than one remains only if removing failed.
@@ -217,33 +214,4 @@ impl FolderDestination {
             }
         }
     }
-}
-
-/// Copies to the end. The next chunk is read while this one is written.
-pub(in crate::folder) async fn copy(mut reader: PayloadReader, upload: &mut dyn Upload) -> Result<u64> {
-    let mut copied = 0;
-    let mut chunk = fill(&mut reader).await?;
-    while !chunk.is_empty() {
-        copied += chunk.len() as u64;
-        let (written, next) = tokio::join!(upload.write(chunk), fill(&mut reader));
-        written?;
-        chunk = next?;
-    }
-    Ok(copied)
-}
-
-async fn fill(reader: &mut PayloadReader) -> Result<Bytes> {
-    let mut chunk = BytesMut::with_capacity(CHUNK);
-    while chunk.len() < CHUNK {
-        let room = CHUNK - chunk.len();
-        let read = (&mut *reader)
-            .take(room as u64)
-            .read_buf(&mut chunk)
-            .await
-            .map_err(|e| Error::local_io("read a payload from staging", e))?;
-        if read == 0 {
-            break;
-        }
-    }
-    Ok(chunk.freeze())
 }

@@ -4,9 +4,10 @@ use super::FolderSource;
 use super::compare::{Metadata, is_refusal};
 use super::taken::Taken;
 use crate::folder::READER_BUFFERS;
+use crate::folder::sum::fill;
 use bytes::BytesMut;
 use model::{Error, ErrorKind, RemotePath, Result, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 
 /// The number of bytes that are read and written at a time.
 pub(super) const CHUNK: usize = 128 * 1024;
@@ -174,19 +175,6 @@ impl FolderSource {
             }
         }
     }
-}
-
-/// Reads the next chunk. Only the last one is shorter than [`CHUNK`].
-pub(in crate::folder) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesMut> {
-    let mut chunk = BytesMut::with_capacity(CHUNK);
-    while chunk.len() < CHUNK {
-        let room = (CHUNK - chunk.len()) as u64;
-        let read = (&mut *reader).take(room).read_buf(&mut chunk).await;
-        if read.map_err(read_error)? == 0 {
-            break;
-        }
-    }
-    Ok(chunk)
 }
 
 /// Takes the folder's own error out of a reader's error.

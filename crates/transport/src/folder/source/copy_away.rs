@@ -8,10 +8,11 @@
 //! `copy_named` does the copy.
 
 use super::compare::{Comparison, is_refusal};
-use super::content::{Content, READING, Summing, Wholeness, fill};
+use super::content::{Content, READING, Summing, Wholeness};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, numbered};
 use super::taken::{Match, Taken};
 use super::{FolderSource, names};
+use crate::folder::sum::fill;
 use crate::folder::{Upload, Written};
 use model::{Error, ErrorKind, Offer, RemotePath, Result};
 
