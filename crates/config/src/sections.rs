@@ -457,12 +457,6 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         least six digits; `{counter:6:daily}` begins at 1 each day. A number is given once, also over several nodes, and a \
         delivery that is tried again keeps its own; numbers may be left out.",
     ),
-    Field::preset(
-        "time_zone",
-        TEXT,
-        "UTC",
-        "The time zone of dates and daily counters in `file_name`, by its IANA name, such as `Europe/Berlin`.",
-    ),
     Field::optional(
         "steps",
         STEPS,
@@ -491,7 +485,8 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         "time_zone",
         TEXT,
         "UTC",
-        "The time zone of `between` and `not_on`, by its IANA name, such as `Europe/Berlin`.",
+        "The time zone of `between`, `not_on`, and dates and daily counters in `file_name`, by its IANA name, such as \
+         `Europe/Berlin`.",
     ),
 ]);
 

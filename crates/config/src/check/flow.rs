@@ -149,18 +149,22 @@ impl<'a> Checker<'a> {
         source: Option<&CheckedSource>,
         options: Option<Values>,
     ) -> Option<Destination> {
-        let zone = reader
-            .text_or_default("time_zone")
-            .and_then(|name| TimeZone::parse(&name).map_err(|words| reader.error("time_zone", words)).ok())
-            .unwrap_or_default();
+        // A mistake in it is reported with the hours of delivery.
+        let zone = reader.text_or_default("time_zone").and_then(|name| TimeZone::parse(&name).ok());
+        let zone = zone.unwrap_or_default();
         let file_name = reader.text("file_name").and_then(|text| {
             NameTemplate::parse(&text.value)
                 .map(|template| template.in_zone(zone))
                 .map_err(|error| reader.error("file_name", error.to_string()))
                 .ok()
         });
-        if reader.has("time_zone") && !file_name.as_ref().is_some_and(NameTemplate::has_dates) {
-            reader.warning("time_zone", "has no effect: 'file_name' has no date and no daily counter");
+        let is_zone_used = reader.has("between")
+            || reader.has("not_on")
+            || file_name.as_ref().is_some_and(NameTemplate::has_dates);
+        if reader.has("time_zone") && !is_zone_used {
+            let message =
+                "has no effect without 'between', 'not_on', or a date or daily counter in 'file_name'";
+            reader.warning("time_zone", message);
         }
         let expires_after = if reader.has("expires_after") { reader.duration("expires_after") } else { None };
         if expires_after.is_some_and(|time| time.is_zero()) {

@@ -46,9 +46,6 @@ impl<'a> Checker<'a> {
     pub(super) fn delivery_hours(&self, reader: &Reader<'a>) -> Option<Schedule> {
         let empty = "is empty: no delivery would ever begin; leave it out to deliver at any time";
         let hours = self.hours(reader, empty)?;
-        if reader.has("time_zone") && !reader.has("between") && !reader.has("not_on") {
-            reader.warning("time_zone", "has no effect without 'between' or 'not_on'");
-        }
         if hours.next(reader.context.environment.now()).is_none() {
             let field = if reader.has("between") { "between" } else { "not_on" };
             reader.error(

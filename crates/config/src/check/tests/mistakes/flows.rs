@@ -286,7 +286,7 @@ fn flows() {
         ),
         (
             &destination("endpoint = \"folder\"\ntime_zone = \"Europe/Berlin\""),
-            "warning: flow.f.destination[1].time_zone: has no effect without 'between' or 'not_on'",
+            "warning: flow.f.destination[1].time_zone: has no effect without 'between', 'not_on', or a date or daily counter in 'file_name'",
         ),
         (
             &destination("endpoint = \"folder\"\nnot_on = \"holidays\""),
