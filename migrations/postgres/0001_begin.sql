@@ -235,6 +235,7 @@ CREATE TABLE processing (
     updated_at  TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX processing_due ON processing (due_at, transfer_id) WHERE due_at IS NOT NULL AND node IS NULL AND NOT held;
+CREATE INDEX processing_failing ON processing (due_at) WHERE due_at IS NOT NULL AND error IS NOT NULL;
 CREATE INDEX processing_claimed ON processing (node, epoch) WHERE node IS NOT NULL;
 
 CREATE TABLE attempts (

@@ -261,7 +261,7 @@ suite! {
         a_copy_in_an_archive_is_known_again_after_a_cut,
         refused_files_go_to_the_error_directory_with_their_cause,
         archives_of_each_month_are_made_and_cleared_of_what_was_archived,
-        a_claimed_file_is_settled_under_its_claim_or_gets_its_name_back,
+        a_claimed_file_is_settled_under_its_claim_or_is_renamed_back,
         a_file_is_taken_when_its_done_file_is_there_which_goes_after_it,
     ],
 }

@@ -45,7 +45,7 @@ impl Fault {
             Self::Silent(waited) => place(Error::transient(ErrorKind::Timeout, operation))
                 .with("waited", format!("{:.1} s", waited.as_secs_f64()))
                 .advice("the server received the request and did not answer in time; see the endpoint's option timeout"),
-            Self::TooManyOpen(limit) => place(Error::transient(ErrorKind::Throttled, operation))
+            Self::TooManyOpen(limit) => place(Error::transient(ErrorKind::Busy, operation))
                 .with("open files", limit)
                 .advice("the server allows no more open files in one session, and none was closed in time; more connections help"),
             Self::Malformed(malformed) => place(Error::transient(ErrorKind::Protocol, operation))

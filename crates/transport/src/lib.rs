@@ -26,8 +26,8 @@ pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
 pub use resumption::{Resumption, Resumptions};
 pub use services::{
-    AuditLog, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, SkippedFile, StagingArea,
-    UNSTABLE_LIMIT, UnstableFile,
+    AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, SkippedFile,
+    StagingArea, UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{
     AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream,

@@ -25,6 +25,9 @@ pub struct OfferNotes {
     /// stand for another file of the name ([`crate::KnownOffers::used_done_files`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_file: Option<String>,
+    /// Whether the file has the name of its claim, until it is settled or released.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
     /// Why the offer was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
@@ -35,6 +38,13 @@ impl OfferNotes {
     #[must_use]
     pub fn of(source_data: &Map<String, Value>) -> Self {
         source_data.get(KEY).and_then(|notes| Self::deserialize(notes).ok()).unwrap_or_default()
+    }
+
+    /// Takes the claim out of the notes in `source_data`, as its file is renamed back.
+    pub fn release(source_data: &mut Map<String, Value>) {
+        if Self::of(source_data).claimed {
+            Self::change(source_data, |notes| notes.claimed = false);
+        }
     }
 
     /// Changes the notes in `source_data`.

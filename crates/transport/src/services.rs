@@ -118,6 +118,17 @@ pub struct UnstableFile {
     pub is: Timestamp,
 }
 
+/// A file that a listing shows under the name of a claim.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClaimedFile {
+    /// Its path without the claim.
+    pub path: RemotePath,
+    /// Its size in bytes, if the server reports it.
+    pub size: Option<u64>,
+    /// Its modification time, if the server reports it.
+    pub modified: Option<Timestamp>,
+}
+
 /// A file, or another entry of a listing, that a poll skips.
 #[derive(Clone, Copy, Debug)]
 pub struct SkippedFile<'a> {
@@ -153,13 +164,13 @@ pub trait KnownOffers: Send + Sync {
     /// The database does not answer: the poll ends.
     async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>>;
 
-    /// Reports the files (at most 1,000) that a listing shows under the names of claims, by their paths without the claim.
-    /// Returns those whose claims were left behind: seen for long enough, and no offer that is not settled waits for
-    /// them.
+    /// Reports the files (at most 1,000) that a listing shows under the names of claims. Returns the paths, without the
+    /// claim, of those whose claims were left behind: unchanged for long enough, and no offer that is not settled waits
+    /// for them.
     ///
     /// # Errors
     /// The database does not answer.
-    async fn orphaned_claims(&self, claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>>;
+    async fn orphaned_claims(&self, claimed: Vec<ClaimedFile>) -> Result<Vec<RemotePath>>;
 
     /// Reports, after both listings, the files that are not offered because only their time changed in
     /// between: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.

@@ -179,17 +179,4 @@ impl Alone {
             .await
             .unwrap();
     }
-
-    /// How long a bare listing takes that finds nothing new, and how many files it lists.
-    pub(crate) async fn list(&self, mask: &str) -> usize {
-        let mut poll = defined::poll("site", After::Keep);
-        poll.mask =
-            model::Mask::new(&model::MaskSpec { include: vec![mask.into()], ..model::MaskSpec::default() })
-                .unwrap();
-        let source = self
-            .transport
-            .source(Arc::clone(&self.endpoint), Arc::new(defined::flow("flow", poll)), lent())
-            .unwrap();
-        source.discover(Discovery { known: Arc::new(Known::default()) }).await.unwrap().count().await
-    }
 }

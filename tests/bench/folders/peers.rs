@@ -56,9 +56,10 @@ fn run(command: &mut Command, input: &str) {
 
 /// A known_hosts file for the port that is connected to.
 fn known_hosts(site: &Site) -> String {
-    let key = std::fs::read_to_string(site.server.text("known_hosts.port")).unwrap();
+    let known = site.server.info["known_hosts"]["port"].as_str().unwrap();
+    let key = std::fs::read_to_string(known).unwrap();
     let key: Vec<&str> = key.split_whitespace().skip(1).collect();
-    let path = format!("{}.bench-{}", site.server.text("known_hosts.port"), site.port);
+    let path = format!("{known}.bench-{}", site.port);
     std::fs::write(&path, format!("[127.0.0.1]:{} {}\n", site.port, key.join(" "))).unwrap();
     path
 }

@@ -30,9 +30,14 @@ impl Unaccepted {
         Self { released: None }
     }
 
-    /// Ends it: the offer may be on record, or is released.
-    async fn end(mut self, may_be_recorded: bool) {
-        if let Some(released) = self.released.take().filter(|_| !may_be_recorded) {
+    /// The offer may be on record from now on: it keeps its claim.
+    fn may_be_recorded(&mut self) {
+        self.released = None;
+    }
+
+    /// Ends it: unless the offer may be on record, it is released.
+    async fn end(mut self) {
+        if let Some(released) = self.released.take() {
             release(released).await;
         }
     }
@@ -67,9 +72,9 @@ pub(crate) async fn accept(
     // record it again when this one is settled.
     let unrecorded = polled.unrecorded.token();
     let decided = tasks.spawn(async move {
-        let mut recording = false;
-        let decided = decide(&polled, source.as_ref(), found, read, (unrecorded, &mut recording)).await;
-        unaccepted.end(recording).await;
+        let mut unaccepted = unaccepted;
+        let decided = decide(&polled, source.as_ref(), found, read, (unrecorded, &mut unaccepted)).await;
+        unaccepted.end().await;
         decided
     });
     decided.await.unwrap_or_else(|_| Err(PollError::Node(broke_down("record a file"))))
@@ -80,15 +85,15 @@ async fn decide(
     source: &dyn Source,
     found: Discovered,
     read: Result<Reading>,
-    (unrecorded, recording): (TaskTrackerToken, &mut bool),
+    (unrecorded, unaccepted): (TaskTrackerToken, &mut Unaccepted),
 ) -> Result<(), PollError> {
     let error = match read {
         Ok(Reading::Whole(whole)) => {
-            return record_and_settle(polled, source, found, whole, (unrecorded, recording)).await;
+            return record_and_settle(polled, source, found, whole, (unrecorded, unaccepted)).await;
         }
         Ok(Reading::Doubtful(whole)) => {
             return match is_confirmed(polled, &found.offer, &whole).await.map_err(PollError::Node)? {
-                true => record_and_settle(polled, source, found, whole, (unrecorded, recording)).await,
+                true => record_and_settle(polled, source, found, whole, (unrecorded, unaccepted)).await,
                 false => doubt(polled, found, whole).await.map_err(PollError::Node),
             };
         }
@@ -118,6 +123,12 @@ async fn decide(
             tracing::info!(flow = %polled.flow.name, path = %found.offer.identity.path, error = %error.chain(), "a file was gone or changed before it was read");
             Ok(())
         }
+        // The file of an earlier claim has the name that this one needs: it waits until that is settled.
+        ErrorKind::AlreadyExists => {
+            polled.tally.count(Became::Changed);
+            tracing::warn!(flow = %polled.flow.name, path = %found.offer.identity.path, error = %error.chain(), "a file waits until the claim of an earlier one of its name has ended");
+            Ok(())
+        }
         // A failure of this node, or of the whole server, says nothing about the file.
         ErrorKind::StorageFull => Err(PollError::Node(error)),
         ErrorKind::Unauthenticated | ErrorKind::TrustFailed => Err(PollError::Source(error)),
@@ -131,7 +142,7 @@ async fn record_and_settle(
     source: &dyn Source,
     found: Discovered,
     whole: Whole,
-    (unrecorded, recording): (TaskTrackerToken, &mut bool),
+    (unrecorded, unaccepted): (TaskTrackerToken, &mut Unaccepted),
 ) -> Result<(), PollError> {
     // What is the only copy is taken in any case.
     let is_gone = OfferNotes::of(&whole.source_data).gone;
@@ -142,7 +153,7 @@ async fn record_and_settle(
         polled.discard(whole.parts).await;
         return back_off(polled, found, error, None).await.map_err(PollError::Node);
     }
-    *recording = true;
+    unaccepted.may_be_recorded();
     let recorded = record(polled, found, whole).await.map_err(PollError::Node)?;
     drop(unrecorded);
     if let Some(offer) = recorded
@@ -170,7 +181,9 @@ async fn is_confirmed(polled: &PolledFlow, found: &FoundOffer, whole: &Whole) ->
 
 /// Records a failed attempt: the file did not change, but what was read does not match its metadata. It is read again
 /// soon, and refused in the end if each reading gives other bytes.
-async fn doubt(polled: &PolledFlow, mut found: Discovered, whole: Whole) -> Result<()> {
+async fn doubt(polled: &PolledFlow, mut found: Discovered, mut whole: Whole) -> Result<()> {
+    // It is renamed back.
+    OfferNotes::release(&mut whole.source_data);
     found.offer.source_data.insert(READING.to_owned(), whole.fingerprint());
     found.offer.source_data.extend(whole.source_data.clone());
     let error = whole.doubt(&found.offer.identity.path);

@@ -7,6 +7,7 @@
 use model::{RemotePath, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use transport::ClaimedFile;
 
 /// The time of two cycles, in minutes.
 const MINUTES: i64 = 30;
@@ -17,6 +18,8 @@ const POLLS: u32 = 30;
 struct Seen {
     since: Timestamp,
     polls: u32,
+    /// As it was then: what changes is written to, and belongs to somebody.
+    file: ClaimedFile,
 }
 
 /// The claimed files that this node's polls have seen, by flow.
@@ -26,14 +29,16 @@ pub(crate) struct ClaimedFiles(Mutex<HashMap<String, HashMap<RemotePath, Seen>>>
 impl ClaimedFiles {
     /// Counts the claimed files that a poll of a flow has seen, and forgets those that it has not. Returns those that have
     /// been there for two cycles.
-    pub(crate) fn seen(&self, flow: &str, claimed: Vec<RemotePath>, now: Timestamp) -> Vec<RemotePath> {
+    pub(crate) fn seen(&self, flow: &str, claimed: Vec<ClaimedFile>, now: Timestamp) -> Vec<RemotePath> {
         let mut flows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = flows.remove(flow).unwrap_or_default();
         let mut due = Vec::new();
         let counted: HashMap<RemotePath, Seen> = claimed
             .into_iter()
-            .map(|path| {
-                let seen = before.remove(&path).unwrap_or(Seen { since: now, polls: 0 });
+            .map(|file| {
+                let path = file.path.clone();
+                let unchanged = before.remove(&path).filter(|seen| seen.file == file);
+                let seen = unchanged.unwrap_or(Seen { since: now, polls: 0, file });
                 let seen = Seen { polls: seen.polls.saturating_add(1), ..seen };
                 if seen.polls > POLLS && now - seen.since >= chrono::TimeDelta::minutes(MINUTES) {
                     due.push(path.clone());
@@ -53,26 +58,31 @@ mod tests {
     use super::ClaimedFiles;
     use chrono::TimeDelta;
     use model::{RemotePath, Timestamp};
+    use transport::ClaimedFile;
 
     #[test]
     fn a_claim_is_left_behind_after_two_cycles_of_minutes_and_polls() {
         let claimed = ClaimedFiles::default();
-        let path = || vec![RemotePath::from("in/a")];
-        let poll =
-            |minute: i64, paths| claimed.seen("f", paths, Timestamp::UNIX_EPOCH + TimeDelta::minutes(minute));
+        let file = |size: u64| vec![ClaimedFile { path: "in/a".into(), size: Some(size), modified: None }];
+        let seen = |flow: &str, minute: i64, files| {
+            claimed.seen(flow, files, Timestamp::UNIX_EPOCH + TimeDelta::minutes(minute))
+        };
+        let path = vec![RemotePath::from("in/a")];
         // A poll a minute: both are over at the 31st poll. One that was gone in between begins anew.
         for begin in [0, 100] {
             for minute in 0..30 {
-                assert!(poll(begin + minute, path()).is_empty(), "{minute}");
+                assert!(seen("f", begin + minute, file(1)).is_empty(), "{minute}");
             }
-            assert_eq!(poll(begin + 30, path()), path());
-            assert!(poll(begin + 31, Vec::new()).is_empty());
+            assert_eq!(seen("f", begin + 30, file(1)), path);
+            assert!(seen("f", begin + 31, Vec::new()).is_empty());
         }
         // A poll an hour: 30 polls take longer than 30 minutes.
         for hour in 0..30 {
-            assert!(poll(1_000 + 60 * hour, path()).is_empty(), "{hour}");
+            assert!(seen("f", 1_000 + 60 * hour, file(1)).is_empty(), "{hour}");
         }
-        assert_eq!(poll(1_000 + 60 * 30, path()), path());
-        assert!(claimed.seen("other", path(), Timestamp::UNIX_EPOCH).is_empty());
+        assert_eq!(seen("f", 1_000 + 60 * 30, file(1)), path);
+        // One that changes belongs to somebody, and each flow counts its own.
+        assert!(seen("f", 10_000, file(2)).is_empty());
+        assert!(seen("other", 10_000, file(2)).is_empty());
     }
 }

@@ -161,7 +161,7 @@ impl KnownOffers for Seen {
         Ok(known)
     }
 
-    async fn orphaned_claims(&self, _claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>> {
+    async fn orphaned_claims(&self, _claimed: Vec<transport::ClaimedFile>) -> Result<Vec<RemotePath>> {
         // A dry run renames nothing.
         Ok(Vec::new())
     }

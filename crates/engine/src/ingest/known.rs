@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use store::Store;
-use transport::{KnownOffers, SkippedFile, UnstableFile};
+use transport::{ClaimedFile, KnownOffers, SkippedFile, UnstableFile};
 
 /// Which offers one poll of one flow knows already.
 pub(crate) struct Known {
@@ -57,12 +57,12 @@ impl KnownOffers for Known {
         Ok(used)
     }
 
-    async fn orphaned_claims(&self, claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>> {
+    async fn orphaned_claims(&self, claimed: Vec<ClaimedFile>) -> Result<Vec<RemotePath>> {
         let mut due = self.claimed.seen(&self.flow, claimed, self.listing);
         if due.is_empty() {
             return Ok(due);
         }
-        let waiting = self.noting(self.store.unsettled_paths(&self.flow, &self.endpoint, &due).await)?;
+        let waiting = self.noting(self.store.unsettled_paths(&due).await)?;
         due.retain(|path| !waiting.contains(path));
         Ok(due)
     }

@@ -24,9 +24,13 @@ pub(crate) async fn stage(polled: &PolledFlow, source: &dyn Source, found: &Foun
 async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
     crash::point("stage.begin");
     let opened = source.open(found).await?;
-    let mut found = found.clone();
-    found.source_data.extend(opened.source_data.clone());
     let mut source_data = opened.source_data;
+    // What is read replaces what was found; its done file is noted in both.
+    if let Some(key) = OfferNotes::of(&found.source_data).done_file {
+        OfferNotes::change(&mut source_data, |notes| notes.done_file = Some(key));
+    }
+    let mut found = found.clone();
+    found.source_data.extend(source_data.clone());
     let mut parts = opened.parts;
     let mut copied = Vec::new();
     let mut broken = None;

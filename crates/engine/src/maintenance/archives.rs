@@ -43,7 +43,7 @@ impl Maintenance for ArchiveRetention {
             for file in past {
                 sites.entry(file.site.clone()).or_default().push(file);
             }
-            // One slow server does not hold up the others.
+            // One slow server does not delay the others.
             let removals = sites.into_values().map(|files| self.remove_all(files));
             futures::stream::iter(removals)
                 .buffer_unordered(SITES_AT_ONCE)
@@ -127,7 +127,7 @@ impl ArchiveRetention {
     }
 }
 
-/// Whether an error is about the endpoint, so that its other files would meet it too.
+/// Whether an error is about the endpoint, so that its other files would fail with it too.
 fn concerns_endpoint(error: &Error) -> bool {
     matches!(
         error.kind(),

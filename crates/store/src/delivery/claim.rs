@@ -143,8 +143,8 @@ impl Command for ClaimDue {
         let rows = self.take(tx, &ids).await?;
         let of: Vec<Uuid> = rows.iter().map(|row| row.transfer_id).collect();
         let transfers = transfers_of(tx, &of).await?;
-        let rows = self.readable(tx, rows, &transfers).await?;
         let made = made_payloads(tx, &rows, &transfers).await?;
+        let rows = self.readable(tx, rows, &transfers, &made).await?;
         let attempts = self.begin_attempts(tx, &rows).await?;
         let mut notes = notes_of(tx, &ids).await?;
         let mut claimed = Vec::with_capacity(rows.len());
@@ -152,6 +152,7 @@ impl Command for ClaimDue {
             let Some(transfer) = transfers.get(&row.transfer_id).cloned() else { continue };
             let (interrupted, failures) = (row.interrupted, small(row.failures));
             let notes = notes.remove(&row.id).unwrap_or_default();
+            // `readable` has put off those whose payload is neither.
             let payload = row.payload_id.and_then(|id| made.get(&id)).unwrap_or(&transfer.payload).clone();
             let delivery = row.delivery()?;
             let claim = Claim {
@@ -332,12 +333,20 @@ impl ClaimDue {
         tx: &mut Tx<'_>,
         rows: Vec<DeliveryRow>,
         transfers: &HashMap<Uuid, Transfer>,
+        made: &HashMap<Uuid, PayloadRecord>,
     ) -> Result<Vec<DeliveryRow>, Fault> {
         let (mut readable, mut others) = (Vec::with_capacity(rows.len()), vec![]);
         for row in rows {
-            let read = match transfers.contains_key(&row.transfer_id) {
-                true => row.clone().delivery().map(drop),
-                false => Err(unreadable("deliveries.transfer_id", "its transfer cannot be read")),
+            let read = match transfers.get(&row.transfer_id) {
+                None => Err(unreadable("deliveries.transfer_id", "its transfer cannot be read")),
+                // What was received is never sent in place of what steps made of it.
+                Some(transfer)
+                    if row.payload_id != Some(transfer.payload.id.uuid())
+                        && !row.payload_id.is_some_and(|id| made.contains_key(&id)) =>
+                {
+                    Err(unreadable("deliveries.payload_id", "its payload cannot be read"))
+                }
+                Some(_) => row.clone().delivery().map(drop),
             };
             match read {
                 Ok(()) => readable.push(row),

@@ -4,7 +4,7 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{DeliveryRow, PayloadRow, TransferRow, hex_list, transfer_columns};
 use crate::tx::Tx;
-use model::{PayloadRecord, Result, Transfer};
+use model::{PayloadRecord, Transfer};
 use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
@@ -12,7 +12,8 @@ use uuid::Uuid;
 /// How long what this version cannot read is postponed.
 pub(super) const PUT_OFF: Duration = Duration::from_secs(300);
 
-/// The payloads of deliveries that send something else than their transfer received.
+/// The payloads of deliveries that send something else than their transfer received. Those that this version cannot read
+/// are left out.
 pub(super) async fn made_payloads(
     tx: &mut Tx<'_>,
     rows: &[DeliveryRow],
@@ -29,8 +30,15 @@ pub(super) async fn made_payloads(
             .bind(hex_list(&ids)).fetch_all(c).await,
         postgres c => sqlx::query_as("SELECT * FROM payloads WHERE id = ANY($1)").bind(&ids).fetch_all(c).await,
     )?;
-    let read = rows.into_iter().map(|row| row.payload().map(|payload| (payload.id.uuid(), payload)));
-    Ok(read.collect::<Result<_>>()?)
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let payload = row.payload().inspect_err(|error| {
+                tracing::error!(error = error.chain(), "the result of steps cannot be read");
+            });
+            payload.ok().map(|payload| (payload.id.uuid(), payload))
+        })
+        .collect())
 }
 
 /// Transfers with what they received. Those that this version cannot read are left out.

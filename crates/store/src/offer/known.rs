@@ -119,16 +119,12 @@ impl Store {
         Ok(used)
     }
 
-    /// Those of these paths at which a flow has offers that are to be settled.
+    /// Those of these paths at which any flow has offers that are to be settled, whatever the endpoint: several flows and
+    /// endpoints may lead to one place.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn unsettled_paths(
-        &self,
-        flow: &str,
-        endpoint: &str,
-        paths: &[RemotePath],
-    ) -> Result<HashSet<RemotePath>> {
+    pub async fn unsettled_paths(&self, paths: &[RemotePath]) -> Result<HashSet<RemotePath>> {
         let mut unsettled = HashSet::new();
         for paths in paths.chunks(BATCH) {
             let by_text: HashMap<String, &RemotePath> =
@@ -138,13 +134,12 @@ impl Store {
                 .read("look up offers that are not settled", async {
                     on!(self.pool(),
                         sqlite c => sqlx::query_scalar(
-                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL AND flow = $1 AND endpoint = $2 \
-                             AND path IN (SELECT value FROM json_each($3))")
-                            .bind(flow).bind(endpoint).bind(Json(&texts)).fetch_all(c).await,
+                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL \
+                             AND path IN (SELECT value FROM json_each($1))")
+                            .bind(Json(&texts)).fetch_all(c).await,
                         postgres c => sqlx::query_scalar(
-                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL AND flow = $1 AND endpoint = $2 \
-                             AND path = ANY($3)")
-                            .bind(flow).bind(endpoint).bind(&texts).fetch_all(c).await,
+                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL AND path = ANY($1)")
+                            .bind(&texts).fetch_all(c).await,
                     )
                 })
                 .await?;

@@ -6,7 +6,7 @@ use model::schedule::TimeZone;
 use model::{NameTemplate, OfferId, TemplateValues, Timestamp};
 use std::collections::BTreeSet;
 
-/// A transfer whose file gets its name by a template, received at this second of 1970.
+/// A transfer whose file is named by a template, received at this second of 1970.
 fn named(offer: Option<OfferId>, to: &str, template: &str, received: i64) -> NewTransfer {
     let mut new = transfer(offer, &[to]);
     let template = NameTemplate::parse(template).unwrap().in_zone(TimeZone::default());

@@ -357,7 +357,7 @@ async fn opened(source: &FolderSource, found: &FoundOffer) -> FoundOffer {
     found
 }
 
-pub(super) async fn a_claimed_file_is_settled_under_its_claim_or_gets_its_name_back(place: Place) {
+pub(super) async fn a_claimed_file_is_settled_under_its_claim_or_is_renamed_back(place: Place) {
     let scene = Scene::new(place);
     let claiming = |poll| crate::defined::polling(poll, |polling| polling.claim = Claim::Rename);
     let source = scene.source(claiming(scene.archiving(false)));
@@ -374,7 +374,7 @@ pub(super) async fn a_claimed_file_is_settled_under_its_claim_or_gets_its_name_b
         assert_eq!(scene.content(&scene.beside("a.edi")).await.unwrap(), b"taken");
         assert_eq!(scene.names().await, ["a.edi"]);
     }
-    // A file that is not taken gets its name back, unless a new one has it.
+    // A file that is not taken is renamed back, unless a new one has it.
     let found = scene.discover(&source).await.remove(0);
     drop(opened(&source, &found).await);
     for _ in 0..2 {
@@ -397,7 +397,7 @@ pub(super) async fn a_claimed_file_is_settled_under_its_claim_or_gets_its_name_b
     let error = source.open(&found).await.err().unwrap();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient), "{error:?}");
     assert_eq!(scene.names().await, ["a.edi"]);
-    // What a crash left behind gets its name back when the engine says so.
+    // What a crash left behind is renamed back when the engine says so.
     scene.place.folder.rename(&scene.path("a.edi"), &scene.path("a.edi.stage")).await.unwrap();
     assert!(scene.discover(&source).await.is_empty());
     assert_eq!(scene.names().await, ["a.edi.stage"]);

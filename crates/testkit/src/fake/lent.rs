@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use transport::{
-    AuditLog, BufferBudget, Clock, DeliveryLog, Directory, KnownOffers, PartWriter, Payload, PayloadReader,
-    Services, SkippedFile, StagingArea, UnstableFile,
+    AuditLog, BufferBudget, ClaimedFile, Clock, DeliveryLog, Directory, KnownOffers, PartWriter, Payload,
+    PayloadReader, Services, SkippedFile, StagingArea, UnstableFile,
 };
 use uuid::Uuid;
 
@@ -131,9 +131,9 @@ impl KnownOffers for Known {
         Ok(keys.into_iter().filter(|key| known.contains(key)).collect())
     }
 
-    async fn orphaned_claims(&self, claimed: Vec<RemotePath>) -> Result<Vec<RemotePath>> {
+    async fn orphaned_claims(&self, claimed: Vec<ClaimedFile>) -> Result<Vec<RemotePath>> {
         let orphans = locked(&self.orphans);
-        Ok(claimed.into_iter().filter(|path| orphans.contains(path)).collect())
+        Ok(claimed.into_iter().map(|file| file.path).filter(|path| orphans.contains(path)).collect())
     }
 
     async fn used_done_files(&self, keys: Vec<String>) -> Result<HashSet<String>> {

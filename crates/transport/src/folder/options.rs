@@ -59,7 +59,7 @@ pub static SOURCE: Group = Group::of(&[
         "How a file is kept from other programs while it is taken. `lease`: the gateway's nodes agree in their database, \
         and the file keeps its name until it is settled. `rename`: it is renamed to `NAME.stage` in its directory before \
         it is read, for directories that other programs poll too, and is deleted, archived or moved under that name; a \
-        file that was not taken in the end gets its name back. A claim that a crash left behind is released after \
+        file that was not taken in the end is renamed back. A claim that a crash left behind is released after \
         30 minutes and 30 polls. Files with such names are never read. Not with `after = \"keep\"`.",
     ),
     Field::optional(

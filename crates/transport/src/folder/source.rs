@@ -25,8 +25,9 @@ use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
 use crate::{
-    AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferNotes, OfferStream, Opened, Part,
-    Probe, Resumptions, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile, Watch,
+    AfterRead, ArchivedFile, ArchivedRemoval, ClaimedFile, Discovery, FoundOffer, OfferNotes, OfferStream,
+    Opened, Part, Probe, Resumptions, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile,
+    Watch,
 };
 use async_trait::async_trait;
 use claim::{CLAIMED_LIMIT, found_at_source, offer_at_source, released_path};
@@ -173,13 +174,17 @@ impl FolderSource {
         &self,
         walk: &mut Walk<'_>,
         markers: Option<&Markers>,
-        claimed: &mut Vec<RemotePath>,
+        claimed: &mut Vec<ClaimedFile>,
     ) -> Result<Option<Listed>> {
         while let Some(mut listed) = walk.next().await? {
             if let Some(why) = self.passes_over(listed.relative.file_name()) {
                 walk.pass_over(why, &listed.relative);
                 if why == SkipReason::SetAside && claimed.len() < CLAIMED_LIMIT {
-                    claimed.extend(released_path(&listed.path));
+                    // What another flow would take is that flow's.
+                    let released = released_path(&listed.path)
+                        .filter(|path| self.passes_over(path.file_name()).is_none());
+                    let (size, modified) = (listed.entry.size, listed.entry.modified);
+                    claimed.extend(released.map(|path| ClaimedFile { path, size, modified }));
                 }
             } else if let Some(why) = self.is_undone(&mut listed, markers) {
                 walk.pass_over(why, &listed.relative);
@@ -250,11 +255,10 @@ impl FolderSource {
                 Ok(None) => break,
                 // The endpoint may name a single file, which is claimed.
                 Err(error) if error.kind() == ErrorKind::NotFound && self.polling.claim == Claim::Rename => {
-                    let file = &self.options.directory;
-                    if !self.is_claimed(file).await? {
-                        return Err(error);
-                    }
-                    claimed.push(file.clone());
+                    let path = self.options.directory.clone();
+                    let Some(metadata) = self.claimed_file(&path).await? else { return Err(error) };
+                    let (size, modified) = (metadata.size, metadata.modified);
+                    claimed.push(ClaimedFile { path, size, modified });
                     break;
                 }
                 Err(error) => return Err(error),
@@ -470,7 +474,12 @@ impl Source for FolderSource {
     }
 
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
-        self.settle_offer(&offer_at_source(offer), outcome).await
+        let settled = self.settle_offer(&offer_at_source(offer), outcome).await?;
+        if settled == Settled::Kept && OfferNotes::of(&offer.source_data).claimed {
+            // It stays at the source: under its own name, by which listings show it.
+            self.rename_back(&offer.identity.path).await?;
+        }
+        Ok(settled)
     }
 
     async fn release(&self, offer: &FoundOffer) -> Result<()> {

@@ -14,7 +14,7 @@ const DEPTH_LIMIT: usize = 64;
 const PENDING_LIMIT: usize = 100_000;
 
 /// How many more entries are read of a listing that is not needed to its end: over FTP, giving up a listing gives up its
-/// connection, and a login is dearer than the rest of most listings.
+/// connection, and a login costs more than the rest of most listings.
 const REST_LIMIT: usize = 1_000;
 
 /// A file that a walk found.

@@ -4,15 +4,10 @@
 mod transports;
 
 use super::super::fixture::{machine, roots};
-use crate::context::Context;
-use crate::problem::Place;
-use crate::reader::{Declared, Reader};
 use crate::sections::{DESTINATION, POLLED, RECEIVED, SOURCE};
-use crate::tree::{self, Value as Written};
 use crate::{Documents, json_schema};
 use model::definition::{Balance, Definitions, FlowSource, OnFailure};
-use model::schema::{Section, Values};
-use transports::{LATER_AT_FLOWS, LATER_AT_SOURCES, SMTP, catalogue};
+use transports::{LATER_AT_SOURCES, SMTP, catalogue};
 
 const DOCUMENT: &str = include_str!("seven.toml");
 
@@ -163,39 +158,11 @@ fn words_that_are_not_built_yet_are_no_common_words() {
     }
     assert!(DESTINATION.fields.iter().all(|field| field.name != "directory"));
     let (_, problems) = check(&DOCUMENT.replacen("ordered = true", "steps = [{ unzip = true }]", 1));
-    let expected = "flow.orders: unknown key 'steps'";
+    let expected = "flow.orders.steps[1]: unknown key 'unzip'";
     assert!(problems.iter().any(|line| line.contains(expected)), "{problems:#?}");
     let (definitions, _) = check(&DOCUMENT.replacen("ordered = true", "on_failure = \"operations\"", 1));
     let orders = &definitions.unwrap().flows["orders"];
     assert_eq!(orders.on_failure, Some(OnFailure::Flow("operations".into())));
-}
-
-/// What flows will have, which no transport can declare.
-#[test]
-fn the_language_carries_what_flows_will_have() {
-    let read = |text: &str| -> (Option<Values>, Vec<String>) {
-        let (table, problems) = tree::parse(&"seven.toml".into(), text.as_bytes());
-        assert!(problems.is_empty(), "{problems:?}");
-        let (roots, machine) = (roots(), machine());
-        let mut context = Context::new(&roots, &machine);
-        context.among([(Section::FLOW, ["operations"].into())].into());
-        let Written::Table(_) = &table["flow"].node.value else { panic!("a table") };
-        let place = Place::whole(&"seven.toml".into());
-        let declared = Declared::from(&LATER_AT_FLOWS);
-        let reader = Reader::open(&context, &place, &table["flow"].node, "flow".into(), declared).unwrap();
-        let values = reader.values(LATER_AT_FLOWS.fields);
-        drop(reader);
-        (values, context.into_problems().iter().map(ToString::to_string).collect())
-    };
-    let text = "[flow]\nsteps = [{ convert_charset = { from = \"ISO-8859-1\", to = \"UTF-8\" } }]\n";
-    let (values, problems) = read(text);
-    assert!(problems.is_empty(), "{problems:#?}");
-    let values = values.unwrap();
-    let step = values.list("steps")[0].as_table().unwrap();
-    assert_eq!(step.table("convert_charset").text("to"), Some("UTF-8"));
-    let (_, problems) = read(&text.replace("{ convert_charset", "{ unzip = true, convert_charset"));
-    let expected = "flow.steps[1].unzip: cannot be used together with 'convert_charset'";
-    assert!(problems.iter().any(|line| line.contains(expected)), "{problems:#?}");
 }
 
 #[test]

@@ -134,26 +134,40 @@ impl FolderDestination {
             .with("read bytes", copied));
         }
         let written = upload.finish().await.map_err(unsure)?;
-        appending.whole = true;
-        delivery.log.note(APPENDING, to_note(&appending)?).await?;
         let whole = appending.before + length;
         let evidence = match written.size {
-            Some(size) if size == whole && !written.gone => Evidence::Size,
+            _ if written.gone => Evidence::Acknowledged,
+            Some(size) if size == whole => Evidence::Size,
             None => Evidence::Acknowledged,
-            // Somebody else wrote to it too, or has taken it.
-            Some(size) => Evidence::AcknowledgedAgainst(size),
+            // Somebody else wrote to it too, or the server stored less than it confirmed.
+            Some(_) => Evidence::ReadBack,
         };
-        if self.options.verify == super::Verify::Checksum && !written.gone {
-            return match self.compare(delivery, &appending).await? {
-                There::Bytes(bytes) if bytes == length => {
-                    Ok(self.appended(delivery, &appending, Evidence::ReadBack))
+        let is_compared = self.options.verify == super::Verify::Checksum || evidence == Evidence::ReadBack;
+        let evidence = match is_compared && !written.gone {
+            false => evidence,
+            true => match self.compare(delivery, &appending).await? {
+                There::Bytes(bytes) if bytes == length => Evidence::ReadBack,
+                // The next attempt goes on from there.
+                There::Bytes(bytes) => {
+                    return Err(Error::transient(ErrorKind::IntegrityFailed, "append a whole file")
+                        .with("endpoint", &self.options.endpoint)
+                        .with("path", &appending.name)
+                        .with("appended bytes", bytes)
+                        .with("expected bytes", length)
+                        .advice("the server confirmed more than it stored; check whether a disk or quota is full there"));
                 }
-                There::Bytes(_) | There::Other => {
-                    self.give_up_appending(delivery, &appending, "something else than this file").await
+                There::Other => {
+                    return self
+                        .give_up_appending(delivery, &appending, "something else than this file")
+                        .await;
                 }
-                There::Unknown => self.give_up_appending(delivery, &appending, "what cannot be read").await,
-            };
-        }
+                There::Unknown => {
+                    return self.give_up_appending(delivery, &appending, "what cannot be read").await;
+                }
+            },
+        };
+        appending.whole = true;
+        delivery.log.note(APPENDING, to_note(&appending)?).await?;
         Ok(self.appended(delivery, &appending, evidence))
     }
 

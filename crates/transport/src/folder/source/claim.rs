@@ -4,15 +4,12 @@
 //! A claim whose file was not recorded is released: at once where the poll goes on, otherwise (after a crash) when the
 //! engine finds that no offer waits for it, see [`crate::KnownOffers::orphaned_claims`].
 
-use super::compare::{CHANGED, Comparison, Stat, is_refusal};
+use super::compare::{CHANGED, Comparison, Metadata, Stat, is_refusal};
 use super::{FolderSource, metadata_when_found, names};
-use crate::{Discovery, FoundOffer};
+use crate::folder::destination::is_cut;
+use crate::{ClaimedFile, Discovery, FoundOffer, OfferNotes};
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
-use serde_json::Value;
 use std::sync::PoisonError;
-
-/// The key in `source_data` of an offer whose file has its claimed name.
-const CLAIMED: &str = "claimed";
 
 /// The most claimed files that one poll reports; the others are reported by later polls.
 pub(super) const CLAIMED_LIMIT: usize = 1_000;
@@ -35,7 +32,7 @@ fn claimed_identity(identity: &OfferIdentity) -> OfferIdentity {
 
 /// An offer as it is at the source: under its claimed name, if it was claimed.
 pub(super) fn offer_at_source(offer: &Offer) -> Offer {
-    match offer.source_data.contains_key(CLAIMED) {
+    match OfferNotes::of(&offer.source_data).claimed {
         true => Offer { identity: claimed_identity(&offer.identity), ..offer.clone() },
         false => offer.clone(),
     }
@@ -43,7 +40,7 @@ pub(super) fn offer_at_source(offer: &Offer) -> Offer {
 
 /// The same for an offer that is being read.
 pub(super) fn found_at_source(offer: &FoundOffer) -> FoundOffer {
-    if !offer.source_data.contains_key(CLAIMED) {
+    if !OfferNotes::of(&offer.source_data).claimed {
         return offer.clone();
     }
     let mut source_data = offer.source_data.clone();
@@ -61,7 +58,7 @@ impl FolderSource {
     pub(super) async fn claim(&self, offer: &FoundOffer) -> Result<(FoundOffer, Stat)> {
         let path = &offer.identity.path;
         let mut claimed = offer.clone();
-        claimed.source_data.insert(CLAIMED.to_owned(), Value::Bool(true));
+        OfferNotes::change(&mut claimed.source_data, |notes| notes.claimed = true);
         let at_source = found_at_source(&claimed);
         let to = &at_source.identity.path;
         let failed = |kind: ErrorKind, advice: String| {
@@ -71,7 +68,13 @@ impl FolderSource {
                 .with("to", to)
                 .advice(advice)
         };
-        match self.rename_new(path, to).await {
+        // Noted first: where the answer is lost, the file may have been renamed.
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        let renamed = self.rename_new(path, to).await;
+        if renamed.as_ref().is_err_and(|error| !is_cut(error)) {
+            self.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        }
+        match renamed {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(failed(ErrorKind::NotFound, "it disappeared after it was listed".into()));
@@ -89,7 +92,6 @@ impl FolderSource {
             }
             Err(error) => return Err(error),
         }
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
         match self.compare(&at_source.identity, &metadata_when_found(&at_source), None).await {
             Ok(Comparison::Same(stat)) => Ok((claimed, stat)),
             Ok(Comparison::Missing) => {
@@ -108,7 +110,7 @@ impl FolderSource {
         }
     }
 
-    /// Gives a file its name back that this source has claimed. A new file of the name stays, and the claimed one is
+    /// Renames a file back that this source has claimed. A new file of the name stays, and the claimed one is
     /// left to a later poll. Does nothing for a file that it has not claimed.
     pub(super) async fn release_claim(&self, path: &RemotePath) -> Result<()> {
         if !self.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(path) {
@@ -117,33 +119,36 @@ impl FolderSource {
         self.rename_back(path).await
     }
 
-    async fn rename_back(&self, path: &RemotePath) -> Result<()> {
+    pub(super) async fn rename_back(&self, path: &RemotePath) -> Result<()> {
         match self.rename_new(&claimed_path(path), path).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                tracing::warn!(%path, "a claimed file does not get its name back, because a new file has it; it gets it back when the new one is gone");
+                tracing::warn!(%path, "a claimed file is not renamed back, because a new file has its name; it is when the new one is gone");
                 Ok(())
             }
             renamed => renamed,
         }
     }
 
-    /// Reports the claimed files that a listing showed, by the names without the claim, and gives those their names back
+    /// Reports the claimed files that a listing showed, by the names without the claim, and renames those back
     /// for which no offer waits: the next poll finds them.
     pub(super) async fn release_orphans(
         &self,
         discovery: &Discovery,
-        claimed: Vec<RemotePath>,
+        claimed: Vec<ClaimedFile>,
     ) -> Result<()> {
         for path in discovery.known.orphaned_claims(claimed).await? {
-            tracing::warn!(%path, "the claim of a file was left behind; the file gets its name back, and is offered again");
+            tracing::warn!(%path, "the claim of a file was left behind; the file is renamed back, and offered again");
             self.rename_back(&path).await?;
         }
         Ok(())
     }
 
-    /// Whether an endpoint that names a single file finds it under its claimed name.
-    pub(super) async fn is_claimed(&self, path: &RemotePath) -> Result<bool> {
-        Ok(matches!(self.stat(&claimed_path(path)).await?, Stat::Found(_)))
+    /// The metadata of the claimed file of an endpoint that names a single file.
+    pub(super) async fn claimed_file(&self, path: &RemotePath) -> Result<Option<Metadata>> {
+        match self.stat(&claimed_path(path)).await? {
+            Stat::Found(metadata) => Ok(Some(metadata)),
+            Stat::Refused | Stat::Missing => Ok(None),
+        }
     }
 }

@@ -29,13 +29,6 @@ const KEY: Kind = Kind::Name(Section::KEY);
 
 /// What every polled source will have and has not yet.
 pub(super) static LATER_AT_SOURCES: Group = Group::of(&[field("stream", Kind::Bool)]);
-/// What every flow will have and has not yet; no transport can declare it.
-pub(super) static LATER_AT_FLOWS: Group = Group::of(&[field("steps", Kind::List(&Kind::Table(&STEP)))]);
-static STEP: Group =
-    Group::of(&[field("convert_charset", Kind::Table(&CHARSET)), field("unzip", Kind::Bool)])
-        .with(&[Rule::ExactlyOne(&["convert_charset", "unzip"])]);
-static CHARSET: Group =
-    Group::of(&[Field::required("from", Kind::Text, "."), Field::required("to", Kind::Text, ".")]);
 
 /// What transports that dial share.
 static DIALS: Group = Group::of(&[
