@@ -33,6 +33,9 @@ present() {
     libsodium23) ldconfig -p | grep -q libsodium.so.23 ;;
     nginx) test -x /usr/sbin/nginx ;;
     libnginx-mod-http-dav-ext) test -e /usr/lib/nginx/modules/ngx_http_dav_ext_module.so ;;
+    sshfs) command -v sshfs ;;
+    rclone) command -v rclone ;;
+    lftp) command -v lftp ;;
     microsocks) command -v microsocks ;;
     e2fsprogs) test -x /usr/sbin/mkfs.ext4 ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;

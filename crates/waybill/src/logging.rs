@@ -19,7 +19,7 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Waybill's own crates: lines of any level may come from these.
-const OWN: [&str; 17] = [
+const OWN: [&str; 18] = [
     "config",
     "console",
     "control",
@@ -28,6 +28,7 @@ const OWN: [&str; 17] = [
     "net",
     "smime",
     "staging",
+    "steps",
     "store",
     "suites",
     "transport",

@@ -76,9 +76,10 @@ impl EndpointUrl {
     #[must_use]
     pub fn shown(&self) -> String {
         let url = &self.url;
-        // An address without a host is written with an empty one (RFC 8089, section 2).
+        // A path without a host is written with an empty one (RFC 8089, section 2).
+        let without = if url.cannot_be_a_base() { "" } else { "//" };
         let host = url.host_str().map_or_else(
-            || "//".to_owned(),
+            || without.to_owned(),
             |host| {
                 let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
                 format!("//{host}{port}")
@@ -132,5 +133,6 @@ mod tests {
         assert_eq!(shown("sftp://h:2222//abs/dir"), "sftp://h:2222//abs/dir");
         assert_eq!(shown(&format!("https://h/{}/x", "a1-_".repeat(12))), "https://h/…/x");
         assert_eq!(shown("file:///srv/out"), "file:///srv/out");
+        assert_eq!(shown("fake:a"), "fake:a");
     }
 }
