@@ -104,6 +104,28 @@ async fn what_was_cut_off_is_gone_on_with_wherever_that_was() {
 }
 
 #[tokio::test]
+async fn an_append_of_which_the_server_stored_less_than_it_confirmed_goes_on() {
+    let mut scene = Scene::new();
+    scene.script.finish_short();
+    let error = scene.deliver().await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::IntegrityFailed, Retry::Transient), "{error:?}");
+    scene.deliver().await.unwrap();
+    assert_eq!(scene.there(), scene.whole());
+}
+
+#[tokio::test]
+async fn an_attempt_that_sent_nothing_takes_nothing_of_others_for_its_own() {
+    let mut scene = Scene::new();
+    scene.script.fail(Act::Append, Fault::CUT);
+    scene.deliver().await.unwrap_err();
+    assert!(!is_unsettled(&scene.attempt.log.notes()));
+    let by_another = [&b"earlier"[..], &scene.content[..CHUNK]].concat();
+    scene.memory.put("out/all.edi", by_another.clone());
+    scene.deliver().await.unwrap();
+    assert_eq!(scene.there(), [by_another, scene.content.clone()].concat());
+}
+
+#[tokio::test]
 async fn a_lost_answer_to_the_last_byte_appends_nothing_twice() {
     for later in [&b""[..], b"somebody else's, appended since"] {
         let mut scene = Scene::new();

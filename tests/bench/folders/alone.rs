@@ -41,6 +41,7 @@ impl ConnectionLog for NoRecords {
 }
 
 /// A network whose connections are on no record.
+#[allow(clippy::disallowed_methods, reason = "a measurement has no other clock")]
 pub(crate) fn network() -> Net {
     let now: net::NowFn = Arc::new(chrono::Utc::now);
     Net::new(NetSettings::new("bench".parse().unwrap(), now, Arc::new(Uuid::now_v7)), Arc::new(NoRecords))

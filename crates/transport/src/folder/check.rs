@@ -118,6 +118,7 @@ pub(super) fn definitions(
             pollers.entry((address, directory)).or_default().push(polled);
         }
     }
+    let mut appending: HashMap<(String, RemotePath), &str> = HashMap::new();
     for flow in definitions.flows.values() {
         for (destination, number) in flow.destinations.iter().zip(1..) {
             let Some(endpoint) = endpoint(&destination.endpoint) else { continue };
@@ -131,6 +132,16 @@ pub(super) fn definitions(
                 let message = "is append, but the flow's deliveries may go side by side, and would mix their bytes in one file; set \
                                ordered = true on the flow";
                 findings.error(FieldPath::from("destination").item(number).key("overwrite"), message);
+            }
+            if write.overwrite == Overwrite::Append {
+                let place = (written.address.clone(), written.directory.clone());
+                if let Some(other) = appending.insert(place, &flow.name) {
+                    let message = format!(
+                        "is append, and flow '{other}' appends in this directory as well: deliveries that append to one file at \
+                        the same time mix their bytes; see that they never have the same name"
+                    );
+                    findings.warning(FieldPath::from("destination").item(number).key("overwrite"), message);
+                }
             }
             // Files that are written elsewhere come into the polled directory whole.
             let unfinished = match write.temporary_directory.clone().filter(|_| write.temporary_name) {

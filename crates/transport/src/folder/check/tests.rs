@@ -256,5 +256,11 @@ fn flows_that_append_must_be_ordered() {
             found.iter().filter(|finding| finding.path.to_string().ends_with("overwrite")).collect();
         assert_eq!(found.len(), count, "{found:?}");
         assert!(found.iter().all(|finding| !finding.is_warning));
+        // Another flow that appends there is warned of.
+        let other = Flow { name: "other".into(), ordered: true, ..Flow::clone(&all.flows["orders"]) };
+        all.flows.insert("other".into(), Arc::new(other));
+        let warned = definitions("place", &all, place).into_iter().filter(|finding| finding.is_warning);
+        let warned: Vec<_> = warned.map(|finding| finding.message).collect();
+        assert!(matches!(&warned[..], [one] if one.contains("flow 'orders' appends")), "{warned:?}");
     }
 }

@@ -114,7 +114,17 @@ impl FolderDestination {
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(done..length).await?;
         delivery.log.may_act()?;
-        let mut upload = self.begin_appending(&appending, appending.before + done).await?;
+        let mut upload = match self.begin_appending(&appending, appending.before + done).await {
+            Ok(upload) => upload,
+            Err(error) => {
+                // No byte was sent. Without the note, a retry days later does not take what others appended meanwhile
+                // for the beginning of this file.
+                if done == 0 {
+                    delivery.log.note(APPENDING, Value::Null).await?;
+                }
+                return Err(error);
+            }
+        };
         appending.connection = upload.connection();
         // From here on something may be there.
         let unsure = |error: Error| if is_cut(&error) { error.retry_as(Retry::Ambiguous) } else { error };

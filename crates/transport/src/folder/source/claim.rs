@@ -123,7 +123,7 @@ impl FolderSource {
         match self.rename_new(&claimed_path(path), path).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                tracing::warn!(%path, "a claimed file is not renamed back, because a new file has its name; it is when the new one is gone");
+                tracing::warn!(%path, "a claimed file is not renamed back, as there is a new file of that name; it is when the new one is gone");
                 Ok(())
             }
             renamed => renamed,
