@@ -128,19 +128,14 @@ fn a_file_whose_connection_is_cut_in_the_middle_arrives_whole() {
     let bytes = random(5 * 1024 * 1024);
     put(&proxied.pair.folder(), b"cut.bin", &bytes);
     proxied.pair.start();
-    let event = eventually("an event about the cut", PATIENCE, || {
-        let events = ["offer.backed_off", "poll.failed"].map(|kind| proxied.pair.events(kind));
-        events.into_iter().flatten().next()
-    });
-    assert!(event.to_string().contains("transient"), "{event}");
-    assert_eq!(files_in(&proxied.pair.warehouse()), []);
-    proxied.set(Behaviour::Pass);
+    // Each connection is cut, and the next one goes on at the byte that was reached.
     let arrived = proxied.pair.wait_for_files(1);
     assert!(arrived[0].1 == bytes, "it arrived with other bytes");
     assert_eq!(proxied.pair.acme.wait_for("completed", 1, PATIENCE).len(), 1);
     assert!(proxied.pair.acme.stop().success());
     let ends = proxied.pair.acme.connections();
-    assert!(ends.iter().any(|c| c.failed == Some(true)), "no connection's end is an error: {ends:?}");
+    let cut = ends.iter().filter(|connection| connection.failed == Some(true)).count();
+    assert!(cut >= 2, "too few connections ended with an error: {ends:?}");
 }
 
 #[test]

@@ -197,7 +197,8 @@ async fn where_renaming_is_refused_nothing_stays_and_the_error_says_what_helps()
     for (code, words) in answers {
         for op in [Op::Rename, Op::PosixRename] {
             for hides in [false, true] {
-                let scene = Scene::new(&[Switch::Status(op, code, words)]);
+                // Where posix-rename is refused, a plain rename is tried.
+                let scene = Scene::new(&[op, Op::Rename].map(|op| Switch::Status(op, code, words)));
                 if hides {
                     scene.server.switch("out/*", Switch::Status(Op::Stat, 3, "no"));
                 }

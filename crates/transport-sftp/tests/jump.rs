@@ -135,7 +135,15 @@ async fn an_error_says_which_of_both_failed() {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unreachable, Retry::Transient), "{error}");
     let text = error.chain();
     assert!(text.contains("does not reach the server") && text.contains(&gone.to_string()), "{text}");
-    let failed = world.records.failed.lock().unwrap().clone();
+    // The record is written beside the work.
+    let begun = std::time::Instant::now();
+    let failed = loop {
+        let failed = world.records.failed.lock().unwrap().clone();
+        if !failed.is_empty() || begun.elapsed() > std::time::Duration::from_secs(10) {
+            break failed;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
     assert_eq!(failed.last().unwrap().host.to_string(), format!("127.0.0.1:{gone}"));
     let error = refused(&world, &endpoint().set("host_key", jump.field("fingerprint")).done()).await;
     assert_eq!(error.kind(), ErrorKind::TrustFailed);

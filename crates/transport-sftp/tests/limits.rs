@@ -46,7 +46,7 @@ async fn where_all_files_stay_open_the_error_says_so() {
     let folder = world.folder(&endpoint);
     let held = folder.begin_write(&"b".into(), None).await.unwrap();
     let error = folder.read(&"a".into(), 0).await.err().unwrap();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Throttled, Retry::Transient), "{error}");
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Busy, Retry::Transient), "{error}");
     assert!(error.to_string().contains("open files 1"), "{error}");
     held.abort().await;
     assert_eq!(read(&folder, "a", 0).await.unwrap(), b"content");
