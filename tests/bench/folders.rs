@@ -115,9 +115,9 @@ fn timed(site: &Site, local: &Path, is_upload: bool, copy: &dyn Fn(&Path, &str))
 fn ours(runtime: &Runtime, site: &Site, [large, small]: [&Path; 2]) -> Times {
     let copy = |is_upload: bool| {
         move |local: &Path, directory: &str| {
-            // New connections each time, as the peers make them.
-            let ours = site.ours(&network(), directory);
             runtime.block_on(async {
+                // New connections each time, as the peers make them.
+                let ours = site.ours(&network(), directory);
                 match is_upload {
                     true => ours.upload(local).await,
                     false => ours.download(local).await,

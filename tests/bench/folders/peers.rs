@@ -151,9 +151,8 @@ fn lftp(site: &Site, local: &Path, directory: &str, is_upload: bool) {
         Protocol::Sftp => {
             let (key, known) = (site.server.text("key"), known_hosts(site));
             writeln!(script, "set sftp:connect-program \"ssh -a -x -i {key} -o UserKnownHostsFile={known} -o IdentitiesOnly=yes -c aes256-gcm@openssh.com\"").unwrap();
-            script.push_str(
-                "set sftp:max-packets-in-flight 256\nset sftp:size-read 255k\nset sftp:size-write 255k\n",
-            );
+            // With larger pieces it stops for good in the middle of an upload.
+            script.push_str("set sftp:max-packets-in-flight 64\n");
             writeln!(script, "open -u {user}, sftp://127.0.0.1:{}", site.port).unwrap();
         }
         _ => writeln!(script, "open -u {user},{} ftp://127.0.0.1:{}", site.password(), site.port).unwrap(),
