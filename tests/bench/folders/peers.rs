@@ -178,6 +178,9 @@ fn curl(site: &Site, local: &Path, directory: &str, is_upload: bool) {
         false => std::fs::read_dir(site.files.join(directory)).unwrap(),
     };
     for name in names.flatten().map(|entry| entry.file_name().into_string().unwrap()) {
+        if config.contains("url = ") {
+            config.push_str("next\nsilent\nshow-error\nfail\n");
+        }
         let (url, path) = (format!("{base}{}/{name}", site.remote(directory)), local.join(&name));
         let way = if is_upload { "upload-file" } else { "output" };
         writeln!(config, "url = \"{url}\"\n{way} = \"{}\"", path.display()).unwrap();
@@ -190,7 +193,6 @@ fn curl(site: &Site, local: &Path, directory: &str, is_upload: bool) {
             }
             _ => writeln!(config, "user = \"{user}:{}\"", site.password()).unwrap(),
         }
-        config.push_str("next\nsilent\nshow-error\nfail\n");
     }
     run(Command::new("curl").args(["--disable", "--config", "-"]), &config);
 }
