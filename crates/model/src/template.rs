@@ -12,7 +12,7 @@ pub struct NameTemplate {
     zone: TimeZone,
 }
 
-/// A running number in a name that is not known yet: whoever records the delivery gives it.
+/// A running number in a name that is not known yet: it is given when the delivery is recorded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NameCounter {
     /// Where its digits go, in bytes from the beginning of the name.

@@ -26,7 +26,7 @@ pub struct KeyDefinition {
     pub certificate: Option<String>,
 }
 
-/// The public half of a key, for whoever is to know it.
+/// The public half of a key, as it is given to partners.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PublicKey {
     /// Such as `ssh-ed25519`.

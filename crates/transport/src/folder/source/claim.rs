@@ -4,12 +4,13 @@
 //! A claim whose file was not recorded is released: at once where the poll goes on, otherwise (after a crash) when the
 //! engine finds that no offer waits for it, see [`crate::KnownOffers::orphaned_claims`].
 
-use super::compare::{CHANGED, Comparison, Metadata, Stat, is_refusal};
-use super::{FolderSource, metadata_when_found, names};
+use super::compare::{CHANGED, Metadata, Stat, is_refusal};
+use super::{FolderSource, names};
 use crate::folder::destination::is_cut;
 use crate::{ClaimedFile, Discovery, FoundOffer, OfferNotes};
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
-use std::sync::PoisonError;
+use std::collections::HashSet;
+use std::sync::{MutexGuard, PoisonError};
 
 /// The most claimed files that one poll reports; the others are reported by later polls.
 pub(super) const CLAIMED_LIMIT: usize = 1_000;
@@ -50,6 +51,11 @@ pub(super) fn found_at_source(offer: &FoundOffer) -> FoundOffer {
 }
 
 impl FolderSource {
+    fn claims(&self) -> MutexGuard<'_, HashSet<RemotePath>> {
+        // A set of paths is consistent after any panic.
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Renames a file that is to be read to its claimed name. Returns the offer as it is then, with the answer to
     /// `stat`.
     ///
@@ -69,10 +75,10 @@ impl FolderSource {
                 .advice(advice)
         };
         // Noted first: where the answer is lost, the file may have been renamed.
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        self.claims().insert(path.clone());
         let renamed = self.rename_new(path, to).await;
         if renamed.as_ref().is_err_and(|error| !is_cut(error)) {
-            self.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+            self.claims().remove(path);
         }
         match renamed {
             Ok(()) => {}
@@ -92,28 +98,17 @@ impl FolderSource {
             }
             Err(error) => return Err(error),
         }
-        match self.compare(&at_source.identity, &metadata_when_found(&at_source), None).await {
-            Ok(Comparison::Same(stat)) => Ok((claimed, stat)),
-            Ok(Comparison::Missing) => {
-                Err(failed(ErrorKind::NotFound, "it disappeared after it was claimed".into()))
-            }
-            Ok(Comparison::Doubtful(words) | Comparison::Different(words)) => {
-                self.release_claim(path).await?;
-                Err(failed(
-                    ErrorKind::NotFound,
-                    format!(
-                        "it changed after it was listed ({words}); the file as it is now will be offered again"
-                    ),
-                ))
-            }
-            Err(error) => Err(error),
+        let found = self.find(&at_source).await;
+        if matches!(&found, Err(error) if error.kind() == ErrorKind::NotFound) {
+            self.release_claim(path).await?;
         }
+        Ok((claimed, found?))
     }
 
     /// Renames a file back that this source has claimed. A new file of the name stays, and the claimed one is
     /// left to a later poll. Does nothing for a file that it has not claimed.
     pub(super) async fn release_claim(&self, path: &RemotePath) -> Result<()> {
-        if !self.claims.lock().unwrap_or_else(PoisonError::into_inner).remove(path) {
+        if !self.claims().remove(path) {
             return Ok(());
         }
         self.rename_back(path).await
