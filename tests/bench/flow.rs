@@ -111,13 +111,13 @@ fn syncs(files: usize) {
     }
 }
 
-fn trace(pid: u32, out: &Path) -> Child {
+pub(crate) fn trace(pid: u32, out: &Path) -> Child {
     let mut command = Command::new("strace");
     command.args(["-f", "-y", "-qq", "-e", "trace=fsync,fdatasync", "-p", &pid.to_string(), "-o"]).arg(out);
     command.stderr(Stdio::null()).spawn().expect("strace is installed by the tests' set-up")
 }
 
-fn by_kind(trace: &str) -> BTreeMap<&'static str, usize> {
+pub(crate) fn by_kind(trace: &str) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for line in trace.lines().filter(|line| line.contains("sync(")) {
         let kind = if line.contains("/partial/") {
@@ -138,7 +138,7 @@ fn by_kind(trace: &str) -> BTreeMap<&'static str, usize> {
     counts
 }
 
-fn drop_files(folder: &Path, files: usize) {
+pub(crate) fn drop_files(folder: &Path, files: usize) {
     for number in 0..files {
         let mut bytes = vec![0; BYTES];
         openssl::rand::rand_bytes(&mut bytes).unwrap();

@@ -2,11 +2,13 @@
 //! curl on the same server in the same run.
 //!
 //! `WAYBILL_BENCH_BYTES` (1 GiB), `WAYBILL_BENCH_FILES` (10,000 of 4 KiB), `WAYBILL_BENCH_ROUNDS` (3, the median counts),
-//! `WAYBILL_BENCH_DELAY` (milliseconds that a proxy holds each piece back; only what runs through it is compared then).
+//! `WAYBILL_BENCH_DELAY` (milliseconds that a proxy holds each piece back; only what runs through it is compared then),
+//! `WAYBILL_BENCH_PROTOCOLS` (`Sftp,Ftp,Ftps,Webdav`).
 
 mod alone;
+mod gateway;
 mod peers;
-mod site;
+pub(crate) mod site;
 
 use alone::network;
 use peers::Peer;
@@ -40,8 +42,15 @@ pub(crate) fn run() {
         std::fs::create_dir(directory).unwrap();
         make(directory, count, size);
     }
-    println!("The transport alone; {delay} ms of delay; seconds, and bytes or files a second\n");
-    for protocol in [Protocol::Sftp, Protocol::Ftp, Protocol::Webdav] {
+    println!(
+        "Each transport alone, then a gateway whose flow ends or begins in a local directory; {delay} ms of delay; seconds, and bytes or files a second\n"
+    );
+    for protocol in Protocol::ALL {
+        if std::env::var("WAYBILL_BENCH_PROTOCOLS")
+            .is_ok_and(|named| !named.split(',').any(|name| name == format!("{protocol:?}")))
+        {
+            continue;
+        }
         let mut site = Site::start(protocol);
         let _proxies = (delay > 0).then(|| runtime.block_on(delayed(&mut site, delay)));
         println!(
@@ -56,10 +65,11 @@ pub(crate) fn run() {
                 cells.map(|((s, amount), unit)| format!("{s:.2} s, {:.0} {unit}", amount / s)).collect();
             println!("| {} | {} |", times.name, cells.join(" | "));
         };
-        show(ours(&runtime, &site, [&large, &small]));
+        show(ours(&runtime, &site, place.path(), [&large, &small]));
         for peer in Peer::ALL.into_iter().filter(|peer| peer.speaks(protocol)) {
-            show(theirs(peer, &site, [&large, &small]));
+            show(theirs(peer, &site, place.path(), [&large, &small]));
         }
+        show(gateway::whole(&site, place.path(), [&large, &small]));
         println!();
     }
 }
@@ -69,7 +79,7 @@ type Proxies = Vec<Box<dyn Any>>;
 
 async fn delayed(site: &mut Site, milliseconds: usize) -> Proxies {
     let behaviour = Behaviour::Delay(Duration::from_millis(milliseconds as u64));
-    if site.protocol == Protocol::Ftp {
+    if matches!(site.protocol, Protocol::Ftp | Protocol::Ftps) {
         let proxy = FtpProxy::before(site.port).await.unwrap();
         proxy.set_data(behaviour);
         site.port = proxy.address().port();
@@ -82,12 +92,12 @@ async fn delayed(site: &mut Site, milliseconds: usize) -> Proxies {
 }
 
 /// The median time of one copy, each into an empty directory.
-fn timed(site: &Site, local: &Path, is_upload: bool, copy: &dyn Fn(&Path, &str)) -> f64 {
+fn timed(site: &Site, place: &Path, local: &Path, is_upload: bool, copy: &dyn Fn(&Path, &str)) -> f64 {
     let expected = measure(local);
     let mut times = Vec::new();
     for _ in 0..number("WAYBILL_BENCH_ROUNDS", 3) {
         let remote = site.empty("bench");
-        let back = tempfile::tempdir().unwrap();
+        let back = tempfile::tempdir_in(place).unwrap();
         if !is_upload {
             for entry in std::fs::read_dir(local).unwrap().flatten() {
                 std::fs::hard_link(entry.path(), remote.join(entry.file_name()))
@@ -104,7 +114,7 @@ fn timed(site: &Site, local: &Path, is_upload: bool, copy: &dyn Fn(&Path, &str))
     crate::measure::median(times)
 }
 
-fn ours(runtime: &Runtime, site: &Site, [large, small]: [&Path; 2]) -> Times {
+fn ours(runtime: &Runtime, site: &Site, place: &Path, [large, small]: [&Path; 2]) -> Times {
     let copy = |is_upload: bool| {
         move |local: &Path, directory: &str| {
             runtime.block_on(async {
@@ -118,13 +128,13 @@ fn ours(runtime: &Runtime, site: &Site, [large, small]: [&Path; 2]) -> Times {
         }
     };
     let seconds = [(large, true), (large, false), (small, true), (small, false)]
-        .map(|(local, is_upload)| timed(site, local, is_upload, &copy(is_upload)));
+        .map(|(local, is_upload)| timed(site, place, local, is_upload, &copy(is_upload)));
     Times { name: "**Waybill**".into(), seconds }
 }
 
-fn theirs(peer: Peer, site: &Site, [large, small]: [&Path; 2]) -> Times {
+fn theirs(peer: Peer, site: &Site, place: &Path, [large, small]: [&Path; 2]) -> Times {
     let seconds = [(large, true), (large, false), (small, true), (small, false)].map(|(local, is_upload)| {
-        timed(site, local, is_upload, &|local, directory| peer.copy(site, local, directory, is_upload))
+        timed(site, place, local, is_upload, &|local, directory| peer.copy(site, local, directory, is_upload))
     });
     Times { name: peer.name().into(), seconds }
 }

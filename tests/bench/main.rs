@@ -1,25 +1,29 @@
 //! Speed and memory, beside public tools in the same run. Prints tables; asserts nothing.
 //!
 //! `tests/bench/run.sh` builds everything optimised and runs all of it; `waybill-bench NAME` runs one:
-//! `as2`, `flow`, `folders`, `idle`, `large`.
+//! `as2`, `flow`, `folders`, `idle`, `large`, `listing`, `local`.
 
 mod as2;
 mod flow;
 mod folders;
 mod idle;
 mod large;
+mod listing;
+mod local;
 mod measure;
 mod pair;
 mod way;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let all: [(&str, fn()); 5] = [
+    let all: [(&str, fn()); 7] = [
         ("as2", as2::run),
         ("flow", flow::run),
         ("folders", folders::run),
         ("idle", idle::run),
         ("large", large::run),
+        ("listing", listing::run),
+        ("local", local::run),
     ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {

@@ -116,12 +116,16 @@ fn rclone(site: &Site, local: &Path, directory: &str, is_upload: bool) {
             ("CHUNK_SIZE", "255k".into()),
             ("CONCURRENCY", "64".into()),
         ],
-        Protocol::Ftp => vec![
+        Protocol::Ftp | Protocol::Ftps => vec![
             ("TYPE", "ftp".into()),
             ("HOST", "127.0.0.1".into()),
             ("PORT", port),
             ("USER", user),
             ("PASS", secret()),
+            ("EXPLICIT_TLS", (site.protocol == Protocol::Ftps).to_string()),
+            ("NO_CHECK_CERTIFICATE", "true".into()),
+            // Otherwise it ends each connection after a minute without use, and waits for it at its end.
+            ("CONCURRENCY", CONNECTIONS.into()),
         ],
         Protocol::Webdav => vec![
             ("TYPE", "webdav".into()),
@@ -144,8 +148,10 @@ fn rclone(site: &Site, local: &Path, directory: &str, is_upload: bool) {
 }
 
 fn lftp(site: &Site, local: &Path, directory: &str, is_upload: bool) {
-    let mut script =
-        String::from("set cmd:fail-exit yes\nset net:max-retries 1\nset ftp:ssl-allow no\nset xfer:log no\n");
+    let mut script = String::from("set cmd:fail-exit yes\nset net:max-retries 1\nset xfer:log no\n");
+    script.push_str("set ssl:verify-certificate no\nset ftp:ssl-protect-data yes\n");
+    let is_tls = site.protocol == Protocol::Ftps;
+    writeln!(script, "set ftp:ssl-allow {is_tls}\nset ftp:ssl-force {is_tls}").unwrap();
     let user = site.server.text("user");
     match site.protocol {
         Protocol::Sftp => {
@@ -168,7 +174,7 @@ fn lftp(site: &Site, local: &Path, directory: &str, is_upload: bool) {
 fn curl(site: &Site, local: &Path, directory: &str, is_upload: bool) {
     let base = match site.protocol {
         Protocol::Sftp => format!("sftp://127.0.0.1:{}/~/", site.port),
-        Protocol::Ftp => format!("ftp://127.0.0.1:{}/", site.port),
+        Protocol::Ftp | Protocol::Ftps => format!("ftp://127.0.0.1:{}/", site.port),
         Protocol::Webdav => format!("http://127.0.0.1:{}/", site.port),
     };
     let mut config =
@@ -191,7 +197,13 @@ fn curl(site: &Site, local: &Path, directory: &str, is_upload: bool) {
                 writeln!(config, "user = \"{user}:\"\nkey = \"{key}\"\npubkey = \"{key}.pub\"\ninsecure")
                     .unwrap();
             }
-            _ => writeln!(config, "user = \"{user}:{}\"", site.password()).unwrap(),
+            Protocol::Ftps => {
+                let login = format!("user = \"{user}:{}\"", site.password());
+                writeln!(config, "{login}\nssl-reqd\ninsecure").unwrap();
+            }
+            Protocol::Ftp | Protocol::Webdav => {
+                writeln!(config, "user = \"{user}:{}\"", site.password()).unwrap();
+            }
         }
     }
     run(Command::new("curl").args(["--disable", "--config", "-"]), &config);

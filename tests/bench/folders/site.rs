@@ -2,8 +2,11 @@
 
 use crate::folders::alone::Alone;
 use model::definition::Endpoint;
-use model::schema::Value;
+use model::schema::{Value, Values};
 use net::Net;
+use openssl::hash::MessageDigest;
+use openssl::x509::X509;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +23,13 @@ pub(crate) const CONNECTIONS: &str = "16";
 pub(crate) enum Protocol {
     Sftp,
     Ftp,
+    /// TLS begun by a command (AUTH).
+    Ftps,
     Webdav,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [Self; 4] = [Self::Sftp, Self::Ftp, Self::Ftps, Self::Webdav];
 }
 
 /// A server.
@@ -32,13 +41,33 @@ pub(crate) struct Site {
     pub(crate) port: u16,
 }
 
+/// What a definition of an endpoint there says.
+struct Fields {
+    transport: &'static str,
+    url: String,
+    options: Vec<(&'static str, String)>,
+    /// The options whose values are secrets.
+    secrets: Vec<(&'static str, String)>,
+    /// The pin of the server's certificate, where there is TLS.
+    pin: Option<String>,
+}
+
 impl Site {
     pub(crate) fn start(protocol: Protocol) -> Self {
+        // UTF-8 names, which rclone asks for and does without nothing else.
+        let proftpd =
+            ["--server", "proftpd", "--extra", "MaxInstances 200", "--extra", "LoadModule mod_lang.c"];
+        let proftpd = [&proftpd[..], &["--extra", "UseEncoding on", "--extra", "LangEngine on"]].concat();
         let server = match protocol {
             Protocol::Sftp => {
                 Server::start("sshd", &["--extra", "MaxStartups 100", "--extra", "MaxSessions 100"])
             }
-            Protocol::Ftp => Server::start("ftp", &["--server", "proftpd", "--extra", "MaxInstances 200"]),
+            Protocol::Ftp => Server::start("ftp", &proftpd),
+            Protocol::Ftps => {
+                // lftp and rclone take a new session for each data connection.
+                let tls = ["--tls", "explicit", "--extra", "TLSOptions NoSessionReuseRequired"];
+                Server::start("ftp", &[&proftpd[..], &tls].concat())
+            }
             Protocol::Webdav => Server::start("apache", &["--authentication", "basic"]),
         };
         let files = PathBuf::from(server.text("folder"));
@@ -57,38 +86,83 @@ impl Site {
         path
     }
 
-    /// Our own transport, with a directory below the server's files.
-    pub(crate) fn ours(&self, net: &Net, directory: &str) -> Alone {
-        let (transport, url, set): (Arc<dyn Transport>, String, Vec<(&str, String)>) = match self.protocol {
+    fn fields(&self, directory: &str) -> Fields {
+        let (port, remote) = (self.port, self.remote(directory));
+        let password = || vec![("password", self.password())];
+        let text = |name: &'static str, value: &str| (name, value.to_owned());
+        let fields = |transport, scheme: &str, mut options: Vec<_>, secrets| {
+            options.push(text("username", self.server.text("user")));
+            let url = format!("{scheme}://127.0.0.1:{port}/{remote}");
+            Fields { transport, url, options, secrets, pin: None }
+        };
+        match self.protocol {
             Protocol::Sftp => {
                 let key = fs::read_to_string(self.server.text("key")).unwrap();
-                let set =
-                    vec![("host_key", self.server.text("fingerprint").to_owned()), ("private_key", key)];
-                let transport = FolderTransport::of(transport_sftp::Sftp::new(net.clone()));
-                (Arc::new(transport), format!("sftp://127.0.0.1:{}/{directory}", self.port), set)
+                let options = vec![text("host_key", self.server.text("fingerprint"))];
+                fields("sftp", "sftp", options, vec![("private_key", key)])
             }
-            Protocol::Ftp => {
-                let set = vec![("security", "none".to_owned()), ("password", self.password())];
-                let transport = FolderTransport::of(transport_ftp::Ftp::new(net.clone()));
-                (Arc::new(transport), format!("ftp://127.0.0.1:{}/files/{directory}", self.port), set)
+            Protocol::Ftp => fields("ftp", "ftp", vec![text("security", "none")], password()),
+            Protocol::Ftps => {
+                let pem = fs::read(self.server.text("certificate")).unwrap();
+                let digest = X509::from_pem(&pem).unwrap().digest(MessageDigest::sha256()).unwrap();
+                let pin = digest.iter().fold("sha256:".to_owned(), |pin, byte| format!("{pin}{byte:02x}"));
+                Fields { pin: Some(pin), ..fields("ftp", "ftp", Vec::new(), password()) }
             }
-            Protocol::Webdav => {
-                let set = vec![("authentication", "basic".to_owned()), ("password", self.password())];
-                let transport = FolderTransport::of(transport_webdav::Webdav::new(net.clone()));
-                (Arc::new(transport), format!("dav://127.0.0.1:{}/{directory}", self.port), set)
+            Protocol::Webdav => fields("webdav", "dav", vec![text("authentication", "basic")], password()),
+        }
+    }
+
+    /// Our own transport, with a directory below the server's files.
+    pub(crate) fn ours(&self, net: &Net, directory: &str) -> Alone {
+        let fields = self.fields(directory);
+        let transport: Arc<dyn Transport> = match self.protocol {
+            Protocol::Sftp => Arc::new(FolderTransport::of(transport_sftp::Sftp::new(net.clone()))),
+            Protocol::Ftp | Protocol::Ftps => {
+                Arc::new(FolderTransport::of(transport_ftp::Ftp::new(net.clone())))
             }
+            Protocol::Webdav => Arc::new(FolderTransport::of(transport_webdav::Webdav::new(net.clone()))),
         };
-        let set: Vec<(&str, &str)> = set.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut endpoint: Endpoint = defined::endpoint(transport.spec(), "site", &url, &set);
-        let fields = [("username", self.server.text("user")), ("connections", CONNECTIONS)];
-        for (name, text) in fields {
-            let value = match name {
-                "connections" => Value::Integer(text.parse().unwrap()),
-                _ => Value::Text(text.to_owned()),
-            };
+        let set: Vec<(&str, &str)> = fields
+            .options
+            .iter()
+            .chain(&fields.secrets)
+            .filter(|(name, _)| *name != "username")
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let mut endpoint: Endpoint = defined::endpoint(transport.spec(), "site", &fields.url, &set);
+        let mut set = vec![
+            ("username", Value::Text(self.server.text("user").to_owned())),
+            ("connections", Value::Integer(CONNECTIONS.parse().unwrap())),
+        ];
+        set.extend(fields.pin.map(|pin| {
+            ("trust", Value::Table(Values::of(vec![("pins", Value::List(vec![Value::Text(pin)]))])))
+        }));
+        for (name, value) in set {
             endpoint.options = endpoint.options.with(name, value);
         }
         Alone { transport, endpoint: Arc::new(endpoint) }
+    }
+
+    /// The same as a document; secrets lie in files below `place`.
+    pub(crate) fn document(&self, directory: &str, place: &Path) -> String {
+        let fields = self.fields(directory);
+        let mut text = format!(
+            "[endpoint.site]\ntransport = \"{}\"\nurl = \"{}\"\nconnections = {CONNECTIONS}\n",
+            fields.transport, fields.url
+        );
+        for (name, value) in &fields.options {
+            writeln!(text, "{name} = \"{value}\"").unwrap();
+        }
+        for (name, value) in &fields.secrets {
+            let path = place.join(name);
+            fs::write(&path, value).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            writeln!(text, "{name} = \"${{file:{}}}\"", path.display()).unwrap();
+        }
+        if let Some(pin) = fields.pin {
+            writeln!(text, "trust = {{ pins = [\"{pin}\"] }}").unwrap();
+        }
+        text
     }
 
     pub(crate) fn password(&self) -> String {
@@ -98,7 +172,7 @@ impl Site {
     /// The path of a directory as clients of this server name it.
     pub(crate) fn remote(&self, directory: &str) -> String {
         match self.protocol {
-            Protocol::Ftp => format!("files/{directory}"),
+            Protocol::Ftp | Protocol::Ftps => format!("files/{directory}"),
             Protocol::Sftp | Protocol::Webdav => directory.to_owned(),
         }
     }
