@@ -95,13 +95,16 @@ CREATE INDEX archived_files_due ON archived_files (remove_at);
 CREATE TABLE payloads (
     id         BLOB   NOT NULL PRIMARY KEY,
     length     BIGINT NOT NULL,
-    sha256     BLOB   NOT NULL,
+    -- Null only of what is streamed and was not delivered yet.
+    sha256     BLOB,
     media_type TEXT,
     file_name  TEXT   NOT NULL,
     staged_at  TEXT   NOT NULL,
     -- What a step made it of, and what that step did; null where it was received.
     parent_id  BLOB REFERENCES payloads (id),
     made_by    TEXT,
+    -- Whether its bytes are not staged: each attempt of its delivery reads them at their source.
+    streamed   BOOLEAN NOT NULL,
     -- Set before the bytes are unlinked, at the end of retention.
     removed_at TEXT
 );
@@ -171,6 +174,8 @@ CREATE TABLE deliveries (
     transfer_id      BLOB    NOT NULL REFERENCES transfers (id),
     destination      TEXT    NOT NULL,
     endpoint         TEXT    NOT NULL,
+    -- The endpoint that it reads the file from; null where it sends staged bytes.
+    source_endpoint  TEXT,
     -- Whose flow it goes through since a person retried it; null: that of its transfer.
     revision         BIGINT,
     -- What it sends; null until the steps of its flow have made that.

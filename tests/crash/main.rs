@@ -21,6 +21,7 @@ mod naming_kills;
 mod revisions;
 mod staging_full;
 mod step_kills;
+mod stream_kills;
 mod trace;
 mod traffic;
 mod two_nodes;

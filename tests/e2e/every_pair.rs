@@ -1,21 +1,18 @@
 //! Files with difficult names, from each folder protocol to each: they arrive under the same name with the same bytes, or
 //! are refused with the file untouched where a protocol cannot carry the name.
 
+use crate::sites::{ALL, Site, certificates, is_ftp};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 use suites::pair::{events, random};
-use suites::{Gateway, GatewayBuilder, Server, fresh_database, within};
+use suites::{Gateway, GatewayBuilder, fresh_database, within};
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The protocols.
-const ALL: [&str; 5] = ["file", "sftp", "ftp", "ftps", "webdav"];
 
 /// Names that every protocol carries.
 fn carried() -> Vec<Vec<u8>> {
@@ -56,88 +53,6 @@ fn not_in_ftp() -> Vec<Vec<u8>> {
     vec![b"line\nbreak.edi".to_vec(), b"return\rhere.edi".to_vec(), b"byte\xff.edi".to_vec()]
 }
 
-fn is_ftp(protocol: &str) -> bool {
-    matches!(protocol, "ftp" | "ftps")
-}
-
-/// A server or a directory: where its files are on this machine, and the fields of an endpoint there.
-struct Site {
-    files: PathBuf,
-    /// `{path}` stands for a directory below [`Site::files`].
-    fields: String,
-    _server: Option<Server>,
-}
-
-impl Site {
-    fn start(protocol: &str, place: &Path) -> Self {
-        // Definitions read only files below the gateway's own roots.
-        let private = |name: String, content: &[u8]| {
-            let path = place.join(name);
-            fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            format!("\"${{file:{}}}\"", path.display())
-        };
-        let trusted = |server: &Server| {
-            let copy = place.join(format!("{protocol}.pem"));
-            fs::copy(server.text("certificate"), copy).unwrap();
-            format!("trust = {{ authorities = [\"{protocol}\"] }}")
-        };
-        let (server, url, more) = match protocol {
-            "file" => {
-                let files = place.join("files");
-                fs::create_dir(&files).unwrap();
-                let fields = format!("transport = \"file\"\nurl = \"file://{}/{{path}}\"", files.display());
-                return Self { files, fields, _server: None };
-            }
-            "sftp" => {
-                let server = Server::start("sshd", &[]);
-                let key = private("ssh.key".into(), &fs::read(server.text("key")).unwrap());
-                let more = format!("host_key = \"{}\"\nprivate_key = {key}", server.text("fingerprint"));
-                let url = format!("sftp://127.0.0.1:{}/{{path}}", server.port());
-                (server, url, more)
-            }
-            "ftp" => {
-                let server = Server::start("ftp", &["--server", "vsftpd"]);
-                let url = format!("ftp://127.0.0.1:{}/files/{{path}}", server.port());
-                (server, url, "security = \"none\"".to_owned())
-            }
-            "ftps" => {
-                let server = Server::start("ftp", &["--server", "proftpd", "--tls", "implicit"]);
-                let url = format!("ftps://127.0.0.1:{}/files/{{path}}", server.port());
-                let more = trusted(&server);
-                (server, url, more)
-            }
-            "webdav" => {
-                let server = Server::start("apache", &["--authentication", "digest", "--tls"]);
-                let url = format!("{}/{{path}}", server.text("url"));
-                let more = format!("authentication = \"digest\"\n{}", trusted(&server));
-                (server, url, more)
-            }
-            _ => unreachable!(),
-        };
-        let login = if protocol == "sftp" {
-            String::new()
-        } else {
-            format!(
-                "password = {}",
-                private(format!("{protocol}.password"), server.text("password").as_bytes())
-            )
-        };
-        let transport = if is_ftp(protocol) { "ftp" } else { protocol };
-        let user = server.text("user");
-        let fields =
-            format!("transport = \"{transport}\"\nurl = \"{url}\"\nusername = \"{user}\"\n{login}\n{more}");
-        Self { files: PathBuf::from(server.text("folder")), fields, _server: Some(server) }
-    }
-
-    fn directory(&self, name: &str) -> PathBuf {
-        let path = self.files.join(name);
-        fs::create_dir(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        path
-    }
-}
-
 /// The time of every file at its source.
 fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
@@ -168,11 +83,7 @@ fn from_one_to_each(from: &str, database: Option<&str>) {
     let place = root.path();
     let sites: BTreeMap<&str, Site> = ALL.map(|protocol| (protocol, Site::start(protocol, place))).into();
     let refused = place.join("refused");
-    let mut document = String::new();
-    for protocol in ["ftps", "webdav"] {
-        let pem = place.join(format!("{protocol}.pem"));
-        document += &format!("[certificate.{protocol}]\npem = \"${{file:{}}}\"\n", pem.display());
-    }
+    let mut document = certificates(place);
     for to in ALL {
         sites[from].directory(&format!("to-{to}"));
         sites[to].directory("received");

@@ -23,6 +23,7 @@ mod proxy;
 mod schedule;
 mod source;
 mod steps;
+mod stream;
 mod throttle;
 
 pub(crate) use proxy::read_proxy;

@@ -8,9 +8,9 @@ use control::{
     ResubmitRequest, TransferAnswer, TransferRequest,
 };
 use model::{
-    Actor, Declaration, Delivery, DeliveryId, DeliveryState, ErrorKind, EventKind, NodeName, Offer, OfferId,
-    OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, Role, Sha256, Timestamp,
-    Transfer, TransferAction, TransferId, TransferKind, TransferState,
+    Actor, Content, Declaration, Delivery, DeliveryId, DeliveryState, ErrorKind, EventKind, NodeName, Offer,
+    OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, Role, Sha256,
+    Timestamp, Transfer, TransferAction, TransferId, TransferKind, TransferState,
 };
 use serde_json::Map;
 use std::path::PathBuf;
@@ -139,7 +139,7 @@ impl World {
             payload: PayloadRecord {
                 id: PayloadId::new(Uuid::now_v7()),
                 length: 5,
-                sha256: Sha256([7; 32]),
+                content: Content::Staged(Sha256([7; 32])),
                 media_type: None,
                 file_name: name.into(),
                 staged_at: at,

@@ -8,3 +8,4 @@ pub(crate) mod dispatch;
 pub(crate) mod payload;
 mod pools;
 mod sending;
+mod streamed;

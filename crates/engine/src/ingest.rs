@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! pollers ─▶ poll ─▶ stage ─▶ accept ─▶ record ─▶ settle
+//!              └─▶ streamed (not read now) ─▶ accept
 //!                               ├─▶ back_off (tried again later, refused in the end)
 //!                               └─▶ unconfirmed (read once more, taken if the file is gone by then)
 //! ```
@@ -24,6 +25,7 @@ mod record;
 mod runs;
 pub(crate) mod settle;
 mod stage;
+mod streamed;
 mod tally;
 mod turns;
 pub(crate) mod unconfirmed;

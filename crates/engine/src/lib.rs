@@ -19,6 +19,7 @@
 //! `docs/architecture.md`. The engine names no protocol.
 
 mod addresses;
+mod at_source;
 mod clock;
 mod context;
 mod crash;

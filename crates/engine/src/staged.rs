@@ -1,7 +1,22 @@
-//! Removing staged bytes.
+//! Staged bytes: naming and removing them.
 
-use model::{Error, ErrorKind, PayloadId, Result};
-use staging::Staging;
+use model::{Content, Error, ErrorKind, PayloadId, PayloadRecord, Result};
+use staging::{StagedPayload, Staging};
+
+/// What staging has of a payload.
+///
+/// # Errors
+/// `Unsupported`: the payload was streamed, so nothing of it is staged.
+pub(crate) fn staged(payload: &PayloadRecord) -> Result<StagedPayload> {
+    match payload.content {
+        Content::Staged(sha256) => Ok(StagedPayload { id: payload.id, length: payload.length, sha256 }),
+        Content::Streamed(_) => {
+            Err(Error::permanent(ErrorKind::Unsupported, "read the staged bytes of a file")
+                .with("file", &payload.file_name)
+                .advice("the file was streamed, and Waybill keeps no copy: put it at its source again"))
+        }
+    }
+}
 
 /// Removes staged bytes. A failure does not stop the others; the first error is returned.
 pub(crate) fn remove_all(staging: &Staging, payloads: impl IntoIterator<Item = PayloadId>) -> Result<()> {

@@ -1,15 +1,16 @@
-//! Creates transfers and deliveries from staged parts: a file that a poll read, a message that was received, or a
+//! Creates transfers and deliveries from staged parts and streamed files: a file that a poll read, a message that was received, or a
 //! payload that came with the answer to a delivery.
 
 use crate::context::Context;
 use model::definition::{Definitions, Destination, Flow, OnFailure};
 use model::{
-    AuditEvent, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadRecord, RemotePath,
-    TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadId,
+    PayloadRecord, RemotePath, TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
+use serde_json::{Map, Value};
 use std::time::Duration;
 use store::{FailureDestination, FailureRoute, NewDelivery, NewTransfer};
-use transport::StagedPart;
+use transport::{Described, StagedPart};
 use uuid::Uuid;
 
 /// How long a reply is kept if its flow cannot be read; and the shortest time for which the answer to a message is
@@ -34,12 +35,42 @@ pub(crate) fn new_transfer(
     part: &StagedPart,
     sequence: u32,
 ) -> (NewTransfer, AuditEvent) {
-    let mut transfer = transfer_of(context, &flow.name, origin.revision, part, origin.received);
+    let transfer = transfer_of(context, &flow.name, origin.revision, part, origin.received);
+    through_flow(context, flow, origin, Transfer { sequence, ..transfer }, part.connection)
+}
+
+/// Creates the transfer of a file that is streamed, its delivery and the event.
+pub(crate) fn new_streamed(
+    context: &Context,
+    flow: &Flow,
+    origin: &Origin<'_>,
+    described: Described,
+    length: u64,
+) -> (NewTransfer, AuditEvent) {
+    let payload = PayloadRecord {
+        id: PayloadId::new(context.ids.next()),
+        length,
+        content: Content::Streamed(None),
+        media_type: described.media_type,
+        file_name: described.file_name,
+        staged_at: origin.received,
+    };
+    let transfer = begun(context, &flow.name, origin.revision, payload, described.metadata);
+    through_flow(context, flow, origin, transfer, None)
+}
+
+fn through_flow(
+    context: &Context,
+    flow: &Flow,
+    origin: &Origin<'_>,
+    mut transfer: Transfer,
+    connection: Option<ConnectionId>,
+) -> (NewTransfer, AuditEvent) {
     transfer.offer = origin.offer;
     transfer.partner = origin.partner.map(str::to_owned);
-    transfer.sequence = sequence;
     let deliveries = new_deliveries(flow, &transfer, || context.ids.next());
-    let event = arrival(context, EventKind::TransferRecorded, &transfer, part).endpoint(origin.endpoint);
+    let event =
+        arrival(context, EventKind::TransferRecorded, &transfer, connection).endpoint(origin.endpoint);
     let failure_route = failure_route(flow, origin.revision, &context.definitions());
     (NewTransfer { transfer, deliveries, retain_for: flow.retention, failure_route }, event)
 }
@@ -164,7 +195,7 @@ pub(crate) fn new_reply(
         state: TransferState::Held,
         ..transfer_of(context, &parent.flow, parent.revision, &part, context.now())
     };
-    let event = arrival(context, EventKind::TransferHeld, &transfer, &part)
+    let event = arrival(context, EventKind::TransferHeld, &transfer, part.connection)
         .detail("why", "it is a reply to a delivery, and the flow has no destination for replies")
         .detail("parent", parent.id.to_string());
     (NewTransfer { transfer, deliveries: Vec::new(), retain_for, failure_route: None }, event)
@@ -178,6 +209,25 @@ fn transfer_of(
     part: &StagedPart,
     received: Timestamp,
 ) -> Transfer {
+    let payload = PayloadRecord {
+        id: part.staged.id,
+        length: part.staged.length,
+        content: Content::Staged(part.staged.sha256),
+        media_type: part.media_type.clone(),
+        file_name: part.file_name.clone(),
+        staged_at: received,
+    };
+    begun(context, flow, revision, payload, part.metadata.clone())
+}
+
+/// A transfer that begins.
+fn begun(
+    context: &Context,
+    flow: &str,
+    revision: i64,
+    payload: PayloadRecord,
+    metadata: Map<String, Value>,
+) -> Transfer {
     Transfer {
         id: TransferId::new(context.ids.next()),
         kind: TransferKind::Payload,
@@ -187,31 +237,31 @@ fn transfer_of(
         parent: None,
         sequence: 1,
         partner: None,
-        payload: PayloadRecord {
-            id: part.staged.id,
-            length: part.staged.length,
-            sha256: part.staged.sha256,
-            media_type: part.media_type.clone(),
-            file_name: part.file_name.clone(),
-            staged_at: received,
-        },
+        created_at: payload.staged_at,
+        payload,
         state: TransferState::Staged,
-        created_at: received,
-        metadata: part.metadata.clone(),
+        metadata,
     }
 }
 
 /// The event of a new transfer.
-fn arrival(context: &Context, kind: EventKind, transfer: &Transfer, part: &StagedPart) -> AuditEvent {
+fn arrival(
+    context: &Context,
+    kind: EventKind,
+    transfer: &Transfer,
+    connection: Option<ConnectionId>,
+) -> AuditEvent {
     let payload = &transfer.payload;
     let mut event = context
         .event(kind)
         .flow(&transfer.flow)
         .transfer(transfer.id)
         .peer_detail("file_name", payload.file_name.to_text())
-        .detail("bytes", payload.length)
-        .detail("sha256", payload.sha256.to_string());
+        .detail("bytes", payload.length);
+    if let Some(sha256) = payload.content.sha256() {
+        event = event.detail("sha256", sha256.to_string());
+    }
     event.partner = transfer.partner.clone();
-    event.connection = part.connection;
+    event.connection = connection;
     event
 }

@@ -63,6 +63,8 @@ words! {
         TransferReleased = "transfer.released",
         /// A person sent a transfer's payload once more, as a transfer of its own.
         TransferResubmitted = "transfer.resubmitted",
+        /// A file that is not staged was read at its source to its end, unchanged, and delivered.
+        TransferStreamed = "transfer.streamed",
         /// A step of a flow made a new payload of another.
         StepDone = "step.done",
         /// The steps of a transfer could not be done this time; they will be tried again.

@@ -45,6 +45,16 @@ pub trait Declaration: Send + Sync {
     /// [`Declaration::check_source`].
     fn check_destination(&self, _: &Endpoint, _: &Destination, _: &mut Findings<'_>) {}
 
+    /// Checks one destination of a flow that streams: each file is read from its source while it is sent, so neither its
+    /// bytes nor its checksum are known before. Paths begin at the destination. By default nothing can be streamed there.
+    fn check_streamed(&self, _: &Endpoint, _: &Destination, findings: &mut Findings<'_>) {
+        let message = format!(
+            "cannot be streamed to: transport '{}' needs the whole file before it sends it; remove 'stream' from the flow's source",
+            self.spec().name
+        );
+        findings.error("endpoint", message);
+    }
+
     /// The public half of a key in OpenSSH's form, from a transport that logs in with such keys; `None` from others, which is
     /// the default. Blocks for as long as decrypting the key takes.
     fn public_key(&self, _: &KeyDefinition) -> Option<Result<PublicKey>> {

@@ -76,12 +76,22 @@ pub enum OfferEvent {
     Settled,
     /// A person wants it tried again.
     Retry,
+    /// A person wants a streamed file sent again, which stayed at its source.
+    Reopen,
 }
 
 impl OfferEvent {
     /// All events.
-    pub const ALL: [Self; 7] =
-        [Self::Stage, Self::Record, Self::BackOff, Self::Refuse, Self::Settle, Self::Settled, Self::Retry];
+    pub const ALL: [Self; 8] = [
+        Self::Stage,
+        Self::Record,
+        Self::BackOff,
+        Self::Refuse,
+        Self::Settle,
+        Self::Settled,
+        Self::Retry,
+        Self::Reopen,
+    ];
 }
 
 impl Lifecycle for OfferState {
@@ -97,6 +107,7 @@ impl Lifecycle for OfferState {
             (Self::Recorded | Self::Settling, E::Settle) => Some(Self::Settling),
             (Self::Settling, E::Settled) => Some(Self::Settled),
             (Self::Refused, E::Retry) => Some(Self::BackedOff),
+            (Self::Settled, E::Reopen) => Some(Self::Recorded),
             _ => None,
         }
     }

@@ -136,20 +136,46 @@ pub struct Offer {
     pub source_data: Map<String, Value>,
 }
 
-/// Staged bytes, as the database knows them.
+/// Where the bytes of a payload are, and their hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// In staging.
+    Staged(Sha256),
+    /// At their source, where each attempt of the delivery reads them. The hash is known once they were delivered.
+    Streamed(Option<Sha256>),
+}
+
+impl Content {
+    /// The hash, as far as it is known.
+    #[must_use]
+    pub const fn sha256(self) -> Option<Sha256> {
+        match self {
+            Self::Staged(sha256) => Some(sha256),
+            Self::Streamed(sha256) => sha256,
+        }
+    }
+
+    /// Whether the bytes are not staged.
+    #[must_use]
+    pub const fn is_streamed(self) -> bool {
+        matches!(self, Self::Streamed(_))
+    }
+}
+
+/// A payload, as the database knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PayloadRecord {
     /// These bytes.
     pub id: PayloadId,
-    /// Their number.
+    /// Their number; of a streamed payload, as the source reports it.
     pub length: u64,
-    /// Their hash.
-    pub sha256: Sha256,
+    /// Where they are, and their hash.
+    pub content: Content,
     /// The media type, when the source or the flow told it.
     pub media_type: Option<String>,
     /// The file name as received.
     pub file_name: RemotePath,
-    /// When they were staged.
+    /// When they were staged; of a streamed payload, when it was recorded.
     pub staged_at: Timestamp,
 }
 

@@ -18,6 +18,7 @@ use crate::delivery::change::{self, Head};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{DeliveryRow, word};
+use crate::streamed::reopen;
 use crate::tx::{Tx, locking};
 use model::{
     Actor, AuditEvent, DeliveryId, DeliveryState, Error, ErrorKind, EventKind, Lifecycle, NodeName,
@@ -145,12 +146,30 @@ fn open(rows: &[DeliveryRow]) -> Result<u32, Fault> {
     Ok(count)
 }
 
-/// Refuses to send a payload that was removed at the end of its retention.
-async fn payload_is_kept(tx: &mut Tx<'_>, action: TransferAction, head: &Head) -> Result<(), Fault> {
+/// Refuses to send a payload that was removed at the end of its retention, or that was streamed and is not at its source
+/// any more.
+async fn payload_is_kept(
+    tx: &mut Tx<'_>,
+    action: TransferAction,
+    head: &Head,
+    act: &Act,
+) -> Result<(), Fault> {
     // Locked, so that its removal sees that it is needed again.
-    let sql = locking!(tx, "SELECT removed_at FROM payloads WHERE id = $1");
-    let removed: Option<Timestamp> =
-        on!(tx, c => sqlx::query_scalar(sql).bind(head.payload_id).fetch_one(c).await)?;
+    let sql = locking!(tx, "SELECT removed_at, streamed FROM payloads WHERE id = $1");
+    let (removed, streamed): (Option<Timestamp>, bool) =
+        on!(tx, c => sqlx::query_as(sql).bind(head.payload_id).fetch_one(c).await)?;
+    if streamed && action == TransferAction::Retry {
+        return reopen(tx, operation(action), head.id(), act.at).await;
+    }
+    if streamed {
+        return Err(Error::permanent(ErrorKind::Unsupported, operation(action))
+            .with("transfer", head.id())
+            .advice(
+                "its file was streamed, and Waybill keeps no copy: put the file at its source again; without `stream` \
+                 on the flow's source, the content of later files is kept",
+            )
+            .into());
+    }
     let Some(at) = removed else { return Ok(()) };
     let kept = Duration::from_micros(u64::try_from(head.retain_for).unwrap_or(0));
     Err(Error::permanent(ErrorKind::NotFound, operation(action))

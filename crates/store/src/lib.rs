@@ -36,6 +36,7 @@ mod search;
 mod secrets;
 mod settings;
 mod slow_disk;
+mod streamed;
 mod suspensions;
 mod target;
 #[cfg(test)]
@@ -87,6 +88,7 @@ pub use search::{
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};
 pub use slow_disk::{SlowDisk, open_regular};
+pub use streamed::StreamedContent;
 pub use suspensions::{EndSuspension, SuspensionChange};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Session, User, UserChange};

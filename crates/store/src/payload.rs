@@ -68,7 +68,7 @@ impl Store {
         let newest: Option<Uuid> = self
             .read("look up the newest payload", async {
                 on!(self.pool(), c => sqlx::query_scalar(
-                    "SELECT id FROM payloads WHERE removed_at IS NULL ORDER BY id DESC LIMIT 1")
+                    "SELECT id FROM payloads WHERE removed_at IS NULL AND NOT streamed ORDER BY id DESC LIMIT 1")
                     .fetch_optional(c).await)
             })
             .await?;

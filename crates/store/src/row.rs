@@ -2,9 +2,9 @@
 
 use crate::fault::Fault;
 use model::{
-    Delivery, DeliveryId, DeliveryState, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState,
-    PayloadId, PayloadRecord, RemotePath, Result, Sha256, Timestamp, Transfer, TransferId, TransferKind,
-    TransferState,
+    Content, Delivery, DeliveryId, DeliveryState, Error, ErrorKind, Offer, OfferId, OfferIdentity,
+    OfferState, PayloadId, PayloadRecord, RemotePath, Result, Sha256, Timestamp, Transfer, TransferId,
+    TransferKind, TransferState,
 };
 use serde_json::{Map, Value};
 use sqlx::FromRow;
@@ -58,7 +58,8 @@ impl OfferRow {
 pub(crate) struct PayloadRow {
     id: Uuid,
     length: i64,
-    sha256: Vec<u8>,
+    sha256: Option<Vec<u8>>,
+    streamed: bool,
     media_type: Option<String>,
     file_name: String,
     staged_at: Timestamp,
@@ -69,7 +70,7 @@ impl PayloadRow {
         Ok(PayloadRecord {
             id: PayloadId::new(self.id),
             length: unsigned(self.length)?,
-            sha256: sha256(self.sha256)?,
+            content: content(self.streamed, self.sha256)?,
             media_type: self.media_type,
             file_name: path(&self.file_name)?,
             staged_at: self.staged_at,
@@ -81,7 +82,7 @@ impl PayloadRow {
 macro_rules! transfer_columns {
     () => {
         "t.id, t.kind, t.flow, t.revision, t.offer_id, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
-         t.created_at, t.metadata, t.sequence, p.length, p.sha256, p.media_type, p.staged_at"
+         t.created_at, t.metadata, t.sequence, p.length, p.sha256, p.streamed, p.media_type, p.staged_at"
     };
 }
 pub(crate) use transfer_columns;
@@ -103,7 +104,8 @@ pub(crate) struct TransferRow {
     metadata: Json<Map<String, Value>>,
     sequence: i64,
     length: i64,
-    sha256: Vec<u8>,
+    sha256: Option<Vec<u8>>,
+    streamed: bool,
     media_type: Option<String>,
     staged_at: Timestamp,
 }
@@ -126,7 +128,7 @@ impl TransferRow {
             payload: PayloadRecord {
                 id: PayloadId::new(self.payload_id),
                 length: unsigned(self.length)?,
-                sha256: sha256(self.sha256)?,
+                content: content(self.streamed, self.sha256)?,
                 media_type: self.media_type,
                 file_name: path(&self.file_name)?,
                 staged_at: self.staged_at,
@@ -194,6 +196,15 @@ pub(crate) fn path(text: &str) -> Result<RemotePath> {
 
 pub(crate) fn sha256(bytes: Vec<u8>) -> Result<Sha256> {
     bytes.try_into().map(Sha256).map_err(|_| unreadable("payloads.sha256", "not 32 bytes"))
+}
+
+/// Where a payload's bytes are. Only of what is streamed may the hash be missing.
+pub(crate) fn content(streamed: bool, hash: Option<Vec<u8>>) -> Result<Content> {
+    match (streamed, hash.map(sha256).transpose()?) {
+        (true, hash) => Ok(Content::Streamed(hash)),
+        (false, Some(hash)) => Ok(Content::Staged(hash)),
+        (false, None) => Err(unreadable("payloads.sha256", "null")),
+    }
 }
 
 pub(crate) fn unsigned(number: i64) -> Result<u64> {

@@ -20,6 +20,7 @@ mod resubmitting;
 mod schema;
 mod selecting;
 mod server;
+mod streaming;
 mod unreadable;
 mod values;
 mod writing;

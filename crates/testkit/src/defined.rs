@@ -91,6 +91,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         ignore_times: false,
         identity: model::IdentityRule::default(),
         claim: transport::folder::Claim::default(),
+        stream: false,
         done_file: None,
         filter: Filter::default(),
         temporary_suffix: ".a".into(),

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use transport::folder::{After, Folder, FolderDestination, FolderSource, FolderSourceOptions, WriteOptions};
-use transport::{Deliver, DeliveryLog, Destination, Discovery, Resumption, Sent, Services, Source};
+use transport::{Deliver, DeliveryLog, Destination, Discovery, Payload, Resumption, Sent, Services, Source};
 use uuid::Uuid;
 
 /// An attempt to deliver a file, with the notes of those before it.
@@ -55,12 +55,30 @@ impl Attempt {
         content: &[u8],
         services: &Services,
     ) -> Result<Map<String, Value>> {
+        let payload = BytesPayload::described(name, content, self.metadata.clone());
+        self.send(folder, name, payload, services).await
+    }
+
+    /// The same with another payload.
+    ///
+    /// # Errors
+    /// The attempt's.
+    ///
+    /// # Panics
+    /// The options are wrong.
+    pub async fn send(
+        &self,
+        folder: &Arc<dyn Folder>,
+        name: &str,
+        payload: Arc<dyn Payload>,
+        services: &Services,
+    ) -> Result<Map<String, Value>> {
         let destination =
             FolderDestination::new(Arc::clone(folder), self.options.clone(), services.clone()).unwrap();
         let delivery = DeliveryId::new(Uuid::from_u128(0x0192_7000));
         let sent = destination.deliver(Deliver {
             claim: Claim { delivery, node: services.node.clone(), epoch: 1, attempt: self.number },
-            payload: BytesPayload::described(name, content, self.metadata.clone()),
+            payload,
             file_name: name.into(),
             flow: "flow".into(),
             partner: None,

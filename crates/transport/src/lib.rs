@@ -30,8 +30,8 @@ pub use services::{
     StagingArea, UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{
-    AfterRead, ArchivedFile, ArchivedRemoval, Discovery, FoundOffer, OfferStream, Opened, Part, PartStream,
-    Settled, Source, Watch,
+    AfterRead, ArchivedFile, ArchivedRemoval, Described, Discovery, FoundOffer, OfferStream, Opened, Part,
+    PartStream, Settled, Source, Watch,
 };
 
 use model::definition::{self, Endpoint, Flow};

@@ -1,7 +1,7 @@
-//! Staged bytes, and bytes on their way into staging.
+//! Bytes that are delivered, and bytes on their way into staging.
 
 use async_trait::async_trait;
-use model::{ConnectionId, PayloadId, RemotePath, Result, Sha256};
+use model::{ConnectionId, Error, ErrorKind, PayloadId, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
 use std::io;
 use std::ops::Range;
@@ -10,17 +10,37 @@ use tokio::io::AsyncRead;
 /// A stream of a payload's bytes.
 pub type PayloadReader = Box<dyn AsyncRead + Send + Unpin>;
 
-/// A handle to staged bytes, which can be opened any number of times. Cheap to clone behind its `Arc`.
+/// A handle to the bytes of a delivery: staged ones, which can be opened any number of times, or a file at its source that
+/// is read while it is sent ([`Payload::is_streamed`]). Cheap to clone behind its `Arc`.
 #[async_trait]
 pub trait Payload: Send + Sync {
     /// The payload's id.
     fn id(&self) -> PayloadId;
 
-    /// The length in bytes.
+    /// The length in bytes. A reader of a streamed payload that gets another number of bytes ends with an error.
     fn length(&self) -> u64;
 
-    /// The SHA-256 of the bytes.
-    fn sha256(&self) -> Sha256;
+    /// The SHA-256 of the bytes; of a streamed payload, only after its whole content was read.
+    fn sha256(&self) -> Option<Sha256>;
+
+    /// Whether the bytes are not staged: then they can be read only whole and once in an attempt, and
+    /// [`Payload::confirm`] must be called before anything is published.
+    fn is_streamed(&self) -> bool {
+        false
+    }
+
+    /// Makes sure, after the last byte was read, that the bytes are those of the file that was found, and returns their
+    /// SHA-256. Call it before anything is published, and while no connection of the destination is in use: it may need
+    /// one to the source.
+    ///
+    /// # Errors
+    /// Of a streamed payload: the file was changed while it was read, or its source does not answer. Nothing may be
+    /// published.
+    async fn confirm(&self) -> Result<Sha256> {
+        self.sha256().ok_or_else(|| {
+            Error::permanent(ErrorKind::Internal, "know the hash of a payload").with("payload", self.id())
+        })
+    }
 
     /// The file name as received.
     fn file_name(&self) -> &RemotePath;
@@ -35,10 +55,13 @@ pub trait Payload: Send + Sync {
     /// them with its own.
     fn reader_buffers(&self) -> usize;
 
-    /// Reads a range. If the range goes past the end of the payload, it is shortened.
+    /// Reads a range. If the range goes past the end of the payload, it is shortened. A streamed payload takes a connection
+    /// to its source: open it before a connection to the destination is taken, so that no two deliveries wait for
+    /// each other's connections.
     ///
     /// # Errors
-    /// `NotFound` if the bytes were removed, `IntegrityFailed` if they have changed in staging.
+    /// `NotFound` if the bytes were removed, `IntegrityFailed` if they have changed in staging; those of
+    /// [`crate::Source::open`] for a streamed payload.
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader>;
 
     /// The same for code that runs on a blocking thread.

@@ -57,6 +57,17 @@ pub enum AfterRead {
     Changed(String),
 }
 
+/// What is known of the only file of an offer before it is opened.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Described {
+    /// As [`Part::file_name`].
+    pub file_name: RemotePath,
+    /// As [`Part::media_type`].
+    pub media_type: Option<String>,
+    /// As [`Part::metadata`].
+    pub metadata: Map<String, Value>,
+}
+
 /// One part of an offer.
 pub struct Part {
     /// The file name, relative to the polled directory (with its directories when recursive).
@@ -126,6 +137,19 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The source could not be listed.
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream>;
+
+    /// What [`Source::open`] would tell about the only file of an offer, without asking the server: for flows that
+    /// stream, which record a file before they open it.
+    ///
+    /// # Errors
+    /// `Unsupported`, which is the default, where an offer is not one file, or nothing is known of it before; and as
+    /// [`Source::open`] where the flow's options refuse the file.
+    fn describe(&self, offer: &FoundOffer) -> Result<Described> {
+        Err(Error::permanent(ErrorKind::Unsupported, "stream a file")
+            .with("endpoint", &offer.identity.endpoint)
+            .with("path", &offer.identity.path)
+            .advice("remove 'stream' from the flow's source"))
+    }
 
     /// Opens an offer. Its parts are read to the end of their data, whatever size was reported. The engine
     /// calls [`Source::look_again`] after the last byte of the last part.

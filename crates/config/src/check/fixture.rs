@@ -79,6 +79,7 @@ static POLLED: Group = Group::of(&[
     Field::preset("stable_for", Kind::Duration, "5s", "For tests."),
     Field::preset("recursive", Kind::Bool, "false", "For tests."),
     field("error_directory", Kind::Directory),
+    Field::preset("stream", Kind::Bool, "false", "For tests."),
 ]);
 
 static AFTER: Group = Group::of(&[
@@ -189,6 +190,7 @@ impl Declaration for Declared {
             is_recursive: poll.options.bool("recursive"),
             keeps_files: poll.options.text("after") == Some("keep"),
             moves_refused: poll.options.text("error_directory").is_some(),
+            streams: poll.options.bool("stream"),
             ..PollEffects::default()
         }
     }
@@ -196,6 +198,15 @@ impl Declaration for Declared {
     fn check_destination(&self, _: &Endpoint, destination: &Destination, findings: &mut Findings<'_>) {
         if destination.options.text("suffix") == Some("*") {
             findings.error("suffix", "cannot end a file's name");
+        }
+    }
+
+    fn check_streamed(&self, _: &Endpoint, destination: &Destination, findings: &mut Findings<'_>) {
+        if !self.0.roles.source {
+            findings.error("endpoint", "cannot be streamed to");
+        }
+        if destination.options.text("overwrite") == Some("replace") {
+            findings.error("overwrite", "cannot be used with streamed files");
         }
     }
 

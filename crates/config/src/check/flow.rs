@@ -30,6 +30,9 @@ impl<'a> Checker<'a> {
             let pool = self.pool(&reader, None);
             let steps = self.steps(name, &reader, "");
             let on_failure = self.on_failure(name, &reader, &destinations);
+            if source.as_ref().is_some_and(|(checked, _)| checked.effects.streams) {
+                Self::stream(&reader, &destinations);
+            }
             let Some(retention) = reader.duration("retention") else { continue };
             let Some((checked, below)) = source else { continue };
             if let (true, FlowSource::Poll(_), Some(location)) = (enabled, &checked.source, checked.location)
@@ -69,15 +72,22 @@ impl<'a> Checker<'a> {
         if items.is_empty() && flow.has("destination") {
             flow.error("destination", "is empty; a flow needs at least one destination");
         }
+        let streams = source.is_some_and(|source| source.effects.streams);
         let mut destinations: Vec<Destination> = Vec::new();
         for ((node, key), number) in items.into_iter().zip(1..) {
             let Some((mut destination, reader)) = self.destination(node, key, source) else { continue };
             destination.steps = self.steps(name, &reader, FieldPath::from("destination").item(number));
+            if streams {
+                Self::stream_to(&reader);
+            }
             let endpoint = self.endpoints.get(&destination.endpoint).and_then(|facts| facts.read.as_ref());
             if let Some(endpoint) = endpoint.filter(|_| reader.is_complete()) {
                 let table = FieldPath::from("destination").item(number);
                 self.ask(&endpoint.transport, (Section::FLOW, name), table, |own, findings| {
                     own.check_destination(endpoint, &destination, findings);
+                    if streams {
+                        own.check_streamed(endpoint, &destination, findings);
+                    }
                 });
             }
             if destinations.iter().any(|other| other.name == destination.name) {

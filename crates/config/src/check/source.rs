@@ -179,7 +179,7 @@ impl<'a> Checker<'a> {
         let options = reader.values(&fields);
         self.directories(reader, &fields, location.as_ref());
         let (spec, mask) = mask?;
-        let poll = PollSource {
+        let mut poll = PollSource {
             endpoint: endpoint?,
             mask,
             schedule,
@@ -191,13 +191,16 @@ impl<'a> Checker<'a> {
             retry,
             options: options?,
         };
+        let declaration = facts.and_then(|facts| self.catalogue.declaration(facts.transport.name));
+        let effects = declaration.map(|own| own.poll_effects(&poll)).unwrap_or_default();
+        if effects.streams {
+            poll.settle = Self::stream_settles(reader, poll.settle);
+        }
         if let Some(endpoint) = facts.and_then(|facts| facts.read.as_ref()).filter(|_| reader.is_complete()) {
             self.ask(&endpoint.transport, (Section::FLOW, flow), "source", |own, findings| {
                 own.check_source(endpoint, &poll, findings);
             });
         }
-        let declaration = facts.and_then(|facts| self.catalogue.declaration(facts.transport.name));
-        let effects = declaration.map(|own| own.poll_effects(&poll)).unwrap_or_default();
         Some(CheckedSource { source: FlowSource::Poll(poll), mask: spec, location, effects })
     }
 }

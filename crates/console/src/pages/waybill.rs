@@ -53,7 +53,8 @@ struct WaybillBody {
     pictures: [Picture; 2],
     steps: Vec<Step>,
     size: Size,
-    sha256: String,
+    sha256: Option<String>,
+    streamed: bool,
     media_type: Option<String>,
     removed: Option<Moment>,
     made: Vec<MadeSection>,
@@ -119,7 +120,8 @@ fn body(
         pictures: pictures(waybill),
         steps: steps(waybill),
         size: Size(transfer.length),
-        sha256: transfer.sha256.to_string(),
+        sha256: transfer.content.sha256().map(|hash| hash.to_string()),
+        streamed: transfer.content.is_streamed(),
         media_type: transfer.media_type.as_deref().map(safe_text),
         removed: transfer.payload_removed_at.map(Moment),
         made: waybill.made.iter().map(MadeSection::new).collect(),
@@ -173,12 +175,17 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
             badge: Badge::new(Tone::Quiet, Icon::Info, "Unknown"),
         },
     };
-    let hash = transfer.sha256.to_string();
+    let size = size_text(transfer.length);
+    let streamed = transfer.content.is_streamed();
     let staged = Stop {
-        caption: "Staged".to_owned(),
+        caption: if streamed { "Streamed" } else { "Staged" }.to_owned(),
         title: path_text(&transfer.file_name),
-        text: format!("{}, SHA-256 {}…", size_text(transfer.length), &hash[..8]),
+        text: match transfer.content.sha256().map(|hash| hash.to_string()) {
+            Some(hash) => format!("{size}, SHA-256 {}…", &hash[..8]),
+            None => size,
+        },
         badge: match transfer.payload_removed_at {
+            _ if streamed => Badge::new(Tone::Quiet, Icon::Info, "Not kept"),
             None => Badge::new(Tone::Good, Icon::File, "Stored"),
             Some(_) => Badge::new(Tone::Quiet, Icon::Remove, "Deleted"),
         },

@@ -10,9 +10,9 @@ use crate::guard::guarded;
 use crate::health::Reachability;
 use crate::history::FlowAt;
 use model::{Error, ErrorKind, Result};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use store::Claimed;
+use std::sync::{Arc, Mutex, PoisonError};
+use store::{Claimed, StreamedContent};
 use transport::Sent;
 
 /// Makes one attempt and records its result in every case.
@@ -25,11 +25,12 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     let unnoted = Arc::new(AtomicBool::new(false));
     // As it was when the file was recorded, or when a person retried the delivery.
     let mut flow = None;
+    let content = Mutex::new(None);
     let delivering = async {
         let revision = claimed.delivery.revision_of(&claimed.transfer);
         let found = context.flow_at(&claimed.transfer.flow, revision).await;
         let found = found.inspect_err(|_| unnoted.store(true, Ordering::SeqCst))?;
-        deliver(context, &claimed, flow.insert(found), &unnoted).await
+        deliver(context, &claimed, flow.insert(found), (&unnoted, &content)).await
     };
     let result = tokio::select! {
         result = guarded("deliver a file", delivering) => result,
@@ -49,7 +50,8 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     };
     context.health.end(&endpoint);
     context.observe(&endpoint, reachability, result.as_ref().err()).await;
-    conclude(context, &claimed, flow.as_ref(), result).await;
+    let content = content.into_inner().unwrap_or_else(PoisonError::into_inner);
+    conclude(context, &claimed, flow.as_ref(), result, content).await;
 }
 
 /// The destination comes from the flow at the delivery's revision, which determines how the file is written. The
@@ -58,7 +60,7 @@ async fn deliver(
     context: &Context,
     claimed: &Claimed,
     flow: &FlowAt,
-    unnoted: &Arc<AtomicBool>,
+    (unnoted, content): (&Arc<AtomicBool>, &Mutex<Option<StreamedContent>>),
 ) -> Result<Sent> {
     let (endpoint, transport) = context.endpoint(&claimed.delivery.endpoint)?;
     let defined = flow.destination(&claimed.delivery, transport.spec().name)?;
@@ -73,7 +75,7 @@ async fn deliver(
         claim: claimed.claim.clone(),
         failed: Arc::clone(unnoted),
     });
-    let sending = Sending { context, claimed, transport, defined, log, unnoted };
+    let sending = Sending { context, claimed, transport, defined, log, unnoted, content };
     if endpoint.urls.len() > 1 {
         return balanced::deliver(&sending, &endpoint).await;
     }

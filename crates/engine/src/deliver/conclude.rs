@@ -7,20 +7,21 @@ use crate::history::FlowAt;
 use crate::transfers::{DEFAULT_RETENTION, new_reply};
 use model::definition::RetryPolicy;
 use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, TransferState};
-use store::{Claimed, Finish, Finished, Overdue};
+use store::{Claimed, Finish, Finished, Overdue, StreamedContent};
 use transport::Sent;
 
 /// Records the result of an attempt, including one whose receipt never came. `flow` is the delivery's flow; `None` if
-/// it could not be read.
+/// it could not be read. `content` is what is known of a streamed file that was delivered.
 pub(crate) async fn conclude(
     context: &Context,
     claimed: &Claimed,
     flow: Option<&FlowAt>,
     result: Result<Sent>,
+    content: Option<StreamedContent>,
 ) {
     // The time when it ended, even if the database is unreachable and stores it later.
     let ended = context.now();
-    let (mut finish, mut events) = outcome(context, claimed, flow, result);
+    let (mut finish, mut events) = outcome(context, claimed, flow, result, content);
     crash::point("finish.before");
     let claim = &claimed.claim;
     loop {
@@ -40,7 +41,7 @@ pub(crate) async fn conclude(
                     .with("attempt", claim.attempt)
                     .caused_by(error.chain())
                     .advice("the log shows how the attempt ended; ask the partner whether the file arrived before you send it again");
-                (finish, events) = outcome(context, claimed, flow, Err(error));
+                (finish, events) = outcome(context, claimed, flow, Err(error), None);
             }
             Err(error) => {
                 tracing::error!(delivery = %claim.delivery, error = %error.chain(), "the outcome of an attempt was not recorded");
@@ -55,6 +56,7 @@ fn outcome(
     claimed: &Claimed,
     flow: Option<&FlowAt>,
     result: Result<Sent>,
+    content: Option<StreamedContent>,
 ) -> (Finish, Vec<AuditEvent>) {
     let event = |kind| {
         let event = context
@@ -77,6 +79,9 @@ fn outcome(
             event.connection = receipt.connection;
             if let Some(url) = receipt.detail.get("url").and_then(serde_json::Value::as_str) {
                 event = event.detail("url", url);
+            }
+            if let Some(content) = content {
+                return (Finish::Streamed { receipt, content }, vec![event]);
             }
             let retain_for = flow.map_or(DEFAULT_RETENTION, |at| at.flow.retention);
             let (replies, arrivals): (Vec<_>, Vec<_>) = replies
@@ -131,7 +136,7 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
     let endpoint = &claimed.delivery.endpoint;
     let attempt = claimed.claim.attempt;
     match finish {
-        Finish::Delivered { receipt, .. } => {
+        Finish::Delivered { receipt, .. } | Finish::Streamed { receipt, .. } => {
             tracing::info!(%flow, %file, %endpoint, attempt, receipt = %receipt.summary, "delivered");
         }
         Finish::Awaiting { deadline } => {

@@ -74,12 +74,14 @@ async fn claim(
     let now = context.now();
     let room = context.settings.deliveries_per_endpoint;
     let rooms = context.health.rooms(&definitions, room);
-    let mut skip_endpoints = context.health.offline(now);
+    let mut skip_sources = context.health.offline(now);
+    skip_sources.extend(context.endpoints_of_other_nodes());
+    skip_sources.extend(context.suspensions().endpoints().map(str::to_owned));
+    let mut skip_endpoints = skip_sources.clone();
     skip_endpoints.extend(rooms.iter().filter(|(_, room)| **room == 0).map(|(name, _)| name.clone()));
-    skip_endpoints.extend(context.endpoints_of_other_nodes());
-    skip_endpoints.extend(context.suspensions().endpoints().map(str::to_owned));
     let filter = ClaimFilter {
         skip_endpoints,
+        skip_sources,
         closed: closed(&definitions, now),
         revision: definitions.revision,
         rooms,

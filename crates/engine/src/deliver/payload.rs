@@ -1,6 +1,7 @@
 //! The staged bytes that destinations read.
 
 use crate::pace::Pace;
+use crate::staged::staged;
 use async_trait::async_trait;
 use model::{PayloadId, PayloadRecord, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
@@ -11,13 +12,30 @@ use transport::{Payload, PayloadReader};
 
 /// A staged payload, as destinations read it.
 pub(crate) struct StagedBytes {
-    pub(crate) staging: Staging,
-    pub(crate) record: PayloadRecord,
-    pub(crate) metadata: Map<String, Value>,
+    staging: Staging,
+    record: PayloadRecord,
+    staged: staging::StagedPayload,
+    metadata: Map<String, Value>,
     /// How quickly it may be read.
-    pub(crate) pace: Pace,
+    pace: Pace,
     /// Where blocking readers wait for their turn.
-    pub(crate) runtime: Handle,
+    runtime: Handle,
+}
+
+impl StagedBytes {
+    /// A payload's bytes in staging, which are read at this pace. Called within a runtime.
+    ///
+    /// # Errors
+    /// The payload was streamed: it has none.
+    pub(crate) fn new(
+        staging: Staging,
+        record: PayloadRecord,
+        metadata: Map<String, Value>,
+        pace: Pace,
+    ) -> Result<Self> {
+        let staged = staged(&record)?;
+        Ok(Self { staging, record, staged, metadata, pace, runtime: Handle::current() })
+    }
 }
 
 #[async_trait]
@@ -30,8 +48,8 @@ impl Payload for StagedBytes {
         self.record.length
     }
 
-    fn sha256(&self) -> Sha256 {
-        self.record.sha256
+    fn sha256(&self) -> Option<Sha256> {
+        Some(self.staged.sha256)
     }
 
     fn file_name(&self) -> &RemotePath {
@@ -52,29 +70,24 @@ impl Payload for StagedBytes {
 
     /// A reader of the whole payload verifies its hash: if it differs, reading ends with an error.
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader> {
-        let staged = self.staged();
+        let staged = &self.staged;
         if self.is_whole(&range) {
-            return Ok(Box::new(self.pace.reader(self.staging.stream_verified(&staged).await?)));
+            return Ok(Box::new(self.pace.reader(self.staging.stream_verified(staged).await?)));
         }
-        Ok(Box::new(self.pace.reader(self.staging.stream(&staged, range).await?)))
+        Ok(Box::new(self.pace.reader(self.staging.stream(staged, range).await?)))
     }
 
     fn open_blocking(&self, range: Range<u64>) -> Result<Box<dyn std::io::Read + Send>> {
         let runtime = self.runtime.clone();
         if self.is_whole(&range) {
-            return Ok(Box::new(self.pace.blocking(self.staging.read_verified(&self.staged())?, runtime)));
+            return Ok(Box::new(self.pace.blocking(self.staging.read_verified(&self.staged)?, runtime)));
         }
-        Ok(Box::new(self.pace.blocking(self.staging.read(&self.staged(), range)?, runtime)))
+        Ok(Box::new(self.pace.blocking(self.staging.read(&self.staged, range)?, runtime)))
     }
 }
 
 impl StagedBytes {
     fn is_whole(&self, range: &Range<u64>) -> bool {
         range.start == 0 && range.end >= self.record.length
-    }
-
-    fn staged(&self) -> staging::StagedPayload {
-        let PayloadRecord { id, length, sha256, .. } = self.record;
-        staging::StagedPayload { id, length, sha256 }
     }
 }

@@ -3,14 +3,15 @@
 use crate::context::Context;
 use crate::deliver::claim_log::ClaimLog;
 use crate::deliver::payload::StagedBytes;
+use crate::deliver::streamed::StreamedBytes;
 use model::Result;
 use model::definition::{Destination, Endpoint};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use store::Claimed;
-use transport::{Deliver, DeliveryLog, Sent, Transport};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use store::{Claimed, StreamedContent};
+use transport::{Deliver, DeliveryLog, Payload, Sent, Transport};
 
 /// What an attempt sends, to whichever address.
 pub(crate) struct Sending<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct Sending<'a> {
     pub(crate) log: Arc<ClaimLog>,
     /// Set where its failure says nothing about the endpoint.
     pub(crate) unnoted: &'a Arc<AtomicBool>,
+    /// What is known of a streamed file once it was delivered.
+    pub(crate) content: &'a Mutex<Option<StreamedContent>>,
 }
 
 impl Sending<'_> {
@@ -36,15 +39,15 @@ impl Sending<'_> {
         let Self { context, claimed, .. } = self;
         let services = context.services.clone();
         let destination = self.transport.destination(Arc::clone(endpoint), self.defined, services)?;
+        let streamed =
+            if claimed.payload.content.is_streamed() { Some(self.streamed().await?) } else { None };
+        let payload = match &streamed {
+            Some(streamed) => Arc::clone(streamed) as Arc<dyn Payload>,
+            None => self.staged()?,
+        };
         let deliver = Deliver {
             claim: claimed.claim.clone(),
-            payload: Arc::new(StagedBytes {
-                staging: context.staging.clone(),
-                record: claimed.payload.clone(),
-                metadata: claimed.transfer.metadata.clone(),
-                pace: context.paces.of(&claimed.delivery.endpoint),
-                runtime: tokio::runtime::Handle::current(),
-            }),
+            payload,
             file_name: claimed.delivery.file_name.clone(),
             flow: claimed.transfer.flow.clone(),
             partner: claimed.transfer.partner.clone(),
@@ -53,6 +56,24 @@ impl Sending<'_> {
             is_last,
             log,
         };
-        destination.deliver(deliver).await
+        let sent = destination.deliver(deliver).await;
+        let Some(streamed) = streamed else { return sent };
+        let is_source_failure = || self.unnoted.store(true, Ordering::SeqCst);
+        let (sent, content) = streamed.ended(context, sent, is_source_failure).await;
+        *self.content.lock().unwrap_or_else(PoisonError::into_inner) = content;
+        sent
+    }
+
+    fn staged(&self) -> Result<Arc<dyn Payload>> {
+        let Self { context, claimed, .. } = self;
+        let (record, metadata) = (claimed.payload.clone(), claimed.transfer.metadata.clone());
+        let pace = context.paces.of(&claimed.delivery.endpoint);
+        Ok(Arc::new(StagedBytes::new(context.staging.clone(), record, metadata, pace)?))
+    }
+
+    async fn streamed(&self) -> Result<Arc<StreamedBytes>> {
+        let streamed = StreamedBytes::of(self.context, self.claimed).await;
+        // It says nothing about the destination.
+        Ok(Arc::new(streamed.inspect_err(|_| self.unnoted.store(true, Ordering::SeqCst))?))
     }
 }

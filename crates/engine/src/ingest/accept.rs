@@ -7,6 +7,7 @@ use crate::ingest::poll_error::PollError;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, READING, Reading, Whole};
 use crate::ingest::record::record;
+use crate::ingest::streamed;
 use crate::ingest::tally::Became;
 use crate::ingest::unconfirmed::NotKept;
 use model::definition::SettleWhen;
@@ -96,6 +97,13 @@ async fn decide(
                 true => record_and_settle(polled, source, found, whole, (unrecorded, unaccepted)).await,
                 false => doubt(polled, found, whole).await.map_err(PollError::Node),
             };
+        }
+        Ok(Reading::Streamed(described, length)) => {
+            if let Err(error) = streamed::check_names(polled, &described) {
+                return back_off(polled, found, error, None).await.map_err(PollError::Node);
+            }
+            unaccepted.may_be_recorded();
+            return streamed::record(polled, found, described, length).await.map_err(PollError::Node);
         }
         Ok(Reading::Changed(why)) => {
             if polled.is_first_miss(&found.offer) {

@@ -85,8 +85,7 @@ impl FlowArchive {
             let staging = context.staging.clone();
             let metadata = serde_json::Map::new();
             // No endpoint's bandwidth limits a copy on this machine.
-            let (pace, runtime) = (context.paces.of(""), tokio::runtime::Handle::current());
-            let payload = StagedBytes { staging, record, metadata, pace, runtime };
+            let payload = StagedBytes::new(staging, record, metadata, context.paces.of(""))?;
             let to_archive = ToArchive {
                 offer: offer.id,
                 payload: &payload,

@@ -4,8 +4,7 @@ use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::Whole;
 use crate::transfers::name_at;
 use model::definition::Destination;
-use model::{Result, Retry, TemplateValues, TransferId};
-use transport::StagedPart;
+use model::{RemotePath, Result, Retry, TemplateValues, TransferId};
 use uuid::Uuid;
 
 /// Asks each destination about the name that each part would get there.
@@ -15,13 +14,22 @@ use uuid::Uuid;
 pub(crate) fn check_names(polled: &PolledFlow, whole: &Whole) -> Result<()> {
     for destination in &polled.flow.destinations {
         for (part, sequence) in whole.parts.iter().zip(1_u32..) {
-            check(polled, destination, part, sequence)?;
+            check_name(polled, destination, &part.file_name, sequence)?;
         }
     }
     Ok(())
 }
 
-fn check(polled: &PolledFlow, destination: &Destination, part: &StagedPart, sequence: u32) -> Result<()> {
+/// Asks a destination about the name that a file would get there.
+///
+/// # Errors
+/// Permanent: the destination cannot carry it.
+pub(crate) fn check_name(
+    polled: &PolledFlow,
+    destination: &Destination,
+    file_name: &RemotePath,
+    sequence: u32,
+) -> Result<()> {
     let context = &polled.context;
     let made = context.endpoint(&destination.endpoint).and_then(|(endpoint, transport)| {
         transport.destination(context.addresses.first(&endpoint), destination, context.services.clone())
@@ -29,7 +37,7 @@ fn check(polled: &PolledFlow, destination: &Destination, part: &StagedPart, sequ
     // An endpoint that cannot be used now says nothing about the name; the delivery will report it.
     let Ok(made) = made else { return Ok(()) };
     let values = TemplateValues {
-        name: part.file_name.file_name(),
+        name: file_name.file_name(),
         received: context.now(),
         flow: &polled.flow.name,
         // Every transfer's id is as long as this one.
@@ -37,7 +45,7 @@ fn check(polled: &PolledFlow, destination: &Destination, part: &StagedPart, sequ
         sequence,
         failure: None,
     };
-    match made.check_name(&name_at(destination, &part.file_name, &values)) {
+    match made.check_name(&name_at(destination, file_name, &values)) {
         Err(error) if error.retry() == Retry::Permanent => Err(error.with("destination", &destination.name)),
         _ => Ok(()),
     }

@@ -12,6 +12,7 @@ use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, Reading};
 use crate::ingest::runs::{RunsOfFlow, begin, end};
 use crate::ingest::stage::stage;
+use crate::ingest::streamed::describe;
 use crate::ingest::turns::Turns;
 use crate::ingest::unstable::ADVICE;
 use crate::ingest::vanished::take_vanished;
@@ -201,6 +202,7 @@ async fn poll_once(
     polled.forget_missed();
     drop(polled.tally.take());
     let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
+    let streams = transport.poll_effects(&polled.poll).streams;
     let source = transport
         .source(endpoint, Arc::clone(&polled.flow), polled.context.services.clone())
         .map_err(PollError::Source)?;
@@ -251,7 +253,10 @@ async fn poll_once(
             let read = {
                 // The semaphore is never closed.
                 let _permit = stagings.acquire().await;
-                stage(&polled, source.as_ref(), &found.offer).await
+                match streams {
+                    true => describe(source.as_ref(), &found.offer),
+                    false => stage(&polled, source.as_ref(), &found.offer).await,
+                }
             };
             count_if_missed(&polled, &found.offer, &read, known_at);
             let Some(turn) = turn else { return accept(polled, source, found, read, unaccepted).await };
@@ -273,7 +278,7 @@ async fn poll_once(
 fn count_if_missed(polled: &PolledFlow, offer: &FoundOffer, read: &Result<Reading>, poll: Timestamp) {
     let is_missed = match read {
         Ok(Reading::Changed(_)) => true,
-        Ok(Reading::Whole(_) | Reading::Doubtful(_)) => false,
+        Ok(Reading::Whole(_) | Reading::Doubtful(_) | Reading::Streamed(..)) => false,
         Err(error) => error.kind() == ErrorKind::NotFound,
     };
     if is_missed {

@@ -3,8 +3,7 @@
 use model::{AuditEvent, ConnectionId, Error, ErrorKind, Offer, OfferId, OfferState, RemotePath, Timestamp};
 use serde_json::{Map, Value, json};
 use store::NodeLease;
-use transport::StagedPart;
-use transport::{FoundOffer, OfferNotes};
+use transport::{Described, FoundOffer, OfferNotes, StagedPart};
 
 /// The key in `source_data` for the result of a doubtful reading, which is compared with the next one.
 pub(crate) const READING: &str = "reading";
@@ -68,6 +67,8 @@ pub(crate) enum Reading {
     Doubtful(Whole),
     /// Another file has its path now, and will be offered.
     Changed(String),
+    /// It was not read: it is streamed. What is known of it, with its size in bytes.
+    Streamed(Described, u64),
 }
 
 impl Whole {

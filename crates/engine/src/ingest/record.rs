@@ -113,7 +113,7 @@ async fn drop_reading(polled: &PolledFlow, key: &str) {
 }
 
 /// Writes the record. If the answer was lost, the records with these ids decide, not the answer to a repetition.
-async fn write(context: &Context, record: RecordOffer) -> Result<Recorded> {
+pub(crate) async fn write(context: &Context, record: RecordOffer) -> Result<Recorded> {
     let write = || context.store.record_offer(record.clone());
     let (epoch, first) = (record.lease.epoch, record.transfers.first().map(|new| new.transfer.id));
     let answer = context.write_until_known("a file that was read", epoch, write).await?;

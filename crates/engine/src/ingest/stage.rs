@@ -1,12 +1,13 @@
 //! Staging an offer: reading it, then checking it at its source.
 
+use crate::at_source::{look_after, read_failed};
 use crate::crash;
 use crate::guard::guarded;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Reading, Whole, WrongSize};
 use crate::staged::blocking;
 use futures::TryStreamExt;
-use model::{Error, ErrorKind, RemotePath, Result, Retry};
+use model::{Error, ErrorKind, Result};
 use transport::StagedPart;
 use transport::{AfterRead, FoundOffer, OfferNotes, PartWriter, Source, copy_to_staging};
 
@@ -62,7 +63,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
     drop(parts);
     crash::point("stage.copied");
     if copied.is_empty() {
-        return match look_after(polled, source, &found).await? {
+        return match look_after(source, &found).await? {
             AfterRead::Changed(why) => Ok(Reading::Changed(why)),
             _ => Err(Error::permanent(ErrorKind::Rejected, "accept an offer that contains no file")
                 .with("path", &found.identity.path)),
@@ -97,7 +98,7 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
         unseen: false,
         hold: None,
     };
-    match look_after(polled, source, &found).await {
+    match look_after(source, &found).await {
         Ok(AfterRead::Gone) => {
             whole.note_gone();
             return Ok(Reading::Whole(whole));
@@ -132,17 +133,6 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
     }
 }
 
-/// Checks an offer at its source after it was read. If the connection breaks, asks once more over another connection.
-async fn look_after(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<AfterRead> {
-    match source.look_again(found).await {
-        Err(error) if error.retry() != Retry::Permanent => {
-            tracing::info!(flow = %polled.flow.name, path = %found.identity.path, error = %error.chain(), "a file could not be checked after it was read; checking once more");
-            source.look_again(found).await
-        }
-        seen => seen,
-    }
-}
-
 async fn commit(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
     let commit_each = move || {
         copied
@@ -159,15 +149,4 @@ async fn commit(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {
             .collect()
     };
     blocking("commit a staged file", commit_each).await
-}
-
-/// The error of a part's stream. A transport wraps its own [`Error`] in the I/O error if it knows more; any other
-/// error is a broken stream, which is transient.
-fn read_failed(path: &RemotePath, error: std::io::Error) -> Error {
-    match error.downcast::<Error>() {
-        Ok(own) => own,
-        Err(error) => Error::transient(ErrorKind::Unreachable, "read a file to its end")
-            .with("path", path)
-            .caused_by(error),
-    }
 }

@@ -35,7 +35,7 @@ impl Maintenance for Deadlines {
                 // While the database is unreachable, the number of repetitions is unknown.
                 Err(away) => return Err(away),
             };
-            conclude(context, &overdue_attempt(waiting), flow.as_ref(), Err(error)).await;
+            conclude(context, &overdue_attempt(waiting), flow.as_ref(), Err(error), None).await;
         }
         for delivery in context.store.expire_due(&context.settings.node, context.now(), BATCH).await? {
             tracing::error!(%delivery, "a delivery expired");

@@ -36,7 +36,7 @@ impl Maintenance for Retention {
                     .event(EventKind::PayloadRemoved)
                     .detail("payload", payload.id.to_string())
                     .detail("file_name", payload.file_name.to_text())
-                    .detail("sha256", payload.sha256.to_string())
+                    .detail("sha256", payload.content.sha256().map(|hash| hash.to_string()))
                     .detail("reason", "retention");
                 (payload.id, event)
             });

@@ -3,9 +3,9 @@
 use crate::context::Context;
 use crate::crash;
 use crate::processing::streams::{StagedOutput, Stop, StoppableInput};
-use crate::staged::blocking;
+use crate::staged::{blocking, staged};
 use model::definition::StepDefinition;
-use model::{AuditEvent, Error, EventKind, PayloadId, PayloadRecord, Result, Retry, Transfer};
+use model::{AuditEvent, Content, Error, EventKind, PayloadId, PayloadRecord, Result, Retry, Transfer};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use steps::PayloadStep;
@@ -88,7 +88,7 @@ impl<'a> Makes<'a> {
         let payload = PayloadRecord {
             id: staged.id,
             length: staged.length,
-            sha256: staged.sha256,
+            content: Content::Staged(staged.sha256),
             media_type,
             file_name: parent.file_name.clone(),
             staged_at: self.context.now(),
@@ -107,7 +107,7 @@ async fn run(
 ) -> Result<(StagedPayload, Map<String, Value>)> {
     let _lease = context.services.budget.take(step.buffers()).await;
     let (staging, area) = (context.staging.clone(), Arc::clone(&context.services.staging));
-    let read = staging::StagedPayload { id: parent.id, length: parent.length, sha256: parent.sha256 };
+    let read = staged(parent)?;
     // The thread ends soon after this future is dropped.
     let (_stop, stopped) = Stop::new();
     blocking("do a step of a flow", move || {

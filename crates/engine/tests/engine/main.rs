@@ -24,5 +24,6 @@ mod relay;
 mod revisions;
 mod scene;
 mod settling;
+mod streaming;
 mod unstable;
 mod upkeep;

@@ -14,9 +14,9 @@ use transport::{Clock, Wanted};
 use uuid::Uuid;
 
 const FLOW: SuspensionKind = SuspensionKind::Flow;
-const ENDPOINT: SuspensionKind = SuspensionKind::Endpoint;
+pub(crate) const ENDPOINT: SuspensionKind = SuspensionKind::Endpoint;
 
-async fn suspend(scene: &Scene, store: &Store, kind: SuspensionKind, name: &str) {
+pub(crate) async fn suspend(scene: &Scene, store: &Store, kind: SuspensionKind, name: &str) {
     let by = Actor::User("anna".into());
     let since = scene.clock.now();
     let suspension =
@@ -24,7 +24,7 @@ async fn suspend(scene: &Scene, store: &Store, kind: SuspensionKind, name: &str)
     store.suspend(suspension, Vec::new()).await.unwrap();
 }
 
-async fn end(scene: &Scene, store: &Store, kind: SuspensionKind, name: &str) {
+pub(crate) async fn end(scene: &Scene, store: &Store, kind: SuspensionKind, name: &str) {
     let end = EndSuspension {
         kind,
         name: name.into(),
@@ -38,7 +38,7 @@ async fn end(scene: &Scene, store: &Store, kind: SuspensionKind, name: &str) {
 }
 
 /// Waits until this node knows so many suspensions.
-async fn follows(scene: &Scene, engine: &Engine, count: usize) {
+pub(crate) async fn follows(scene: &Scene, engine: &Engine, count: usize) {
     let known = engine.suspensions();
     scene.until_by(Duration::ZERO, "the node follows", || async { known().len() == count }).await;
 }

@@ -166,6 +166,13 @@ impl EventWords<'_> {
                 self.with("; it was sent with transfer ", "parent"),
                 self.with(": ", "reason")
             ),
+            EventKind::TransferRecorded if self.detail.contains_key("streamed") => format!(
+                "{}{}{} was recorded, to be read when it is delivered{}",
+                self.file(),
+                self.origin(),
+                self.for_flow(),
+                self.count(", ", "bytes", "byte", "bytes")
+            ),
             EventKind::TransferRecorded => format!(
                 "{}{}{} was staged and recorded{}",
                 self.file(),
@@ -198,6 +205,13 @@ impl EventWords<'_> {
                 self.of_flow(),
                 self.with(" as transfer ", "child"),
                 self.with(": ", "reason")
+            ),
+            EventKind::TransferStreamed => format!(
+                "{}{}{} was read to its end while it was delivered{}",
+                self.file(),
+                self.origin(),
+                self.for_flow(),
+                self.count(", ", "bytes", "byte", "bytes")
             ),
             EventKind::StepDone => format!(
                 "{} made{}{} of {}{}",

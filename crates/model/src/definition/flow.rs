@@ -127,6 +127,8 @@ pub struct PollEffects {
     pub moves_refused: bool,
     /// The directory of this machine that a copy of each file is archived to before it is settled at its source.
     pub local_archive: Option<LocalArchive>,
+    /// Whether files are not staged: each is read when it is delivered.
+    pub streams: bool,
 }
 
 /// An archive on the gateway's own machine.

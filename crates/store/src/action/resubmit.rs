@@ -98,7 +98,7 @@ impl Resubmit {
         let state = head.state()?;
         transition(state, TransferEvent::Resubmit)
             .map_err(|_| refused(TransferAction::Resubmit, &head, state))?;
-        payload_is_kept(tx, TransferAction::Resubmit, &head).await?;
+        payload_is_kept(tx, TransferAction::Resubmit, &head, &self.act).await?;
         let inserted = insert_transfers(tx, std::slice::from_ref(new), self.act.at).await?;
         let named = PeerText::from(child.payload.file_name.to_text().as_str()).as_str().to_owned();
         let recorded = self

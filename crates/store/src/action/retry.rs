@@ -147,7 +147,7 @@ impl Command for RetryDelivery {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Acted, Fault> {
         let (head, row) = delivery_of(tx, self.delivery).await?;
         let state = transition(head.state()?, TransferEvent::Reopen)?;
-        payload_is_kept(tx, TransferAction::Retry, &head).await?;
+        payload_is_kept(tx, TransferAction::Retry, &head, &self.act).await?;
         requeue(tx, &head, &row, &self.act, None).await?;
         processing::again(tx, &head, state == TransferState::Held, self.act.at).await?;
         let state = processing::going_on(tx, head.id(), state).await?;
@@ -200,7 +200,7 @@ impl Command for RetryTransfer {
         let (Ok(state), false) = (state, again.is_empty()) else {
             return Err(refused(TransferAction::Retry, &head, was));
         };
-        payload_is_kept(tx, TransferAction::Retry, &head).await?;
+        payload_is_kept(tx, TransferAction::Retry, &head, &self.act).await?;
         let mut deliveries = Vec::with_capacity(again.len());
         for row in &again {
             deliveries.push(requeue(tx, &head, row, &self.act, self.flow.as_ref()).await?);

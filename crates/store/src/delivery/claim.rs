@@ -47,6 +47,8 @@ pub struct Claimed {
 pub struct ClaimFilter {
     /// No deliveries to these endpoints (offline, busy, or another node's).
     pub skip_endpoints: Vec<String>,
+    /// No deliveries of files that are read from these endpoints while they are sent (offline, or another node's).
+    pub skip_sources: Vec<String>,
     /// No deliveries to these destinations, outside whose hours it is now; each as `flow/destination`.
     pub closed: Vec<String>,
     /// No deliveries of later revisions than this one, which the node has in force: it does not know their endpoints
@@ -89,6 +91,7 @@ impl Default for ClaimFilter {
     fn default() -> Self {
         Self {
             skip_endpoints: Vec::new(),
+            skip_sources: Vec::new(),
             closed: Vec::new(),
             revision: i64::MAX,
             rooms: BTreeMap::new(),
@@ -232,6 +235,7 @@ impl ClaimDue {
                  FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND payload_id IS NOT NULL AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
                  AND endpoint NOT IN (SELECT value FROM json_each($2)) \
+                 AND (source_endpoint IS NULL OR source_endpoint NOT IN (SELECT value FROM json_each($10))) \
                  AND (json_array_length($9) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination \
                    NOT IN (SELECT value FROM json_each($9))) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
@@ -242,13 +246,13 @@ impl ClaimDue {
                  ORDER BY due_at, id LIMIT $3")
                 .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).bind(self.filter.revision)
                 .bind(Json(&full)).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL)
-                .bind(Json(&self.filter.closed))
+                .bind(Json(&self.filter.closed)).bind(Json(&self.filter.skip_sources))
                 .fetch_all(c).await,
             postgres c => sqlx::query_as(
                 "SELECT id, due_at, endpoint, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
                  FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND payload_id IS NOT NULL AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
-                 AND endpoint <> ALL($2) \
+                 AND endpoint <> ALL($2) AND (source_endpoint IS NULL OR source_endpoint <> ALL($10)) \
                  AND (cardinality($9) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination <> ALL($9)) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
                  AND (cardinality($5) = 0 OR coalesce($6 ->> endpoint, \
@@ -256,7 +260,7 @@ impl ClaimDue {
                  ORDER BY due_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED")
                 .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).bind(self.filter.revision)
                 .bind(&full).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL).bind(&self.filter.closed)
-                .fetch_all(c).await,
+                .bind(&self.filter.skip_sources).fetch_all(c).await,
         )?)
     }
 
@@ -273,6 +277,7 @@ impl ClaimDue {
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.payload_id IS NOT NULL AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
                    AND d.endpoint NOT IN (SELECT value FROM json_each($2)) \
+                   AND (d.source_endpoint IS NULL OR d.source_endpoint NOT IN (SELECT value FROM json_each($10))) \
                    AND (json_array_length($9) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) || '/' || d.destination \
                      NOT IN (SELECT value FROM json_each($9))) \
                    AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
@@ -283,7 +288,7 @@ impl ClaimDue {
                  ORDER BY d.due_at, d.id LIMIT $3")
                 .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).bind(self.filter.revision)
                 .bind(Json(&full)).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL)
-                .bind(Json(&self.filter.closed))
+                .bind(Json(&self.filter.closed)).bind(Json(&self.filter.skip_sources))
                 .fetch_all(c).await,
             postgres c => sqlx::query_as(
                 "SELECT d.id, d.due_at, d.endpoint, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
@@ -291,7 +296,7 @@ impl ClaimDue {
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.payload_id IS NOT NULL AND d.due_at <= $1 \
                    AND (d.expires_at IS NULL OR d.expires_at > $1) \
-                   AND d.endpoint <> ALL($2) \
+                   AND d.endpoint <> ALL($2) AND (d.source_endpoint IS NULL OR d.source_endpoint <> ALL($10)) \
                    AND (cardinality($9) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) || '/' || d.destination <> ALL($9)) \
                    AND coalesce(d.revision, (SELECT t.revision FROM transfers t WHERE t.id = d.transfer_id)) <= $4 \
                  AND (cardinality($5) = 0 OR coalesce($6 ->> d.endpoint, \
@@ -300,7 +305,7 @@ impl ClaimDue {
                  FOR NO KEY UPDATE OF d SKIP LOCKED")
                 .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).bind(self.filter.revision)
                 .bind(&full).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL).bind(&self.filter.closed)
-                .fetch_all(c).await,
+                .bind(&self.filter.skip_sources).fetch_all(c).await,
         )?)
     }
 

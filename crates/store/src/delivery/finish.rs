@@ -7,11 +7,12 @@ use crate::delivery::{Failure, NewTransfer};
 use crate::fault::Fault;
 use crate::open::Store;
 use crate::row::{DeliveryRow, small};
+use crate::streamed::{StreamedContent, record_content};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, Receipt, Result, Timestamp,
-    TransferState, transition,
+    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, PayloadId, Receipt, Result,
+    Timestamp, TransferState, transition,
 };
 
 /// The result of an attempt.
@@ -23,6 +24,13 @@ pub enum Finish {
         receipt: Receipt,
         /// Payloads that came with the answer and become transfers.
         replies: Vec<NewTransfer>,
+    },
+    /// The destination confirmed it, and it was read at its source while it was sent.
+    Streamed {
+        /// Its evidence.
+        receipt: Receipt,
+        /// What is known of it now.
+        content: StreamedContent,
     },
     /// It was sent; the receipt comes later.
     Awaiting {
@@ -130,8 +138,19 @@ impl Command for FinishAttempt {
         let change = self.finish.change(&row, state, self.now);
         change::write(tx, &row, &change).await?;
         change::end_attempt(tx, &row, &change).await?;
-        if let Finish::Delivered { replies, .. } = &self.finish {
-            insert_replies(tx, replies, self.now).await?;
+        match &self.finish {
+            Finish::Delivered { replies, .. } => insert_replies(tx, replies, self.now).await?,
+            Finish::Streamed { content, .. } => {
+                let payload = PayloadId::new(head.payload_id);
+                record_content(tx, payload, head.id(), content).await?;
+                let event = AuditEvent { at: self.now, ..content.event.clone() };
+                let event = event.delivery(self.claim.delivery).detail("payload", payload.to_string());
+                tx.event(head.named_in(match content.sha256 {
+                    Some(sha256) => event.detail("sha256", sha256.to_string()),
+                    None => event,
+                }));
+            }
+            _ => {}
         }
         let replies = match &self.finish {
             Finish::Delivered { replies, .. } => replies.as_slice(),
@@ -184,7 +203,7 @@ pub(crate) fn standing(row: &DeliveryRow, claim: &Claim) -> Result<Standing, Fau
 impl Finish {
     fn event(&self) -> DeliveryEvent {
         match self {
-            Self::Delivered { .. } => DeliveryEvent::Deliver,
+            Self::Delivered { .. } | Self::Streamed { .. } => DeliveryEvent::Deliver,
             Self::Awaiting { .. } => DeliveryEvent::Await,
             Self::Retry { .. } => DeliveryEvent::Retry,
             Self::Fail { .. } => DeliveryEvent::Fail,
@@ -195,7 +214,7 @@ impl Finish {
     /// The kind of its event.
     fn kind(&self) -> EventKind {
         match self {
-            Self::Delivered { .. } => EventKind::DeliveryDelivered,
+            Self::Delivered { .. } | Self::Streamed { .. } => EventKind::DeliveryDelivered,
             Self::Awaiting { .. } => EventKind::DeliveryAwaiting,
             Self::Retry { .. } => EventKind::DeliveryRetrying,
             Self::Fail { .. } => EventKind::DeliveryFailed,
@@ -207,7 +226,9 @@ impl Finish {
         let change = Change::to(row, state, now);
         let in_lane = row.lane.is_some();
         match self {
-            Self::Delivered { receipt, .. } => Change { receipt: Some(receipt), lane_open: false, ..change },
+            Self::Delivered { receipt, .. } | Self::Streamed { receipt, .. } => {
+                Change { receipt: Some(receipt), lane_open: false, ..change }
+            }
             Self::Awaiting { deadline } => {
                 Change { receipt_deadline: Some(*deadline), claimed: true, ..change }
             }

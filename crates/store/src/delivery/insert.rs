@@ -8,9 +8,9 @@ use crate::row::{later, micros, signed};
 use crate::tx::{Tx, locking};
 use crate::wake::Topic;
 use model::{
-    AuditEvent, Delivery, Error, ErrorKind, EventKind, NameCounter, PayloadId, PayloadRecord, PeerText,
-    Receipt, RemotePath, Sha256, Timestamp, Transfer, TransferEvent, TransferId, TransferState,
-    canonical_json, transition,
+    AuditEvent, Delivery, Error, ErrorKind, EventKind, NameCounter, PayloadRecord, PeerText, Receipt,
+    RemotePath, Sha256, Timestamp, Transfer, TransferEvent, TransferId, TransferState, canonical_json,
+    transition,
 };
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -129,18 +129,19 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
                 told
             })
             .collect();
-        let mut event = event
-            .clone()
+        let mut event = hashed(event.clone(), "sha256", &transfer.payload)
             .detail("kind", transfer.kind.as_str())
             .detail("revision", transfer.revision)
             .detail("payload", transfer.payload.id.to_string())
             .detail("bytes", transfer.payload.length)
-            .detail("sha256", transfer.payload.sha256.to_string())
             .detail("file_name", text(&transfer.payload.file_name))
             .detail("created_at", precise(transfer.created_at))
             .detail("deliveries", deliveries);
         if let Some(media_type) = &transfer.payload.media_type {
             event = event.peer_detail("media_type", media_type);
+        }
+        if transfer.payload.content.is_streamed() {
+            event = event.detail("streamed", true);
         }
         event.flow = Some(transfer.flow.clone());
         event.partner = transfer.partner.clone();
@@ -150,6 +151,14 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
         }
     };
     events.iter().map(describe).collect()
+}
+
+/// An event with the hash of a payload, if that is known.
+pub(crate) fn hashed(event: AuditEvent, key: &'static str, payload: &PayloadRecord) -> AuditEvent {
+    match payload.content.sha256() {
+        Some(sha256) => event.detail(key, sha256.to_string()),
+        None => event,
+    }
 }
 
 /// A time in the precision of a column, as events contain it.
@@ -184,17 +193,19 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
     on!(tx, c => sqlx::query(
         "INSERT INTO transfers (id, kind, flow, revision, offer_id, parent_id, partner, payload_id, file_name, state, \
            created_at, updated_at, metadata, retain_for, retained_until, sequence, failure_route, released) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, false)")
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)")
         .bind(transfer.id.uuid()).bind(transfer.kind.as_str()).bind(&transfer.flow).bind(transfer.revision)
         .bind(transfer.offer.map(|id| id.uuid())).bind(transfer.parent.map(|id| id.uuid()))
         .bind(&transfer.partner).bind(transfer.payload.id.uuid()).bind(transfer.payload.file_name.to_text())
         .bind(state.as_str()).bind(transfer.created_at).bind(now).bind(Json(&transfer.metadata))
         .bind(micros(new.retain_for)).bind(goes_nowhere.then(|| later(now, new.retain_for)))
         .bind(i64::from(transfer.sequence)).bind(new.failure_route.as_ref().map(Json))
+        // Of what is streamed there are no bytes to remove.
+        .bind(transfer.payload.content.is_streamed())
         .execute(c).await.map(|_| ()))?;
     refer(tx, &transfer.payload, transfer.id).await?;
     for delivery in &new.deliveries {
-        insert_delivery(tx, delivery, transfer.payload.id, state == TransferState::Held, now).await?;
+        insert_delivery(tx, delivery, transfer, state == TransferState::Held, now).await?;
     }
     if has_steps {
         due(tx, transfer.id.uuid(), state == TransferState::Held, now).await?;
@@ -205,7 +216,7 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
 async fn insert_delivery(
     tx: &mut Tx<'_>,
     new: &NewDelivery,
-    payload: PayloadId,
+    of: &Transfer,
     held: bool,
     now: Timestamp,
 ) -> Result<(), Fault> {
@@ -220,12 +231,14 @@ async fn insert_delivery(
     };
     on!(tx, c => sqlx::query(
         "INSERT INTO deliveries (id, transfer_id, destination, endpoint, payload_id, file_name, state, created_at, updated_at, \
-           attempt, failures, lane, lane_seq, lane_open, lane_continues, held, due_at, expires_at, interrupted) \
-         VALUES ($1, $2, $3, $4, $15, $5, $6, $7, $7, 0, 0, $8, $9, $10, $11, $12, $13, $14, false)")
+           attempt, failures, lane, lane_seq, lane_open, lane_continues, held, due_at, expires_at, interrupted, source_endpoint) \
+         VALUES ($1, $2, $3, $4, $15, $5, $6, $7, $7, 0, 0, $8, $9, $10, $11, $12, $13, $14, false, \
+           (SELECT o.endpoint FROM offers o WHERE o.id = $16))")
         .bind(delivery.id.uuid()).bind(delivery.transfer.uuid()).bind(&delivery.destination)
         .bind(&delivery.endpoint).bind(delivery.file_name.to_text()).bind(delivery.state.as_str()).bind(now)
         .bind(&delivery.lane).bind(lane_seq).bind(lane_seq.is_some()).bind(new.lane_continues).bind(held)
-        .bind(delivery.due_at).bind(delivery.expires_at).bind((!new.has_steps).then(|| payload.uuid()))
+        .bind(delivery.due_at).bind(delivery.expires_at).bind((!new.has_steps).then(|| of.payload.id.uuid()))
+        .bind(of.offer.filter(|_| of.payload.content.is_streamed()).map(|offer| offer.uuid()))
         .execute(c).await.map(|_| ()))?;
     Ok(())
 }
@@ -234,10 +247,11 @@ async fn insert_delivery(
 pub(crate) async fn insert_payload(tx: &mut Tx<'_>, payload: &PayloadRecord) -> Result<(), Fault> {
     let length = signed(payload.length)?;
     let new = on!(tx, c => sqlx::query(
-        "INSERT INTO payloads (id, length, sha256, media_type, file_name, staged_at) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING")
-        .bind(payload.id.uuid()).bind(length).bind(&payload.sha256.0[..]).bind(&payload.media_type)
-        .bind(payload.file_name.to_text()).bind(payload.staged_at)
+        "INSERT INTO payloads (id, length, sha256, media_type, file_name, staged_at, streamed) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING")
+        .bind(payload.id.uuid()).bind(length).bind(payload.content.sha256().map(|hash| hash.0.to_vec()))
+        .bind(&payload.media_type).bind(payload.file_name.to_text()).bind(payload.staged_at)
+        .bind(payload.content.is_streamed())
         .execute(c).await.map(|done| done.rows_affected()))?;
     if new == 0 {
         // Locked, so that a removal sees the reference that is about to be written.

@@ -139,7 +139,7 @@ impl Store {
         let rows: Vec<PayloadRow> = self
             .read("look up the payloads of an offer", async {
                 on!(self.pool(), c => sqlx::query_as(
-                    "SELECT p.id, p.length, p.sha256, p.media_type, t.file_name, p.staged_at FROM transfers t \
+                    "SELECT p.id, p.length, p.sha256, p.streamed, p.media_type, t.file_name, p.staged_at FROM transfers t \
                      JOIN payloads p ON p.id = t.payload_id WHERE t.offer_id = $1 AND t.parent_id IS NULL \
                      ORDER BY t.sequence")
                     .bind(offer.uuid()).fetch_all(c).await)

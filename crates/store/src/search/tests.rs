@@ -10,9 +10,9 @@ use crate::{Acquired, ClaimFilter, Failure, Finish, NewDelivery, NewTransfer, No
 use chrono::TimeDelta;
 use model::definition::SettleWhen;
 use model::{
-    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, EventKind, Offer, OfferId, OfferIdentity,
-    OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, Severity, Sha256, Timestamp, Transfer,
-    TransferId, TransferKind, TransferState,
+    AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, EventKind, Offer, OfferId,
+    OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, Severity, Sha256, Timestamp,
+    Transfer, TransferId, TransferKind, TransferState,
 };
 use serde_json::Map;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
@@ -68,7 +68,7 @@ fn new_transfer(name: &str, flow: &str, created_at: Timestamp, offer: Option<Off
             payload: PayloadRecord {
                 id: PayloadId::new(Uuid::now_v7()),
                 length: 5,
-                sha256: Sha256([7; 32]),
+                content: Content::Staged(Sha256([7; 32])),
                 media_type: None,
                 file_name: name.into(),
                 staged_at: created_at,

@@ -2,9 +2,9 @@
 
 use super::query::{Bind, Column, Listing, Page, Query};
 use crate::Store;
-use crate::row::{path, unreadable, word};
+use crate::row::{content, path, word};
 use model::{
-    OfferId, PayloadId, RemotePath, Result, Sha256, Timestamp, TransferId, TransferKind, TransferState,
+    Content, OfferId, PayloadId, RemotePath, Result, Timestamp, TransferId, TransferKind, TransferState,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
@@ -62,8 +62,8 @@ pub struct TransferView {
     pub file_name: RemotePath,
     /// Their number.
     pub length: u64,
-    /// Their hash.
-    pub sha256: Sha256,
+    /// Where they are, and their hash.
+    pub content: Content,
     /// Their media type.
     pub media_type: Option<String>,
     /// When they were removed, at the end of their retention.
@@ -84,7 +84,7 @@ pub struct TransferView {
 
 /// The statement that [`TransferRow`] reads, up to its conditions.
 pub(super) const SELECT: &str = "SELECT t.id, t.kind, t.flow, t.revision, t.partner, t.offer_id, t.parent_id, \
-     t.payload_id, t.file_name, t.state, t.created_at, t.updated_at, t.ended_at, p.length, p.sha256, \
+     t.payload_id, t.file_name, t.state, t.created_at, t.updated_at, t.ended_at, p.length, p.sha256, p.streamed, \
      p.media_type, p.removed_at, \
      (SELECT count(*) FROM deliveries d WHERE d.transfer_id = t.id) AS deliveries, \
      (SELECT count(*) FROM deliveries d WHERE d.transfer_id = t.id AND d.state = 'delivered') AS delivered \
@@ -106,7 +106,8 @@ pub(super) struct TransferRow {
     updated_at: Timestamp,
     ended_at: Option<Timestamp>,
     length: i64,
-    sha256: Vec<u8>,
+    sha256: Option<Vec<u8>>,
+    streamed: bool,
     media_type: Option<String>,
     removed_at: Option<Timestamp>,
     deliveries: i64,
@@ -127,9 +128,7 @@ impl TransferRow {
             payload: PayloadId::new(self.payload_id),
             file_name: path(&self.file_name)?,
             length: u64::try_from(self.length).unwrap_or(0),
-            sha256: Sha256(
-                self.sha256.try_into().map_err(|_| unreadable("payloads.sha256", "not 32 bytes"))?,
-            ),
+            content: content(self.streamed, self.sha256)?,
             media_type: self.media_type,
             payload_removed_at: self.removed_at,
             state: word(TransferState::parse(&self.state), "transfers.state", &self.state)?,

@@ -4,8 +4,8 @@ use crate::either::on;
 use crate::{Acquired, Claimed, NewDelivery, NewTransfer, NodeLease, RecordOffer, Recorded, Store};
 use model::definition::SettleWhen;
 use model::{
-    Delivery, DeliveryId, DeliveryState, NodeName, Offer, OfferId, OfferIdentity, OfferState, PayloadId,
-    PayloadRecord, Receipt, ReceiptKind, Sha256, Timestamp, Transfer, TransferId, TransferKind,
+    Content, Delivery, DeliveryId, DeliveryState, NodeName, Offer, OfferId, OfferIdentity, OfferState,
+    PayloadId, PayloadRecord, Receipt, ReceiptKind, Sha256, Timestamp, Transfer, TransferId, TransferKind,
     TransferState,
 };
 use serde_json::Map;
@@ -49,7 +49,7 @@ pub(crate) fn payload() -> PayloadRecord {
     PayloadRecord {
         id: PayloadId::new(Uuid::now_v7()),
         length: 5,
-        sha256: Sha256([7; 32]),
+        content: Content::Staged(Sha256([7; 32])),
         media_type: Some("application/edi-x12".into()),
         file_name: "po.edi".into(),
         staged_at: now(),
@@ -212,7 +212,7 @@ pub(crate) async fn claim_one_steps(store: &Store, lease: &NodeLease) -> crate::
 /// What a step made of a payload.
 pub(crate) fn made(lease: &NodeLease, parent: &PayloadRecord) -> crate::MadePayload {
     crate::MadePayload {
-        payload: PayloadRecord { length: 6, sha256: Sha256([8; 32]), ..payload() },
+        payload: PayloadRecord { length: 6, content: Content::Staged(Sha256([8; 32])), ..payload() },
         parent: parent.clone(),
         made_by: "convert_charset from ISO-8859-1 to UTF-8".into(),
         event: event(lease, model::EventKind::StepDone),

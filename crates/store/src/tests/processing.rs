@@ -6,7 +6,7 @@ use crate::testing::both;
 use crate::{
     Act, DestinationInForce, Failure, FailureDestination, FailureRoute, FlowInForce, StepsEnd, StepsEnded,
 };
-use model::{Actor, DeliveryState, ErrorKind, EventKind, TransferKind, TransferState};
+use model::{Actor, Content, DeliveryState, ErrorKind, EventKind, Sha256, TransferKind, TransferState};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ both! {
         let claimed = claim(&store, &lease).await;
         assert_eq!(claimed.len(), 2);
         for one in &claimed {
-            assert_eq!((one.payload.id, one.payload.length, one.payload.sha256.0), (payload, 6, [8; 32]));
+            assert_eq!((one.payload.id, one.payload.length, one.payload.content), (payload, 6, Content::Staged(Sha256([8; 32]))));
             assert_eq!(one.transfer.payload, new.transfer.payload);
             store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
         }

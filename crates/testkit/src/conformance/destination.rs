@@ -53,7 +53,7 @@ pub(super) async fn a_payload_arrives_whole_under_its_name(place: Place) {
     let Ok(Sent::Delivered { receipt, .. }) = sent else { return };
     assert_eq!(receipt.summary, path.to_text());
     assert_eq!(receipt.detail["size"], content.len());
-    let sha256 = BytesPayload::shared(name, &content[..]).sha256().to_string();
+    let sha256 = BytesPayload::shared(name, &content[..]).sha256().unwrap().to_string();
     assert_eq!(receipt.detail["sha256"], sha256);
     assert_eq!(scene.services.budget.free(), scene.services.budget.total());
 }

@@ -91,6 +91,14 @@ impl FakeDestination {
         Ok(bytes)
     }
 
+    /// Reads the payload, makes sure that it is what was found, and takes it.
+    async fn take(&self, delivery: &Deliver) -> Result<()> {
+        let bytes = Self::read(delivery, u64::MAX).await?;
+        delivery.payload.confirm().await?;
+        self.endpoint.receive(delivery, bytes);
+        Ok(())
+    }
+
     fn delivered(&self, delivery: &Deliver, replies: Vec<StagedPart>) -> Sent {
         Sent::Delivered {
             receipt: Receipt {
@@ -100,7 +108,12 @@ impl FakeDestination {
                 summary: delivery.file_name.to_text(),
                 connection: None,
                 mdn: None,
-                detail: Map::new(),
+                detail: delivery
+                    .payload
+                    .sha256()
+                    .map(|sha256| ("sha256".to_owned(), sha256.to_string().into()))
+                    .into_iter()
+                    .collect(),
             },
             replies,
         }
@@ -132,17 +145,17 @@ impl FakeDestination {
         match answer {
             Answer::Delivered => {
                 delivery.log.may_act()?;
-                self.endpoint.receive(&delivery, Self::read(&delivery, u64::MAX).await?);
+                self.take(&delivery).await?;
                 Ok(self.delivered(&delivery, Vec::new()))
             }
             Answer::DeliveredAnswerLost => {
                 delivery.log.may_act()?;
-                self.endpoint.receive(&delivery, Self::read(&delivery, u64::MAX).await?);
+                self.take(&delivery).await?;
                 Err(Fault::LOST.error("read the answer to a delivery"))
             }
             Answer::Replies(replies) => {
                 delivery.log.may_act()?;
-                self.endpoint.receive(&delivery, Self::read(&delivery, u64::MAX).await?);
+                self.take(&delivery).await?;
                 let replies = self.stage(replies).await?;
                 Ok(self.delivered(&delivery, replies))
             }
@@ -150,7 +163,7 @@ impl FakeDestination {
                 let key = correlation.unwrap_or_else(|| delivery.claim.delivery.to_string());
                 delivery.log.correlate(&key).await?;
                 delivery.log.may_act()?;
-                self.endpoint.receive(&delivery, Self::read(&delivery, u64::MAX).await?);
+                self.take(&delivery).await?;
                 Ok(Sent::Awaiting { deadline: self.services.clock.now() + wait })
             }
             Answer::Fails(fault) => Err(fault.error("deliver")),

@@ -272,8 +272,8 @@ impl Payload for BytesPayload {
         self.bytes.len() as u64
     }
 
-    fn sha256(&self) -> Sha256 {
-        Sha256(openssl::sha::sha256(&self.bytes))
+    fn sha256(&self) -> Option<Sha256> {
+        Some(Sha256(openssl::sha::sha256(&self.bytes)))
     }
 
     fn file_name(&self) -> &RemotePath {

@@ -15,7 +15,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use transport::folder::Polling;
 use transport::{
-    AfterRead, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Resumptions, Settled, Source,
+    AfterRead, Described, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Resumptions, Settled,
+    Source,
 };
 
 /// An offer that a fake source has.
@@ -209,6 +210,16 @@ impl Source for FakeSource {
         let found =
             identities.into_iter().map(|identity| Ok(FoundOffer { identity, source_data: Map::new() }));
         Ok(futures::stream::iter(found).boxed())
+    }
+
+    fn describe(&self, found: &FoundOffer) -> Result<Described> {
+        let offer = self.find(&found.identity);
+        let only = offer.as_ref().and_then(|offer| offer.parts.first());
+        Ok(Described {
+            file_name: RemotePath::from_bytes(found.identity.path.file_name()),
+            media_type: only.and_then(|part| part.media_type.clone()),
+            metadata: only.map(|part| part.metadata.clone()).unwrap_or_default(),
+        })
     }
 
     async fn open(&self, found: &FoundOffer) -> Result<Opened> {

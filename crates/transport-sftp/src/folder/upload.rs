@@ -119,7 +119,7 @@ impl SftpUpload {
                 Ok(answer) => client::ok(answer),
                 Err(fault) => Err(fault),
             };
-            written.map_err(|fault| self.failed(WRITE, fault))?;
+            written.map_err(|fault| self.failed("write a file", fault))?;
             self.outstanding -= length;
         }
         Ok(())
@@ -129,10 +129,6 @@ impl SftpUpload {
         fault.error(operation, self.lease.target(), Some(&self.path))
     }
 }
-
-const WRITE: &str = "write a file";
-
-const SYNC: &str = "sync a file to the server's disk";
 
 const LEARN: &str = "check the size of a written file";
 
@@ -159,7 +155,7 @@ impl Upload for SftpUpload {
             let length = data.len() as u64;
             self.settle(ROOM.saturating_sub(length)).await?;
             let sent = self.lease.client().write(&self.handle, self.position, &data).await;
-            let answer = sent.map_err(|fault| self.failed(WRITE, fault))?;
+            let answer = sent.map_err(|fault| self.failed("write a file", fault))?;
             self.asked.push_back((length, answer));
             self.outstanding += length;
             self.position += length;
@@ -171,13 +167,9 @@ impl Upload for SftpUpload {
         self.settle(0).await
     }
 
-    /// The last writes, the size and the end of the file go out in one breath, as a server answers requests for one
-    /// handle in their order (draft-ietf-secsh-filexfer-13, 4.1): a small file costs one round trip here.
     async fn finish(mut self: Box<Self>) -> Result<Written> {
-        if self.permissions.is_some() {
-            self.settle(0).await?;
-        }
-        let Self { handle, lease, path, permissions, position, mut asked, .. } = *self;
+        self.settle(0).await?;
+        let Self { handle, lease, path, permissions, position, .. } = *self;
         let failed = |operation, fault: Fault| fault.error(operation, lease.target(), Some(&path));
         let client = lease.client();
         let mut not_set = None;
@@ -197,24 +189,18 @@ impl Upload for SftpUpload {
         }
         // Where files go as soon as they are closed, or nobody may look, this is what tells their size.
         let told = client.stat_open(&handle).await.map_err(|fault| failed(LEARN, fault))?;
-        let synced = match client.abilities().fsync {
-            true => Some(client.send_sync(&handle).await.map_err(|fault| failed(SYNC, fault))?),
-            false => None,
-        };
-        let closed = client.close(handle).await.map_err(|fault| failed(CLOSE, fault))?;
-        let looked = client.send_stat(&path).await.map_err(|fault| failed(LEARN, fault))?;
-        while let Some((_, answer)) = asked.pop_front() {
-            answer.await.and_then(client::ok).map_err(|fault| failed(WRITE, fault))?;
-        }
-        let before = shown(told.await.and_then(client::attributes)).map_err(|fault| failed(LEARN, fault))?;
-        if let Some(synced) = synced {
-            match synced.await.and_then(client::ok) {
+        if client.abilities().fsync {
+            match client.sync(&handle).await {
                 Ok(()) => {}
                 // A server can offer it and its operator forbid it.
                 Err(fault) if fault.is(code::OP_UNSUPPORTED) || fault.is(code::PERMISSION_DENIED) => {}
-                Err(fault) => return Err(failed(SYNC, fault)),
+                Err(fault) => return Err(failed("sync a file to the server's disk", fault)),
             }
         }
+        let before = shown(told.await.and_then(client::attributes)).map_err(|fault| failed(LEARN, fault))?;
+        // Looked for in the same breath, so that it costs no further round trip.
+        let closed = client.close(handle).await.map_err(|fault| failed(CLOSE, fault))?;
+        let looked = client.send_stat(&path).await.map_err(|fault| failed(LEARN, fault))?;
         closed.await.and_then(client::ok).map_err(|fault| failed(CLOSE, fault))?;
         let (after, gone) = match looked.await.and_then(client::attributes) {
             Ok(attributes) => (attributes.size, false),

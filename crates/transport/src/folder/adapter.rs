@@ -150,6 +150,19 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
         }
     }
 
+    fn check_streamed(
+        &self,
+        endpoint: &Endpoint,
+        destination: &definition::Destination,
+        findings: &mut Findings<'_>,
+    ) {
+        let place = self.known_place(endpoint).unwrap_or_default();
+        let read = Findings::ignored(|ignored| WriteOptions::read(endpoint, destination, place, ignored));
+        if let Some(write) = read {
+            write.check_streamed(findings);
+        }
+    }
+
     fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {
         check::definitions(self.spec().name, definitions, |endpoint| self.known_place(endpoint))
     }

@@ -7,7 +7,7 @@ use super::{FolderPlace, LOCAL_ADDRESS, Overwrite, WriteOptions, check_affix};
 use model::definition::{Access, Definitions, Endpoint, Flow, FlowSource, PollSource};
 use model::schedule::TimeZone;
 use model::schema::{FieldPath, Finding, Findings, Section, Value};
-use model::{DirectoryTemplate, RemotePath, Timestamp};
+use model::{DirectoryTemplate, IdentityRule, RemotePath, Timestamp};
 use std::collections::HashMap;
 
 /// Checks a flow's polling options without I/O: the temporary suffix is valid in a file name; the archive, move and
@@ -23,6 +23,9 @@ pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &
             another 'after'",
         );
     }
+    if polling.stream {
+        check_stream(polling, findings);
+    }
     if let After::ArchiveLocally { directory, .. } = &polling.after {
         findings.accept("after.archive_locally", local_directory(directory));
     }
@@ -34,6 +37,31 @@ pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &
             );
             findings.error(path, message);
         }
+    }
+}
+
+/// Refuses what needs a copy of each file, or its content, before the file is delivered.
+fn check_stream(polling: &Polling, findings: &mut Findings<'_>) {
+    if polling.claim == Claim::Rename {
+        findings.error(
+            "claim",
+            "cannot be \"rename\" with stream = true: a file is renamed when it is read, and each attempt of a delivery reads \
+            it anew; choose claim = \"lease\"",
+        );
+    }
+    if polling.identity != IdentityRule::NameSizeTime {
+        findings.error(
+            "identity",
+            "must be \"name_size_time\" with stream = true: the content is not known before the file is delivered, and a \
+            file that was changed before then is taken as a new one",
+        );
+    }
+    if matches!(polling.after, After::ArchiveLocally { .. }) {
+        findings.error(
+            "after.archive_locally",
+            "cannot be used with stream = true: the gateway has no copy of the file; archive it at the endpoint, with \
+            'archive'",
+        );
     }
 }
 

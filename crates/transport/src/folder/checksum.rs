@@ -2,7 +2,7 @@
 
 use crate::Payload;
 use bytes::BytesMut;
-use model::{Error, Result};
+use model::{Error, Result, Sha256};
 use openssl::hash::{Hasher, MessageDigest};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -83,14 +83,18 @@ impl ServerChecksum {
 /// The number of bytes of a payload that are read at a time.
 const CHUNK: usize = 128 * 1024;
 
-/// A payload's checksum. SHA-256 is known; for another one the payload is read. The caller holds a lease for [`CHUNK`]
+/// A payload's checksum. Its SHA-256 is known; for another one the payload is read. The caller holds a lease for [`CHUNK`]
 /// bytes and the reader's buffers.
 ///
 /// # Errors
 /// The payload cannot be read.
-pub(super) async fn checksum_of(payload: &dyn Payload, kind: ChecksumKind) -> Result<Vec<u8>> {
+pub(super) async fn checksum_of(
+    payload: &dyn Payload,
+    sha256: Sha256,
+    kind: ChecksumKind,
+) -> Result<Vec<u8>> {
     if kind == ChecksumKind::Sha256 {
-        return Ok(payload.sha256().0.to_vec());
+        return Ok(sha256.0.to_vec());
     }
     let failed = |error: std::io::Error| Error::local_io("compute the checksum of a payload", error);
     let mut hasher = Hasher::new(kind.digest()).map_err(|error| failed(error.into()))?;

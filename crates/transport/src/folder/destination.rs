@@ -18,6 +18,7 @@ mod probe;
 mod publish;
 mod receipt;
 mod resume;
+mod streamed;
 mod verify;
 mod write;
 
@@ -25,7 +26,7 @@ pub(super) use copying::copy;
 pub(super) use resume::is_cut;
 
 use super::{Folder, check_affix, names, parse_directory};
-use crate::{Deliver, Destination, Probe, Sent, Services};
+use crate::{Deliver, Destination, Payload, Probe, Sent, Services};
 pub use append::APPENDING;
 use async_trait::async_trait;
 pub use direct::WRITING;
@@ -33,7 +34,7 @@ use dropped::{Unnoted, note_or_remove};
 pub use file_path::{FILE_NAME, IS_FILE_PATH};
 pub use marker::MARKING;
 use model::schema::{FieldPath, Findings, Section};
-use model::{Error, ErrorKind, NameTemplate, RemotePath, Result};
+use model::{Error, ErrorKind, NameTemplate, RemotePath, Result, Sha256};
 pub use publish::PUBLISHING;
 use publish::{Publishing, TemporaryFile};
 use serde_json::Value;
@@ -46,6 +47,13 @@ pub fn is_unsettled(notes: &BTreeMap<String, Value>) -> bool {
     [PUBLISHING, WRITING, MARKING, APPENDING]
         .iter()
         .any(|key| notes.get(*key).is_some_and(|note| !note.is_null()))
+}
+
+/// The hash of a payload whose bytes were staged, or read.
+fn known_sha256(payload: &dyn Payload) -> Result<Sha256> {
+    payload.sha256().ok_or_else(|| {
+        Error::permanent(ErrorKind::Internal, "know the hash of a payload").with("payload", payload.id())
+    })
 }
 
 /// What happens if the file name exists.
@@ -349,6 +357,7 @@ impl FolderDestination {
 impl Destination for FolderDestination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
         self.check_name(&delivery.file_name)?;
+        self.may_be_streamed(&delivery)?;
         let sent = match self.deliver_file(&delivery).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.same_or(&delivery, error).await?,
             sent => sent?,

@@ -100,5 +100,6 @@ async fn is_same(
     if entry.kind != EntryKind::File || entry.size != Some(payload.length()) {
         return Ok(false);
     }
-    Ok(sum(folder, path).await? == (payload.length(), payload.sha256()))
+    let (bytes, sha256) = sum(folder, path).await?;
+    Ok(bytes == payload.length() && Some(sha256) == payload.sha256())
 }

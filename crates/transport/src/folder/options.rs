@@ -62,6 +62,17 @@ pub static SOURCE: Group = Group::of(&[
         file that was not taken in the end is renamed back. A claim that a crash left behind is released after \
         30 minutes and 30 polls. Files with such names are never read. Not with `after = \"keep\"`.",
     ),
+    Field::preset(
+        "stream",
+        Kind::Bool,
+        "false",
+        "Whether files go straight from the source to the destination, without a copy on the gateway: for files that are \
+        too large for its disk, or must not be kept there. Each attempt of a delivery reads the file anew, and publishes \
+        nothing where the file was changed meanwhile; `after` follows when it is delivered. This promises less: a file that \
+        is removed or changed before it is delivered is lost to the flow (its delivery fails and says so), nothing can be \
+        downloaded or resubmitted, and the source must stay reachable until the end. The flow has one destination, a \
+        folder, and no steps.",
+    ),
     Field::optional(
         "done_file",
         Kind::Template,
@@ -354,6 +365,8 @@ pub struct Polling {
     pub identity: IdentityRule,
     /// How files are kept from other programs.
     pub claim: Claim,
+    /// Whether files are not staged, but read when they are delivered.
+    pub stream: bool,
     /// The names of done files; `None` for none.
     pub done_file: Option<DoneFile>,
     /// Which files are read, by size and age.
@@ -377,6 +390,7 @@ impl Polling {
             ignore_times: options.bool("ignore_times"),
             identity: options.text("identity").and_then(IdentityRule::parse).unwrap_or_default(),
             claim: Claim::of(options),
+            stream: options.bool("stream"),
             done_file: options.text("done_file").and_then(|text| DoneFile::parse(text).ok()),
             filter: Filter::of(options),
             temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),
@@ -405,6 +419,7 @@ impl Polling {
             ("ignore_times", Value::Bool(self.ignore_times)),
             ("identity", Value::Text(self.identity.as_str().to_owned())),
             ("claim", Value::Text(self.claim.as_str().to_owned())),
+            ("stream", Value::Bool(self.stream)),
             ("temporary_suffix", Value::Text(self.temporary_suffix.clone())),
         ]);
         let values = match &self.done_file {
@@ -425,6 +440,7 @@ impl Polling {
             is_recursive: self.recursive,
             keeps_files: self.after == After::Keep,
             moves_refused: self.error_directory.is_some(),
+            streams: self.stream,
             local_archive: match &self.after {
                 After::ArchiveLocally { directory, timestamp } => Some(LocalArchive {
                     directory: directory.clone(),

@@ -25,9 +25,9 @@ use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
 use crate::{
-    AfterRead, ArchivedFile, ArchivedRemoval, ClaimedFile, Discovery, FoundOffer, OfferNotes, OfferStream,
-    Opened, Part, Probe, Resumptions, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT, UnstableFile,
-    Watch,
+    AfterRead, ArchivedFile, ArchivedRemoval, ClaimedFile, Described, Discovery, FoundOffer, OfferNotes,
+    OfferStream, Opened, Part, Probe, Resumptions, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT,
+    UnstableFile, Watch,
 };
 use async_trait::async_trait;
 use claim::{CLAIMED_LIMIT, found_at_source, offer_at_source, released_path};
@@ -413,24 +413,14 @@ impl Source for FolderSource {
         Ok(futures::stream::iter(offers).boxed())
     }
 
-    async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
+    fn describe(&self, offer: &FoundOffer) -> Result<Described> {
         let identity = &offer.identity;
-        let mut stat = self.find(offer).await?;
-        self.find_marker(offer).await?;
         if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
             return Err(Error::permanent(ErrorKind::Rejected, "accept a file")
                 .with("endpoint", &identity.endpoint)
                 .with("path", &identity.path)
                 .advice(cause));
         }
-        let mut source_data = Map::new();
-        let mut at_source = offer.clone();
-        if self.polling.claim == Claim::Rename {
-            let (claimed, found) = self.claim(offer).await?;
-            (stat, at_source) = (found, found_at_source(&claimed));
-            source_data.extend(claimed.source_data);
-        }
-        let file = self.folder.read(&at_source.identity.path, 0).await?;
         let file_name = offer
             .source_data
             .get(RELATIVE)
@@ -445,6 +435,22 @@ impl Source for FolderSource {
         if let Some(modified) = identity.modified {
             metadata.insert(SOURCE_MODIFIED.into(), Value::from(modified.timestamp_micros()));
         }
+        Ok(Described { file_name, media_type: None, metadata })
+    }
+
+    async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
+        let identity = &offer.identity;
+        let mut stat = self.find(offer).await?;
+        self.find_marker(offer).await?;
+        let Described { file_name, media_type, metadata } = self.describe(offer)?;
+        let mut source_data = Map::new();
+        let mut at_source = offer.clone();
+        if self.polling.claim == Claim::Rename {
+            let (claimed, found) = self.claim(offer).await?;
+            (stat, at_source) = (found, found_at_source(&claimed));
+            source_data.extend(claimed.source_data);
+        }
+        let file = self.folder.read(&at_source.identity.path, 0).await?;
         let stat_size = match &stat {
             Stat::Found(metadata) => metadata.size,
             Stat::Refused | Stat::Missing => None,
@@ -456,8 +462,7 @@ impl Source for FolderSource {
         opened.source_data.extend(source_data.clone());
         let resumptions = Resumptions::default();
         let reader = Resuming::over(self, opened, file.bytes, &resumptions);
-        let part =
-            Part { file_name, media_type: None, metadata, reader, connection: file.connection, resumptions };
+        let part = Part { file_name, media_type, metadata, reader, connection: file.connection, resumptions };
         Ok(Opened { parts: futures::stream::iter([Ok(part)]).boxed(), size, source_data })
     }
 

@@ -11,7 +11,7 @@ use crate::gateway::open_command_session;
 use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
-use model::{Result, Timestamp, TransferId, quoted};
+use model::{Content, Result, Timestamp, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use store::{DeliveryView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter, TransferView, Waybill};
@@ -117,8 +117,11 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
     let name = transfer.file_name.to_text();
     write::line(format_args!("{}  {}  {}", quoted(&name), transfer.state, transfer.id))?;
     write::line(format_args!(
-        "  flow {} of revision {}, {} bytes, SHA-256 {}",
-        transfer.flow, transfer.revision, transfer.length, transfer.sha256
+        "  flow {} of revision {}, {} bytes, {}",
+        transfer.flow,
+        transfer.revision,
+        transfer.length,
+        content(transfer.content)
     ))?;
     steps(waybill)?;
     if let Some(parent) = &waybill.parent {
@@ -187,6 +190,15 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
     Ok(())
 }
 
+/// The hash of a payload, and where its bytes are.
+fn content(content: Content) -> String {
+    match content {
+        Content::Staged(sha256) => format!("SHA-256 {sha256}"),
+        Content::Streamed(Some(sha256)) => format!("SHA-256 {sha256}; streamed, not kept"),
+        Content::Streamed(None) => "streamed, not kept; its SHA-256 is known once it is delivered".to_owned(),
+    }
+}
+
 /// What steps made of the payload, and how far they are.
 fn steps(waybill: &Waybill) -> Result<()> {
     for made in &waybill.made {
@@ -213,7 +225,8 @@ fn steps(waybill: &Waybill) -> Result<()> {
 fn transfer_json(transfer: &TransferView) -> Value {
     json!({
         "id": transfer.id, "flow": transfer.flow, "revision": transfer.revision, "partner": transfer.partner, "state": transfer.state.as_str(),
-        "file_name": transfer.file_name.to_text(), "bytes": transfer.length, "sha256": transfer.sha256.to_string(),
+        "file_name": transfer.file_name.to_text(), "bytes": transfer.length,
+        "sha256": transfer.content.sha256().map(|hash| hash.to_string()), "streamed": transfer.content.is_streamed(),
         "media_type": transfer.media_type, "recorded": transfer.created_at, "ended": transfer.ended_at,
         "deliveries": transfer.deliveries, "delivered": transfer.delivered, "kind": transfer.kind.as_str(),
         "parent": transfer.parent,

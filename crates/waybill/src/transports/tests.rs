@@ -15,6 +15,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+mod streaming;
+
 /// Keys and certificates in a directory: `good` and `other` (RSA), `small` (1,024 bits), `curve` (no RSA).
 struct Desk {
     directory: TempDir,

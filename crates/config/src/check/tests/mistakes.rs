@@ -6,6 +6,7 @@ mod overlaps;
 mod partners;
 mod proxies;
 mod secrets;
+mod streams;
 
 use super::check;
 use crate::Severity;

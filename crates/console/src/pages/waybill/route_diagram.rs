@@ -109,7 +109,9 @@ pub(crate) fn draw(source: &Stop, staged: &Stop, deliveries: &[Stop]) -> [Pictur
     let drawn = &deliveries[..deliveries.len().min(MOST)];
     let said: Vec<String> =
         drawn.iter().map(|stop| format!("{}: {}", stop.title, stop.badge.word.to_lowercase())).collect();
-    let label = format!("Route of this transfer: from {}, staged, then to {}", source.title, said.join("; "));
+    let between = staged.caption.to_lowercase();
+    let label =
+        format!("Route of this transfer: from {}, {between}, then to {}", source.title, said.join("; "));
     [wide(source, staged, drawn, label.clone()), tall(source, staged, drawn, label)]
 }
 

@@ -36,9 +36,16 @@ pub(crate) fn steps(waybill: &Waybill) -> Vec<Step> {
     }
     let found_at = waybill.offer.as_ref().map(|offer| offer.found_at);
     let took = found_at.filter(|at| *at < transfer.created_at).map(|at| between(at, transfer.created_at));
-    let staged = Badge::new(Tone::Good, Icon::Check, "Staged");
-    let text = format!("{}, SHA-256 calculated", size_text(transfer.length));
-    add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
+    let size = size_text(transfer.length);
+    if transfer.content.is_streamed() {
+        let recorded = Badge::new(Tone::Good, Icon::Check, "Recorded");
+        let title = "Recorded, to be read when it is delivered".to_owned();
+        add(transfer.created_at, recorded, title, size, took);
+    } else {
+        let staged = Badge::new(Tone::Good, Icon::Check, "Staged");
+        let text = format!("{size}, SHA-256 calculated");
+        add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
+    }
     // An offer whose source is not settled, or not yet, has not changed since it was recorded.
     if let Some(offer) = &waybill.offer
         && offer.updated_at > transfer.created_at

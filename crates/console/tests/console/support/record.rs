@@ -1,9 +1,10 @@
 //! Transfers from their offer to their receipt, by the store's own commands.
 
 use model::{
-    AuditEvent, ConnectionId, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind, MdnEntity,
-    Offer, OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, RemotePath,
-    Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState, UNPROVEN_MDN, UnprovenMdn,
+    AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind,
+    MdnEntity, Offer, OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind,
+    RemotePath, Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState, UNPROVEN_MDN,
+    UnprovenMdn,
 };
 use serde_json::{Map, json};
 use std::time::Duration;
@@ -235,7 +236,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
             payload: PayloadRecord {
                 id: PayloadId::new(Uuid::now_v7()),
                 length,
-                sha256: Sha256(openssl::sha::sha256(name.as_bytes())),
+                content: Content::Staged(Sha256(openssl::sha::sha256(name.as_bytes()))),
                 media_type: Some("application/edi-x12".into()),
                 file_name: name.clone(),
                 staged_at: at,

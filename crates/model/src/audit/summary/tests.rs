@@ -44,6 +44,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::TransferCancelled | EventKind::TransferReleased => &["ada", "orders"],
         EventKind::TransferResubmitted => &["ada", "orders", "0192f7a1"],
         EventKind::TransferHeld => &["ada", "a.edi", "as asked"],
+        EventKind::TransferStreamed => &["a.edi", "globex-as2", "orders", "700 bytes"],
         EventKind::StepDone => &[
             "convert_charset from ISO-8859-1 to UTF-8 made 700 bytes, replacing 2 characters, of",
             "a.edi",

@@ -5,7 +5,7 @@ use super::{Waiting, going_on, waiting};
 use crate::command::Command;
 use crate::delivery::Failure;
 use crate::delivery::change::{self, Change, Head};
-use crate::delivery::insert::{insert_payload, refer};
+use crate::delivery::insert::{hashed, insert_payload, refer};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
@@ -208,11 +208,11 @@ impl EndSteps {
                 .detail("step", made.made_by.as_str())
                 .detail("payload", made.payload.id.to_string())
                 .detail("bytes", made.payload.length)
-                .detail("sha256", made.payload.sha256.to_string())
                 .detail("parent_payload", made.parent.id.to_string())
                 .detail("parent_bytes", made.parent.length)
-                .detail("parent_sha256", made.parent.sha256.to_string())
                 .detail("deliveries", to);
+            let event = hashed(event, "sha256", &made.payload);
+            let event = hashed(event, "parent_sha256", &made.parent);
             let event = event.peer_detail("file_name", made.payload.file_name.to_text());
             let event = match &made.payload.media_type {
                 Some(media_type) => event.peer_detail("media_type", media_type),

@@ -23,7 +23,7 @@ const RECEIPT: &str = "the digest of its receipt";
 
 /// Transfers with their payloads.
 const SELECT: &str = "SELECT t.id, t.kind, t.flow, t.revision, t.parent_id, t.partner, t.payload_id, t.file_name, t.state, \
-     t.created_at, t.ended_at, p.length, p.sha256, p.media_type, p.file_name AS payload_name, p.removed_at \
+     t.created_at, t.ended_at, p.length, p.sha256, p.streamed, p.media_type, p.file_name AS payload_name, p.removed_at \
      FROM transfers t LEFT JOIN payloads p ON p.id = t.payload_id WHERE TRUE";
 
 #[derive(FromRow)]
@@ -41,6 +41,7 @@ struct TransferRow {
     ended_at: Option<Timestamp>,
     length: Option<i64>,
     sha256: Option<Vec<u8>>,
+    streamed: Option<bool>,
     media_type: Option<String>,
     payload_name: Option<String>,
     removed_at: Option<Timestamp>,
@@ -336,7 +337,16 @@ impl Run<'_> {
             Ok(hash) => Sha256(hash).to_string(),
             Err(_) => format!("{} bytes", hash.len()),
         });
-        self.compare(this, "sha256", stored, told("sha256"));
+        let streamed = made.detail("streamed").and_then(Value::as_bool).unwrap_or_default();
+        self.compare(this, "streamed", row.streamed.map(|is| is.to_string()), Some(streamed.to_string()));
+        if streamed {
+            // Its hash is known since it was delivered, which happens once.
+            let delivered = events.iter().find(|event| event.is(EventKind::TransferStreamed));
+            let hash = delivered.and_then(|event| event.text("sha256")).map(str::to_owned);
+            self.compare(this, "sha256", stored, hash);
+        } else {
+            self.compare(this, "sha256", stored, told("sha256"));
+        }
         self.compare(this, "file_name", safe(&row.payload_name), told("file_name"));
         self.compare(this, "media_type", safe(&row.media_type), told("media_type"));
         let removed = events

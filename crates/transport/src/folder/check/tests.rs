@@ -41,6 +41,7 @@ fn polling(suffix: &str, recursive: bool) -> Polling {
         ignore_times: false,
         identity: model::IdentityRule::default(),
         claim: Claim::default(),
+        stream: false,
         done_file: None,
         filter: Filter::default(),
         temporary_suffix: suffix.into(),

@@ -10,7 +10,7 @@ use super::copying::{CHUNK, copy};
 use super::publish::to_note;
 use super::receipt::Arrival;
 use super::resume::is_cut;
-use super::{FolderDestination, is_not_shown};
+use super::{FolderDestination, is_not_shown, known_sha256};
 use crate::folder::sum::fill;
 use crate::folder::{Evidence, Upload};
 use crate::{Deliver, Sent};
@@ -69,7 +69,7 @@ impl FolderDestination {
         let (appending, done) = match self.noted_appending(delivery) {
             Some(appending) => match self.find_appended(delivery, &appending).await? {
                 Earlier::Part(done) => (appending, done),
-                Earlier::Whole(evidence) => return Ok(self.appended(delivery, &appending, evidence)),
+                Earlier::Whole(evidence) => return self.appended(delivery, &appending, evidence),
             },
             None => (self.first_look(delivery, path).await?, 0),
         };
@@ -83,7 +83,7 @@ impl FolderDestination {
     pub(super) async fn settle_appended(&self, delivery: &Deliver) -> Result<Option<Sent>> {
         let Some(appending) = self.noted_appending(delivery) else { return Ok(None) };
         match self.find_appended(delivery, &appending).await? {
-            Earlier::Whole(evidence) => Ok(Some(self.appended(delivery, &appending, evidence))),
+            Earlier::Whole(evidence) => self.appended(delivery, &appending, evidence).map(Some),
             Earlier::Part(0) => delivery.log.note(APPENDING, Value::Null).await.map(|()| None),
             Earlier::Part(_) => self.give_up_appending(delivery, &appending, "a part of this file").await,
         }
@@ -178,7 +178,7 @@ impl FolderDestination {
         };
         appending.whole = true;
         delivery.log.note(APPENDING, to_note(&appending)?).await?;
-        Ok(self.appended(delivery, &appending, evidence))
+        self.appended(delivery, &appending, evidence)
     }
 
     async fn begin_appending(&self, appending: &Appending, at: u64) -> Result<Box<dyn Upload>> {
@@ -271,17 +271,17 @@ impl FolderDestination {
         Err(error.on_connection(appending.connection))
     }
 
-    fn appended(&self, delivery: &Deliver, appending: &Appending, evidence: Evidence) -> Sent {
+    fn appended(&self, delivery: &Deliver, appending: &Appending, evidence: Evidence) -> Result<Sent> {
         let arrival = Arrival {
             name: &appending.name,
             size: delivery.payload.length(),
-            sha256: delivery.payload.sha256(),
+            sha256: known_sha256(&*delivery.payload)?,
             verified_by: evidence.words(),
             connection: appending.connection,
             time: None,
             resumptions: &[],
             permissions: None,
         };
-        self.arrived(arrival, [("appended_at_byte", appending.before.into())])
+        Ok(self.arrived(arrival, [("appended_at_byte", appending.before.into())]))
     }
 }

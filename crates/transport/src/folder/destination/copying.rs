@@ -22,15 +22,16 @@ pub(in crate::folder) async fn copy(mut reader: PayloadReader, upload: &mut dyn 
     Ok(copied)
 }
 
+/// The error of a payload's reader: that of a streamed file's source, or one of staging.
+fn read_failed(error: std::io::Error) -> Error {
+    error.downcast::<Error>().unwrap_or_else(|error| Error::local_io("read a payload from staging", error))
+}
+
 async fn fill(reader: &mut PayloadReader) -> Result<Bytes> {
     let mut chunk = BytesMut::with_capacity(CHUNK);
     while chunk.len() < CHUNK {
         let room = CHUNK - chunk.len();
-        let read = (&mut *reader)
-            .take(room as u64)
-            .read_buf(&mut chunk)
-            .await
-            .map_err(|e| Error::local_io("read a payload from staging", e))?;
+        let read = (&mut *reader).take(room as u64).read_buf(&mut chunk).await.map_err(read_failed)?;
         if read == 0 {
             break;
         }

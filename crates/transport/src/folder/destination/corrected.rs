@@ -120,7 +120,7 @@ impl FolderDestination {
     pub(super) async fn find_written_directly(&self, delivery: &Deliver) -> Result<Option<Sent>> {
         let Some(earlier) = self.noted_writing(delivery) else { return Ok(None) };
         match self.find_earlier_upload(delivery, earlier).await? {
-            EarlierUpload::Delivered(writing) => Ok(Some(self.written(delivery, &writing))),
+            EarlierUpload::Delivered(writing) => self.written(delivery, &writing).map(Some),
             EarlierUpload::Ours(name) => self.remove_unfinished(delivery, &name).await.map(|()| None),
             // What has that name now, or gets it later, is somebody else's.
             EarlierUpload::Nothing => delivery.log.note(WRITING, Value::Null).await.map(|()| None),

@@ -10,7 +10,7 @@ use super::copying::{CHUNK, copy};
 use super::modified::ModifiedTime;
 use super::publish::{TAKEN, to_note};
 use super::receipt::Arrival;
-use super::{FolderDestination, Overwrite, is_not_shown, names};
+use super::{FolderDestination, Overwrite, is_not_shown, known_sha256, names};
 use crate::folder::{Entry, Evidence, PermissionsNotSet, Upload};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
@@ -105,7 +105,7 @@ impl FolderDestination {
         };
         let limit = self.options.name_limit;
         let earlier = match earlier {
-            EarlierUpload::Delivered(writing) => return Ok(self.written(delivery, &writing)),
+            EarlierUpload::Delivered(writing) => return self.written(delivery, &writing),
             EarlierUpload::Ours(name) if !Self::has_name(&name, &path, limit) => {
                 self.remove_unfinished(delivery, &name).await?;
                 EarlierUpload::Nothing
@@ -190,7 +190,7 @@ impl FolderDestination {
                         .await
                         .unwrap_or_else(|error| Some(ModifiedTime::Refused(error.chain())));
                 }
-                Ok(self.written(delivery, &writing))
+                self.written(delivery, &writing)
             }
             Err(error) => {
                 writing.whole = false;
@@ -407,17 +407,17 @@ impl FolderDestination {
         })
     }
 
-    pub(super) fn written(&self, delivery: &Deliver, writing: &Writing) -> Sent {
+    pub(super) fn written(&self, delivery: &Deliver, writing: &Writing) -> Result<Sent> {
         let arrival = Arrival {
             name: &writing.name,
             size: delivery.payload.length(),
-            sha256: delivery.payload.sha256(),
+            sha256: known_sha256(&*delivery.payload)?,
             verified_by: writing.evidence.words(),
             connection: writing.connection,
             time: writing.time.as_ref(),
             resumptions: &[],
             permissions: writing.permissions,
         };
-        self.arrived(arrival, [("published_by_attempt", delivery.claim.attempt.into())])
+        Ok(self.arrived(arrival, [("published_by_attempt", delivery.claim.attempt.into())]))
     }
 }

@@ -1,7 +1,7 @@
 //! A file that has the name already: with `overwrite = "skip_same"` one with the same content counts as the delivery.
 
 use super::receipt::Arrival;
-use super::{FolderDestination, Overwrite, is_not_shown};
+use super::{FolderDestination, Overwrite, is_not_shown, known_sha256};
 use crate::folder::{EntryKind, READER_BUFFERS, SUM_CHUNK, sum};
 use crate::{Deliver, Sent};
 use model::{Error, ErrorKind, RemotePath, Result};
@@ -28,7 +28,7 @@ impl FolderDestination {
     /// # Errors
     /// The server did not answer.
     pub(super) async fn find_same(&self, delivery: &Deliver, path: &RemotePath) -> Result<Option<Sent>> {
-        let (length, sha256) = (delivery.payload.length(), delivery.payload.sha256());
+        let (length, sha256) = (delivery.payload.length(), known_sha256(&*delivery.payload)?);
         let is_unusable = |error: &Error| error.kind() == ErrorKind::NotFound || is_not_shown(error);
         match self.folder.stat(path).await {
             Ok(entry) if entry.size.is_some_and(|size| size != length) => return Ok(None),

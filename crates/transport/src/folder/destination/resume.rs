@@ -10,7 +10,7 @@ use super::FolderDestination;
 use super::copying::copy;
 use super::dropped::remove_temporary;
 use crate::folder::{Upload, Written};
-use crate::{Deliver, Resumption};
+use crate::{Deliver, PayloadReader, Resumption};
 use bytes::BytesMut;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -57,20 +57,26 @@ pub(in crate::folder) fn is_cut(error: &Error) -> bool {
 }
 
 impl FolderDestination {
-    /// Sends a payload to its temporary file, over as many connections as it takes. The caller holds a lease for the
-    /// buffers.
+    /// Sends a payload to its temporary file, over as many connections as it takes. `opened` is its reader, where the
+    /// caller has opened it. The caller holds a lease for the buffers.
     pub(super) async fn transmit(
         &self,
         delivery: &Deliver,
+        opened: Option<PayloadReader>,
         path: &RemotePath,
         temporary: &RemotePath,
     ) -> Result<Transmitted> {
-        let mut upload = self.begin(temporary, path, Some(delivery.payload.length())).await?;
+        let length = delivery.payload.length();
+        let mut reader = match opened {
+            Some(reader) => reader,
+            None => delivery.payload.open(0..length).await?,
+        };
+        let mut upload = self.begin(temporary, path, Some(length)).await?;
         let mut from = 0;
         let mut resumptions = Vec::new();
         loop {
             let connection = upload.connection();
-            let broken = match self.send(delivery, upload, from, temporary).await {
+            let broken = match self.send(delivery, (reader, upload), from, temporary).await {
                 Ok((written, identity)) => {
                     return Ok(Transmitted { written, identity, connection, resumptions });
                 }
@@ -96,6 +102,13 @@ impl FolderDestination {
                 "the connection broke; the file goes on at the byte that has arrived"
             );
             resumptions.push(Resumption { from: at, connection: resumed.connection(), after });
+            reader = match delivery.payload.open(at..length).await {
+                Ok(reader) => reader,
+                Err(error) => {
+                    resumed.abort().await;
+                    return Err(with_count(error, &resumptions));
+                }
+            };
             (from, upload) = (at, resumed);
         }
     }
@@ -104,18 +117,11 @@ impl FolderDestination {
     async fn send(
         &self,
         delivery: &Deliver,
-        mut upload: Box<dyn Upload>,
+        (reader, mut upload): (PayloadReader, Box<dyn Upload>),
         from: u64,
         temporary: &RemotePath,
     ) -> Result<(Written, Option<String>), Broken> {
         let length = delivery.payload.length();
-        let reader = match delivery.payload.open(from..length).await {
-            Ok(reader) => reader,
-            Err(error) => {
-                upload.abort().await;
-                return Err(Broken::for_good(error));
-            }
-        };
         let copied = async {
             let copied = copy(reader, &mut *upload).await?;
             if upload.acknowledged().is_some() {
@@ -128,7 +134,7 @@ impl FolderDestination {
             Ok(copied) => {
                 upload.abort().await;
                 return Err(Broken::for_good(
-                    Error::transient(ErrorKind::IntegrityFailed, "read a payload completely from staging")
+                    Error::transient(ErrorKind::IntegrityFailed, "read a payload completely")
                         .with("payload", delivery.payload.id())
                         .with("expected bytes", length - from)
                         .with("read bytes", copied),
@@ -176,7 +182,9 @@ impl FolderDestination {
         resumptions: &[Resumption],
     ) -> Result<Option<(u64, Box<dyn Upload>)>> {
         let length = delivery.payload.length();
-        if !broken.is_left || resumptions.len() >= LIMIT || delivery.log.may_act().is_err() {
+        // What was sent of a streamed file cannot be read once more, to be compared.
+        let is_over = delivery.payload.is_streamed() || resumptions.len() >= LIMIT;
+        if !broken.is_left || is_over || delivery.log.may_act().is_err() {
             return Ok(None);
         }
         let size = match self.folder.stat(temporary).await {

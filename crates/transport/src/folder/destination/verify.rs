@@ -3,8 +3,8 @@
 use super::{FolderDestination, Verify, is_not_shown};
 use crate::Deliver;
 use crate::folder::checksum::checksum_of;
-use crate::folder::{Evidence, ServerChecksum, Written, sum};
-use model::{Error, ErrorKind, RemotePath, Result};
+use crate::folder::{ChecksumKind, Evidence, ServerChecksum, Written, sum};
+use model::{Error, ErrorKind, RemotePath, Result, Sha256};
 
 impl FolderDestination {
     /// Verifies a written file as the flow asks for. The caller holds a lease for the buffers.
@@ -18,7 +18,8 @@ impl FolderDestination {
         written: Written,
     ) -> Result<Written> {
         let written = self.confirmed_as_asked(path, delivery.payload.length(), written).await?;
-        self.checked(delivery, path, written).await
+        let sha256 = delivery.payload.confirm().await?;
+        self.checked(delivery, sha256, path, written).await
     }
 
     /// Verifies the size of a written file, unless the flow asks for no verification.
@@ -44,16 +45,20 @@ impl FolderDestination {
     pub(super) async fn checked(
         &self,
         delivery: &Deliver,
+        sha256: Sha256,
         path: &RemotePath,
         written: Written,
     ) -> Result<Written> {
         if self.options.verify != Verify::Checksum || written.gone {
             return Ok(written);
         }
-        match self.checksum_there(path).await {
+        // A streamed file cannot be read again for another sum than the one that is known.
+        let is_usable =
+            |there: &ServerChecksum| !delivery.payload.is_streamed() || there.kind == ChecksumKind::Sha256;
+        match self.checksum_there(path).await.filter(is_usable) {
             None => {}
             Some(there) => {
-                let sent = checksum_of(&*delivery.payload, there.kind).await?;
+                let sent = checksum_of(&*delivery.payload, sha256, there.kind).await?;
                 if sent == there.value {
                     return Ok(Written { evidence: Evidence::ServerChecksum(there.kind), ..written });
                 }
@@ -67,15 +72,15 @@ impl FolderDestination {
             }
         }
         match sum(self.folder.as_ref(), path).await {
-            Ok(sum) if sum == (delivery.payload.length(), delivery.payload.sha256()) => {
+            Ok(sum) if sum == (delivery.payload.length(), sha256) => {
                 Ok(Written { evidence: Evidence::ReadBack, ..written })
             }
-            Ok((bytes, sha256)) => {
+            Ok((bytes, there)) => {
                 Err(Error::transient(ErrorKind::IntegrityFailed, "read back a file that was written")
                     .with("endpoint", &self.options.endpoint)
                     .with("path", path)
-                    .with("expected sha256", delivery.payload.sha256())
-                    .with("sha256 there", sha256)
+                    .with("expected sha256", sha256)
+                    .with("sha256 there", there)
                     .with("bytes there", bytes)
                     .advice("what the server stored is not what was sent; the file is sent again"))
             }

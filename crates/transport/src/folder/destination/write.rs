@@ -21,22 +21,30 @@ impl FolderDestination {
         temporary: RemotePath,
     ) -> Result<Publishing> {
         let length = delivery.payload.length();
+        // A streamed file takes a connection to its source first: whoever holds one may wait for buffers and for a
+        // connection to a destination, and nobody waits the other way round.
+        let opened = match delivery.payload.is_streamed() {
+            true => Some(delivery.payload.open(0..length).await?),
+            false => None,
+        };
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         if self.options.temporary_directory.is_some() {
             self.make_way_apart(&path).await?;
         }
         let Transmitted { written, identity, connection, resumptions } =
-            self.transmit(delivery, &path, &temporary).await?;
+            self.transmit(delivery, opened, &path, &temporary).await?;
         let verified = async {
-            let written = self.checked(delivery, &temporary, written).await?;
+            // The upload has ended, so no connection is held while the source of a streamed file is asked.
+            let sha256 = delivery.payload.confirm().await?;
+            let written = self.checked(delivery, sha256, &temporary, written).await?;
             let time = if written.gone { None } else { self.keep_time(delivery, &temporary).await? };
             let temporary_identity = match &self.options.temporary_directory {
                 Some(directory) => self.folder.identity(directory).await?,
                 None => None,
             };
-            Ok::<_, Error>((written, time, temporary_identity))
+            Ok::<_, Error>((written, sha256, time, temporary_identity))
         };
-        let (written, time, temporary_identity) = match verified.await {
+        let (written, sha256, time, temporary_identity) = match verified.await {
             Ok(written) => written,
             Err(error) => {
                 // The file was not noted, so no attempt would use it, but it would take space.
@@ -51,7 +59,7 @@ impl FolderDestination {
             number: 1,
             attempt: delivery.claim.attempt,
             size: length,
-            sha256: delivery.payload.sha256(),
+            sha256,
             address: self.options.address.clone(),
             directory: self.options.directory.clone(),
             identity,
