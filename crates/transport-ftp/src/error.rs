@@ -1,7 +1,7 @@
 //! From what a server answers to Waybill's errors: kind, retry class, what the server said, what to do.
 
 use crate::protocol::path::Unsendable;
-use crate::protocol::reply::{Reply, Unread};
+use crate::protocol::reply::{Reply, Unread, hide};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Retry};
 use std::time::Duration;
 
@@ -46,6 +46,18 @@ impl From<Unread> for Fault {
 }
 
 impl Fault {
+    /// The same without a secret, which the server may have repeated.
+    pub(crate) fn without(self, secret: &[u8]) -> Self {
+        match self {
+            Self::Refused(reply) => Self::Refused(reply.without(secret)),
+            Self::Malformed(why, mut words) => {
+                hide(&mut words, secret);
+                Self::Malformed(why, words)
+            }
+            other => other,
+        }
+    }
+
     /// Whether the server may have done what it was asked for.
     pub(crate) fn is_unanswered(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Silent(_) | Self::Malformed(..))

@@ -14,6 +14,7 @@ use crate::connection::{Connection, Remote, Transfer};
 use crate::error::{Fault, not_found};
 use crate::protocol::listing::written;
 use crate::protocol::path::argument;
+use crate::protocol::reply::Reply;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, Probe, Purpose, RemotePath, Result, Retry, Timestamp};
@@ -21,7 +22,7 @@ use net::{Pool, PoolLease};
 use stat::{Looked, look, refined};
 use std::sync::{Arc, OnceLock};
 use transport::folder::{
-    Entry, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, ServerChecksum, Upload,
+    Entry, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, ServerChecksum, Upload, aside,
 };
 
 /// The use of a connection for an operation.
@@ -125,9 +126,42 @@ async fn rename_replacing(
             if !there || !ready {
                 return Err(NotRenamed { fault: Fault::Refused(reply), is_source: false });
             }
-            // In two steps, as this server has no better: for a moment there is no file of that name.
-            lease.act("DELE", to).await.map_err(|fault| NotRenamed { fault, is_source: false })?;
-            rename(lease, from, to).await
+            replace_in_steps(lease, from, to, reply).await
+        }
+        other => other,
+    }
+}
+
+/// For servers that refuse a name that is taken: the file that is replaced is renamed first, and deleted last, since a
+/// server that lets an account delete files may still refuse to rename them. For a moment there is no file of that name.
+async fn replace_in_steps(
+    lease: &Lease,
+    from: &RemotePath,
+    to: &RemotePath,
+    refused: Reply,
+) -> std::result::Result<Renamed, NotRenamed> {
+    let aside = aside(to, from);
+    // What an earlier attempt left there, between the steps.
+    let _ = lease.act("DELE", &aside).await;
+    match rename(lease, to, &aside).await {
+        Ok(Renamed::Done) => {}
+        Err(NotRenamed { fault: Fault::Refused(_), .. }) => {
+            return Err(NotRenamed { fault: Fault::Refused(refused), is_source: false });
+        }
+        other => return other,
+    }
+    match rename(lease, from, to).await {
+        Ok(Renamed::Done) => {
+            if let Err(fault) = lease.act("DELE", &aside).await {
+                tracing::warn!(host = %lease.target().host, path = %aside, ?fault, "a replaced file was renamed and cannot be deleted");
+            }
+            Ok(Renamed::Done)
+        }
+        Err(NotRenamed { fault: Fault::Refused(reply), is_source }) => {
+            if !matches!(rename(lease, &aside, to).await, Ok(Renamed::Done)) {
+                tracing::warn!(host = %lease.target().host, path = %to, now = %aside, "a file that was not replaced cannot be given its name back");
+            }
+            Err(NotRenamed { fault: Fault::Refused(reply), is_source })
         }
         other => other,
     }

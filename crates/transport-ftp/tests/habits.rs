@@ -8,7 +8,7 @@ mod support;
 use model::{ErrorKind, Retry};
 use support::script::{Script, Scripted};
 use support::{Build, Server, World, list, noise, read, write};
-use transport::folder::EntryKind;
+use transport::folder::{EntryKind, Published};
 
 async fn listed(
     script: Script,
@@ -172,6 +172,52 @@ async fn silence_while_a_file_is_written_renamed_or_deleted_ends_by_the_timeout(
         // A rename may have been made.
         let retry = if silent == "RNTO" { Retry::Ambiguous } else { Retry::Transient };
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, retry), "{silent}: {error}");
+    }
+}
+
+/// An account that may delete and not rename: what is to be replaced is not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_replaced_stays() {
+    for answer in ["502 not here\r\n", "550 permission denied\r\n", "553 the name is taken\r\n"] {
+        let answers: &'static [(&str, &str)] = Box::leak(vec![("RNTO", answer)].into_boxed_slice());
+        let server = Scripted::start(Script { answers, ..Script::default() }).await;
+        server.put(b"/new", b"later");
+        server.put(b"/a", b"earlier");
+        let world = World::new(model::definition::Definitions::default());
+        let folder = world.folder(&Build::at(server.port).done());
+        folder.publish(&"new".into(), &"a".into(), true).await.unwrap_err();
+        assert_eq!(server.content(b"/a").unwrap(), b"earlier", "{answer}");
+        assert_eq!(server.content(b"/new").unwrap(), b"later", "{answer}");
+    }
+}
+
+/// A server that replaces nothing: the old file goes when the new one has its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_taken_name_is_refused_a_file_is_replaced_in_steps() {
+    let server = Scripted::start(Script { replaces_nothing: true, ..Script::default() }).await;
+    server.put(b"/.new.a", b"later");
+    server.put(b"/a", b"earlier");
+    // Left by an attempt that was cut off.
+    server.put(b"/.old.new.a", b"earlier still");
+    let world = World::new(model::definition::Definitions::default());
+    let folder = world.folder(&Build::at(server.port).done());
+    assert!(matches!(folder.publish(&".new.a".into(), &"a".into(), true).await, Ok(Published::Published)));
+    assert_eq!(server.content(b"/a").unwrap(), b"later");
+    assert_eq!((server.content(b"/.new.a"), server.content(b"/.old.new.a")), (None, None));
+}
+
+/// Some servers repeat a command that they do not take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_the_server_repeats_is_not_shown() {
+    for answer in ["500 'PASS hunter2-and-more': command not understood\r\n", "PASS hunter2-and-more?\r\n"] {
+        let answers: &'static [(&str, &str)] = Box::leak(vec![("PASS", answer)].into_boxed_slice());
+        let server = Scripted::start(Script { answers, ..Script::default() }).await;
+        let world = World::new(model::definition::Definitions::default());
+        let folder = world.folder(&Build::at(server.port).set("password", "hunter2-and-more").done());
+        let error = folder.stat(&"a".into()).await.unwrap_err();
+        let told = format!("{error} {error:?} {}", error.chain());
+        assert!(!told.contains("hunter2"), "{told}");
+        assert!(told.contains("PASS …"), "{told}");
     }
 }
 

@@ -21,7 +21,7 @@ use stat::{Stat, look, refine};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::folder::{
     ChecksumKind, Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderUse, Published,
-    RENAME_REFUSED, ServerChecksum, Upload,
+    RENAME_REFUSED, ServerChecksum, Upload, aside,
 };
 
 /// The use of a connection for an operation.
@@ -134,25 +134,59 @@ async fn rename_replacing(
         Some(Err(fault)) if fault.is(code::OP_UNSUPPORTED) => None,
         answer => answer,
     };
-    let answer = if let Some(answer) = answer {
-        answer
-    } else {
-        match rename_without_replacing(lease, from, to).await? {
-            Renamed::Exists => {}
-            other => return Ok(other),
-        }
-        // In two steps, because the server has no better way: for a moment there is no file with that name. The new
-        // file must exist first.
-        if let Stat::Missing(fault) = look(lease.client(), from).await? {
-            return Err(fault);
-        }
-        lease.client().remove(to).await?;
-        lease.client().rename(from, to).await
-    };
     match answer {
-        Ok(()) => Ok(Renamed::Done),
+        None => replace_in_steps(lease, from, to).await,
+        Some(Ok(())) => Ok(Renamed::Done),
+        Some(Err(fault)) if fault.is_unanswered() => Ok(Renamed::Unknown(fault)),
+        Some(Err(fault)) => Err(fault),
+    }
+}
+
+/// For servers that have no better way: the file that is replaced is renamed first, and deleted last, since a server that
+/// lets an account delete files may still refuse to rename them. For a moment there is no file of that name.
+async fn replace_in_steps(
+    lease: &Lease,
+    from: &RemotePath,
+    to: &RemotePath,
+) -> std::result::Result<Renamed, Fault> {
+    let client = lease.client();
+    let aside = aside(to, from);
+    match rename_without_replacing(lease, from, to).await? {
+        Renamed::Exists => {}
+        Renamed::Done => {
+            // An earlier attempt may have been cut off between the steps.
+            let _ = client.remove(&aside).await;
+            return Ok(Renamed::Done);
+        }
+        Renamed::Unknown(fault) => return Ok(Renamed::Unknown(fault)),
+    }
+    if let Stat::Missing(fault) = look(client, from).await? {
+        return Err(fault);
+    }
+    let mut moved = client.rename(to, &aside).await;
+    if moved.as_ref().is_err_and(|fault| !fault.is_unanswered()) && client.remove(&aside).await.is_ok() {
+        // What an earlier attempt left had the name.
+        moved = client.rename(to, &aside).await;
+    }
+    match moved {
+        Ok(()) => {}
+        Err(fault) if fault.is_unanswered() => return Ok(Renamed::Unknown(fault)),
+        Err(fault) => return Err(fault),
+    }
+    match client.rename(from, to).await {
+        Ok(()) => {
+            if let Err(fault) = client.remove(&aside).await {
+                tracing::warn!(host = lease.target().host, path = %aside, ?fault, "a replaced file was renamed and cannot be deleted");
+            }
+            Ok(Renamed::Done)
+        }
         Err(fault) if fault.is_unanswered() => Ok(Renamed::Unknown(fault)),
-        Err(fault) => Err(fault),
+        Err(fault) => {
+            if let Err(back) = client.rename(&aside, to).await {
+                tracing::warn!(host = lease.target().host, path = %to, now = %aside, fault = ?back, "a file that was not replaced cannot be given its name back");
+            }
+            Err(fault)
+        }
     }
 }
 

@@ -154,6 +154,31 @@ async fn directories_of_windows_are_written_into_the_url() {
     }
 }
 
+/// G12: only the server can tell that a directory from the root is inside one that begins at the login.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_inside_the_polled_directory_is_refused_before_a_file_is_taken() {
+    let server = SftpServer::start().unwrap();
+    server.put("in/a.edi", b"an order");
+    let world = World::new();
+    for (directory, is_inside) in [("/in/done", true), ("/in", true), ("/done", false), ("/inside", false)] {
+        let after = After::Archive { directory: directory.into(), timestamp: false };
+        let source = world
+            .transport
+            .source(partner(&server, "in").done(), flow(after), world.services.clone())
+            .unwrap();
+        let discovery = Discovery { known: Arc::new(Known::default()) };
+        match source.discover(discovery).await {
+            Ok(offers) => {
+                assert_eq!((is_inside, offers.count().await), (false, 1), "{directory}");
+            }
+            Err(error) => {
+                assert_eq!((is_inside, error.kind()), (true, ErrorKind::ConfigInvalid), "{directory}");
+                assert!(error.to_string().contains("inside the polled directory"), "{error}");
+            }
+        }
+    }
+}
+
 /// S14: an existing file is replaced in one step where the server can, and in two where it cannot.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_existing_file_is_replaced_in_one_step_or_in_two() {
@@ -161,10 +186,10 @@ async fn an_existing_file_is_replaced_in_one_step_or_in_two() {
     for (extensions, switches, (posix, removes, renames)) in [
         (vec![POSIX], vec![], (1, 0, 0)),
         // Offered, and forbidden by its operator.
-        (vec![POSIX], vec![Switch::Status(Op::PosixRename, 8, "unsupported")], (1, 1, 1)),
-        (vec![], vec![], (0, 1, 1)),
+        (vec![POSIX], vec![Switch::Status(Op::PosixRename, 8, "unsupported")], (1, 1, 2)),
+        (vec![], vec![], (0, 1, 2)),
         // Its RENAME would replace as well.
-        (vec![], vec![Switch::RenameReplaces], (0, 1, 1)),
+        (vec![], vec![Switch::RenameReplaces], (0, 1, 2)),
     ] {
         let server = SftpServer::start().unwrap();
         server.greeting(|greeting| greeting.extensions = extensions.clone());
@@ -208,6 +233,29 @@ async fn a_replacement_in_two_steps_that_is_cut_off_is_ended_by_the_next_attempt
         assert_eq!(server.names("out"), ["a.edi"], "{switch:?}");
         assert_eq!(server.count(Op::OpenWrite, "*"), 1, "{switch:?}: it was sent twice");
     }
+}
+
+/// An account that may delete and not rename, as in some drop boxes: neither file is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_replaced_stays() {
+    for (status, words) in [(3, "Permission denied"), (8, "Operation unsupported"), (4, "Failure")] {
+        let server = SftpServer::start().unwrap();
+        server.put("out/a.edi", b"earlier");
+        server.switch("*", Switch::Status(Op::Rename, status, words));
+        let world = World::new();
+        let build = || partner(&server, "out").set("overwrite", "replace");
+        let error = deliver(&world, build(), &Arc::default(), 1, b"later").await.unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(server.get("out/a.edi").unwrap(), b"earlier", "{words}");
+    }
+    // Its name was taken away, and then renaming stopped to work.
+    let server = SftpServer::start().unwrap();
+    server.put("out/a.edi", b"earlier");
+    server.switch("out/a.edi", Switch::Status(Op::Rename, 3, "Permission denied"));
+    let world = World::new();
+    let build = || partner(&server, "out").set("overwrite", "replace");
+    deliver(&world, build(), &Arc::default(), 1, b"later").await.unwrap_err();
+    assert_eq!(server.get("out/a.edi").unwrap(), b"earlier");
 }
 
 /// S7: permissions that cannot be set are ignored, and the receipt says so.

@@ -52,6 +52,18 @@ impl WebdavFolder {
         self.remote.settings.target()
     }
 
+    /// 202 means that the server will delete the file, perhaps later (RFC 9110, 9.3.5): it counts when it is gone.
+    async fn is_removed(&self, operation: &'static str, path: &RemotePath) -> Result<()> {
+        match self.stat(path).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::transient(ErrorKind::Busy, operation)
+                .with("path", path)
+                .said("202 Accepted")
+                .advice("the server deletes the file later; it is looked for again")),
+        }
+    }
+
     async fn refused(&self, operation: &'static str, path: &RemotePath, answer: Answer) -> Error {
         error::refused(operation, &self.host(), path, answer).await
     }
@@ -261,12 +273,12 @@ impl Folder for WebdavFolder {
         }
         let answer = self.remote.ask(OPERATION, ask).await?;
         match answer.status {
-            StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => {
+            status @ (StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED) => {
                 drop(error::discard(answer).await);
                 // The lock goes with its file.
                 self.remote.take_lock(path);
                 drop(alone);
-                Ok(())
+                if status == StatusCode::ACCEPTED { self.is_removed(OPERATION, path).await } else { Ok(()) }
             }
             _ => {
                 let error = self.refused(OPERATION, path, answer).await;

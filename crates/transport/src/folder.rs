@@ -39,7 +39,7 @@ pub use destination::{
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
 pub use local_archive::{ToArchive, archive_payload};
-pub use names::{NAME_LIMIT, check_affix, parse_directory};
+pub use names::{NAME_LIMIT, aside, check_affix, parse_directory};
 pub use options::{After, Claim, Polling};
 pub use place::{FolderPlace, LOCAL_ADDRESS, LoginAddress};
 pub use source::{FolderSource, FolderSourceOptions};

@@ -127,6 +127,23 @@ async fn names_that_are_paths_are_no_names() {
 }
 
 #[tokio::test]
+async fn names_and_paths_that_are_too_long_are_passed_over() {
+    // Each directory holds another one, so that paths grow.
+    let listing = |_: &RemotePath| {
+        let (file, long) = ("f".repeat(1_024), "n".repeat(1_025));
+        let directory = "d".repeat(900);
+        let files = [&file, &long].map(|name| entry(name, EntryKind::File));
+        stream::iter(files.into_iter().chain([entry(&directory, EntryKind::Directory)])).boxed()
+    };
+    let known = Arc::new(Known::default());
+    let found = discover(&source(Arc::new(Strange(listing)), "in", true, 0), &known).await.unwrap();
+    // Below three directories, a fourth one and its file would be longer than 4 KiB.
+    assert_eq!(found.len(), 4);
+    assert!(found.iter().all(|found| found.identity.path.file_name() == "f".repeat(1_024).as_bytes()));
+    assert_eq!(known.skipped().get(&SkipReason::InvalidName), Some(&7));
+}
+
+#[tokio::test]
 async fn a_listing_that_breaks_off_is_an_error_and_not_complete() {
     let listing = |_: &RemotePath| {
         stream::iter([entry("a", EntryKind::File), Err(Fault::CUT.error("go on listing"))]).boxed()

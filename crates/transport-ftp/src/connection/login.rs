@@ -182,7 +182,9 @@ impl Remote {
                     .retry_as(Retry::Permanent)
                     .advice("the server asks for a password, and the endpoint has none"));
             };
-            reply = dialogue.ask("PASS", password.reveal().as_bytes()).await.map_err(failed)?;
+            let secret = password.reveal().as_bytes();
+            let answered = dialogue.ask("PASS", secret).await;
+            reply = answered.map_err(|fault| failed(fault.without(secret)))?.without(secret);
         }
         if reply.wants_more() {
             return Err(Error::permanent(ErrorKind::Unsupported, LOGIN)

@@ -35,7 +35,14 @@ pub(super) async fn open(
     let from = if text.is_some() { 0 } else { offset };
     let transfer = match Transfer::of_path(&lease, "RETR", path, from).await {
         Ok(transfer) => transfer,
-        Err(fault) => return Err(failed(&lease, fault, "open a file to read it", path).await),
+        Err(fault) => {
+            let error = failed(&lease, fault, "open a file to read it", path).await;
+            if from > 0 {
+                // The next transfer over this connection must not begin at the offset.
+                lease.retire("a transfer from an offset was refused");
+            }
+            return Err(error);
+        }
     };
     let target = lease.target().clone();
     // The connection is free again when the file is at its end, though the reader may be kept.

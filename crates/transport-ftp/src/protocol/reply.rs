@@ -55,6 +55,14 @@ impl Reply {
         words.iter().any(|word| text.windows(word.len()).any(|part| part == word.as_bytes()))
     }
 
+    /// The same without a secret, which some servers repeat with the command that they do not take.
+    pub(crate) fn without(mut self, secret: &[u8]) -> Self {
+        for line in &mut self.lines {
+            hide(line, secret);
+        }
+        self
+    }
+
     /// The first line.
     pub(crate) fn text(&self) -> &[u8] {
         self.lines.first().map(Vec::as_slice).unwrap_or_default()
@@ -66,6 +74,18 @@ impl Reply {
             [_, inner @ .., _] => inner,
             _ => &[],
         }
+    }
+}
+
+/// Puts `…` wherever a secret stands.
+pub(crate) fn hide(text: &mut Vec<u8>, secret: &[u8]) {
+    let mut from = 0;
+    while !secret.is_empty()
+        && let Some(at) = text[from..].windows(secret.len()).position(|part| part == secret)
+    {
+        let at = from + at;
+        text.splice(at..at + secret.len(), "…".bytes());
+        from = at + "…".len();
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Script {
     pub keeps: Option<usize>,
     /// Whether an upload that is dropped leaves what had its name, as on servers that write to a hidden file first.
     pub hides: bool,
+    /// Whether RNTO refuses a name that is taken.
+    pub replaces_nothing: bool,
     /// Lines that are waited for in the middle of a download.
     pub waits_for: usize,
     pub noop: Noop,
@@ -177,6 +179,9 @@ impl Session {
             "RNFR" => {
                 self.renamed = argument;
                 "350 and to?\r\n".to_owned()
+            }
+            "RNTO" if self.script.replaces_nothing && size().is_some() => {
+                "553 the name is taken\r\n".to_owned()
             }
             "RNTO" => {
                 let moved = self.files.lock().unwrap().remove(&self.renamed);

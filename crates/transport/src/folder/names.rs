@@ -37,6 +37,20 @@ pub(super) fn wrapped(before: &[u8], name: &[u8], after: &[u8]) -> Vec<u8> {
     [before, cut(name, room), after].concat()
 }
 
+/// Where a file lies while another one takes its name, on a server that cannot replace it in one step: beside it, under a
+/// name made of the other's temporary name, so that a later attempt finds it.
+#[must_use]
+pub fn aside(replaced: &RemotePath, temporary: &RemotePath) -> RemotePath {
+    const PREFIX: &[u8] = b".old";
+    let name = temporary.file_name();
+    // Its end tells the delivery, and that the file is none to collect.
+    let mut from = name.len().saturating_sub(NAME_LIMIT - PREFIX.len());
+    if let Ok(text) = std::str::from_utf8(name) {
+        from = text.ceil_char_boundary(from);
+    }
+    replaced.with_file_name(&[PREFIX, &name[from..]].concat())
+}
+
 /// The name with `-<number>` before its extension; number 1 is the name itself.
 pub(super) fn numbered(name: &[u8], number: u32, limit: usize) -> Vec<u8> {
     if number <= 1 { name.to_vec() } else { inserted(name, &format!("-{number}"), limit) }
@@ -123,6 +137,17 @@ mod tests {
         assert_eq!(numbered(&[b'x'; 255], 10, NAME_LIMIT).len(), NAME_LIMIT);
         let long = [&b"a."[..], &[b'x'; 253]].concat();
         assert_eq!(numbered(&long, 10, NAME_LIMIT).len(), NAME_LIMIT);
+    }
+
+    #[test]
+    fn a_replaced_file_is_known_by_the_delivery_that_replaces_it() {
+        let (replaced, temporary) =
+            (RemotePath::from("out/po.edi"), RemotePath::from("tmp/.po.edi.abcdef012345-3.a"));
+        assert_eq!(aside(&replaced, &temporary), RemotePath::from("out/.old.po.edi.abcdef012345-3.a"));
+        let long = RemotePath::from(format!("{}-1.a", "é".repeat(125)).as_str());
+        let name = aside(&replaced, &long);
+        assert!(name.file_name().len() <= NAME_LIMIT && name.file_name().ends_with(b"-1.a"));
+        assert!(std::str::from_utf8(name.as_bytes()).is_ok());
     }
 
     #[test]

@@ -41,6 +41,12 @@ impl Candidate {
 }
 
 impl Candidate {
+    /// The bytes of its paths in memory.
+    fn bytes(&self) -> usize {
+        let paths = [&self.place.1, &self.relative, &self.identity.path];
+        paths.iter().map(|path| path.as_bytes().len()).sum()
+    }
+
     /// The key of its done file; `None` if it has none, or the server states nothing to know the same one again by.
     pub(super) fn done_file_key(&self) -> Option<String> {
         self.marker.as_ref()?.key(&self.identity)
@@ -72,21 +78,35 @@ impl Ord for Candidate {
     }
 }
 
+/// The most bytes of paths that a poll keeps: over six times what the most candidates with usual names have. A server
+/// with very long names leaves the rest to later polls.
+const BYTES_LIMIT: usize = 64 << 20;
+
 /// The lowest candidates so far, at most `bound` of them.
 pub(super) struct Selection {
     heap: BinaryHeap<Candidate>,
     bound: usize,
+    bytes: usize,
+    bytes_limit: usize,
 }
 
 impl Selection {
     pub(super) fn new(bound: usize) -> Self {
-        Self { heap: BinaryHeap::new(), bound }
+        Self { heap: BinaryHeap::new(), bound, bytes: 0, bytes_limit: BYTES_LIMIT }
     }
 
-    /// Adds a candidate; returns the one that is dropped if there are too many.
-    pub(super) fn push(&mut self, candidate: Candidate) -> Option<Candidate> {
+    /// Adds a candidate; returns those that are dropped if there are too many.
+    pub(super) fn push(&mut self, candidate: Candidate) -> Vec<Candidate> {
+        self.bytes += candidate.bytes();
         self.heap.push(candidate);
-        if self.heap.len() > self.bound { self.heap.pop() } else { None }
+        let mut dropped = Vec::new();
+        while (self.heap.len() > self.bound || self.bytes > self.bytes_limit)
+            && let Some(last) = self.heap.pop()
+        {
+            self.bytes -= last.bytes();
+            dropped.push(last);
+        }
+        dropped
     }
 
     /// All of them, in order.
@@ -99,29 +119,41 @@ impl Selection {
 mod tests {
     use super::*;
 
+    fn candidate(at: i64, name: &str) -> Candidate {
+        let identity = OfferIdentity {
+            flow: "f".into(),
+            endpoint: "e".into(),
+            path: "p".into(),
+            size: None,
+            modified: chrono::DateTime::from_timestamp(at, 0),
+            version: None,
+            rule: model::IdentityRule::default(),
+        };
+        Candidate::new(Order::Arrival, 0, name.into(), identity, None, None)
+    }
+
+    fn names(selection: Selection) -> Vec<String> {
+        selection.into_sorted().into_iter().map(|candidate| candidate.relative.to_text()).collect()
+    }
+
     #[test]
     fn the_oldest_are_held_whatever_the_order_of_arrival() {
         let mut selection = Selection::new(3);
         for at in [50, 10, 40, 20, 30, 60] {
-            let identity = OfferIdentity {
-                flow: "f".into(),
-                endpoint: "e".into(),
-                path: "p".into(),
-                size: None,
-                modified: chrono::DateTime::from_timestamp(at, 0),
-                version: None,
-                rule: model::IdentityRule::default(),
-            };
-            selection.push(Candidate::new(
-                Order::Arrival,
-                0,
-                format!("{at}").as_str().into(),
-                identity,
-                None,
-                None,
-            ));
+            selection.push(candidate(at, &at.to_string()));
         }
-        let names: Vec<_> = selection.into_sorted().into_iter().map(|c| c.relative.to_text()).collect();
-        assert_eq!(names, ["10", "20", "30"]);
+        assert_eq!(names(selection), ["10", "20", "30"]);
+    }
+
+    #[test]
+    fn very_long_names_leave_fewer() {
+        let mut selection = Selection { bytes_limit: 50, ..Selection::new(1_000) };
+        for at in [50, 10, 40, 20] {
+            selection.push(candidate(at, &format!("{at}-seven")));
+        }
+        // Each of them has 17 bytes of paths.
+        assert_eq!(names(selection), ["10-seven", "20-seven"]);
+        let mut alone = Selection { bytes_limit: 10, ..Selection::new(1_000) };
+        assert_eq!(alone.push(candidate(1, "longer than that")).len(), 1);
     }
 }

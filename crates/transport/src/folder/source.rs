@@ -10,6 +10,7 @@ mod copy_away;
 mod copy_named;
 mod markers;
 mod move_away;
+mod outside;
 mod probe;
 mod resuming;
 mod settle;
@@ -376,12 +377,11 @@ async fn admit(
     };
     for candidate in new {
         let is_used = candidate.done_file_key().is_some_and(|key| used.contains(&key));
-        let left = if is_used {
-            Some((candidate, SkipReason::UsedDoneFile))
-        } else {
-            selection.push(candidate).map(|candidate| (candidate, beyond))
+        let (left, why) = match is_used {
+            true => (vec![candidate], SkipReason::UsedDoneFile),
+            false => (selection.push(candidate), beyond),
         };
-        if let Some((candidate, why)) = left {
+        for candidate in left {
             discovery.known.skipped(&candidate.skipped(why));
         }
     }
@@ -392,6 +392,9 @@ async fn admit(
 impl Source for FolderSource {
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream> {
         let mut candidates = self.collect(&discovery).await?;
+        if !candidates.is_empty() {
+            self.check_outside().await?;
+        }
         let wait = self.polling.stable_for;
         if !candidates.is_empty() && !wait.is_zero() {
             self.services.clock.sleep(wait).await;

@@ -13,6 +13,19 @@ const DEPTH_LIMIT: usize = 64;
 /// The most directories that wait to be listed.
 const PENDING_LIMIT: usize = 100_000;
 
+/// The longest name in a listing, in bytes: four times what file systems have, and no more than a server should make this
+/// process hold.
+const LISTED_NAME_LIMIT: usize = 1_024;
+
+/// The longest path below the polled directory, in bytes.
+const LISTED_PATH_LIMIT: usize = 4_096;
+
+/// The most bytes of the paths of directories that wait to be listed.
+const PENDING_BYTES_LIMIT: usize = 16 << 20;
+
+/// The most entries of one directory. A listing that goes on beyond has no end.
+const ENTRY_LIMIT: u64 = 10_000_000;
+
 /// How many more entries are read of a listing that is not needed to its end: over FTP, giving up a listing gives up its
 /// connection, and a login costs more than the rest of most listings.
 const REST_LIMIT: usize = 1_000;
@@ -40,6 +53,11 @@ pub(super) struct Walk<'a> {
     started: bool,
     complete: bool,
     pending: Vec<(RemotePath, usize)>,
+    pending_bytes: usize,
+    /// The entries of the current directory so far, and the most that it may have.
+    entries: u64,
+    entry_limit: u64,
+    invalid: Invalid,
     current: Option<(RemotePath, usize, BoxStream<'static, Result<Entry>>)>,
     observer: Option<Observer<'a>>,
 }
@@ -53,6 +71,10 @@ impl<'a> Walk<'a> {
             started: false,
             complete: true,
             pending: Vec::new(),
+            pending_bytes: 0,
+            entries: 0,
+            entry_limit: ENTRY_LIMIT,
+            invalid: Invalid::default(),
             current: None,
             observer: None,
         }
@@ -112,12 +134,16 @@ impl<'a> Walk<'a> {
                 self.current = None;
                 continue;
             };
-            if !is_plain_name(&entry.path) {
-                tracing::warn!(directory = %self.base, name = %entry.path, "listing holds an invalid file name; skipped");
-                self.pass_over(SkipReason::InvalidName, &entry.path);
-                continue;
+            self.entries += 1;
+            if self.entries > self.entry_limit {
+                return Err(endless(&self.base.join(relative), self.entry_limit));
             }
             let (below, depth) = (relative.join(&entry.path), *depth);
+            if !is_plain_name(&entry.path) || below.as_bytes().len() > LISTED_PATH_LIMIT {
+                self.invalid.note(&self.base, &entry.path);
+                self.pass_over(SkipReason::InvalidName, &shown(&entry.path));
+                continue;
+            }
             let mut kind = entry.kind;
             if kind == EntryKind::Unknown && self.recursive {
                 let path = self.base.join(&below);
@@ -137,10 +163,15 @@ impl<'a> Walk<'a> {
                     }));
                 }
                 EntryKind::Directory if self.recursive => {
-                    if depth >= DEPTH_LIMIT || self.pending.len() >= PENDING_LIMIT {
+                    let bytes = self.pending_bytes + below.as_bytes().len();
+                    if depth >= DEPTH_LIMIT
+                        || self.pending.len() >= PENDING_LIMIT
+                        || bytes > PENDING_BYTES_LIMIT
+                    {
                         tracing::warn!(directory = %self.base.join(&below), "the directory is too deep, or there are too many directories; skipped");
                         self.complete = false;
                     } else {
+                        self.pending_bytes = bytes;
                         self.pending.push((below, depth + 1));
                     }
                 }
@@ -162,6 +193,8 @@ impl<'a> Walk<'a> {
     /// not be read must not stop the others from being polled.
     async fn descend(&mut self) -> Result<bool> {
         while let Some((relative, depth)) = self.pending.pop() {
+            self.pending_bytes -= relative.as_bytes().len();
+            self.entries = 0;
             let path = self.base.join(&relative);
             match self.folder.list(&path).await {
                 Ok(stream) => {
@@ -206,7 +239,46 @@ pub(super) async fn end_listing(listing: BoxStream<'static, Result<Entry>>) {
 /// Whether a listed name is a single name: a hostile server could send a path.
 fn is_plain_name(name: &RemotePath) -> bool {
     let bytes = name.as_bytes();
-    !bytes.is_empty() && bytes != b"." && !name.escapes() && !bytes.contains(&b'/')
+    !bytes.is_empty()
+        && bytes.len() <= LISTED_NAME_LIMIT
+        && bytes != b"."
+        && !name.escapes()
+        && !bytes.contains(&b'/')
+}
+
+/// A name as it is reported: its beginning, if it is very long.
+fn shown(name: &RemotePath) -> RemotePath {
+    let bytes = name.as_bytes();
+    RemotePath::from_bytes(bytes[..bytes.len().min(LISTED_NAME_LIMIT)].to_vec())
+}
+
+fn endless(directory: &RemotePath, limit: u64) -> Error {
+    Error::transient(ErrorKind::Protocol, "list a directory")
+        .with("directory", directory)
+        .with("entries", limit)
+        .advice("the listing has more entries than any directory; nothing was read of it. Ask the server's operator what is wrong")
+}
+
+/// The invalid names of a walk. They are logged once, at its end: a server may have a million of them in each poll.
+#[derive(Default)]
+struct Invalid {
+    first: Option<(RemotePath, RemotePath)>,
+    count: u64,
+}
+
+impl Invalid {
+    fn note(&mut self, directory: &RemotePath, name: &RemotePath) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| (directory.clone(), shown(name)));
+    }
+}
+
+impl Drop for Invalid {
+    fn drop(&mut self) {
+        if let Some((directory, name)) = &self.first {
+            tracing::warn!(%directory, %name, count = self.count, "the listing holds invalid file names, of which this is the first; they are skipped");
+        }
+    }
 }
 
 /// Whether an error says nothing about the path, because the request did not reach the server.
@@ -221,4 +293,83 @@ fn never_asked(error: &Error) -> bool {
             | ErrorKind::Busy
             | ErrorKind::ConfigInvalid
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::{FileReader, FolderCapabilities, Published, Upload};
+    use async_trait::async_trait;
+    use futures::stream;
+    use model::Probe;
+
+    /// A directory whose listing never ends.
+    struct Endless;
+
+    #[async_trait]
+    impl Folder for Endless {
+        async fn probe(self: Arc<Self>, _: &mut Probe) -> Option<Arc<dyn Folder>> {
+            None
+        }
+
+        async fn capabilities(&self) -> Result<FolderCapabilities> {
+            unreachable!()
+        }
+
+        async fn list(&self, _: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
+            let entry = Entry {
+                path: "a".into(),
+                kind: EntryKind::File,
+                size: Some(1),
+                modified: None,
+                changed: None,
+                version: None,
+            };
+            Ok(stream::repeat_with(move || Ok(entry.clone())).boxed())
+        }
+
+        async fn stat(&self, _: &RemotePath) -> Result<Entry> {
+            unreachable!()
+        }
+
+        async fn read(&self, _: &RemotePath, _: u64) -> Result<FileReader> {
+            unreachable!()
+        }
+
+        async fn begin_write(&self, _: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {
+            unreachable!()
+        }
+
+        async fn publish(&self, _: &RemotePath, _: &RemotePath, _: bool) -> Result<Published> {
+            unreachable!()
+        }
+
+        async fn rename(&self, _: &RemotePath, _: &RemotePath) -> Result<()> {
+            unreachable!()
+        }
+
+        async fn remove(&self, _: &RemotePath) -> Result<()> {
+            unreachable!()
+        }
+
+        async fn make_directory(&self, _: &RemotePath) -> Result<()> {
+            unreachable!()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_without_an_end_is_an_error() {
+        let mut walk = Walk::new(Arc::new(Endless), "in".into(), false);
+        walk.entry_limit = 5;
+        let mut found = 0;
+        let error = loop {
+            match walk.next().await {
+                Ok(Some(_)) => found += 1,
+                Ok(None) => panic!("it has no end"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((found, error.kind()), (5, ErrorKind::Protocol));
+        assert!(error.to_string().contains("in"), "{error}");
+    }
 }
