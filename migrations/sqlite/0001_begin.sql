@@ -76,6 +76,18 @@ CREATE TABLE expectations (
     missing  BOOLEAN NOT NULL
 );
 
+-- Flows whose last poll failed.
+CREATE TABLE failing_polls (
+    flow     TEXT    NOT NULL PRIMARY KEY,
+    endpoint TEXT    NOT NULL,
+    node     TEXT    NOT NULL,
+    -- When a poll failed first, and last.
+    since_at TEXT NOT NULL,
+    last_at  TEXT NOT NULL,
+    failures BIGINT  NOT NULL,
+    error    TEXT    NOT NULL
+);
+
 -- Files in archives that are removed when their time is over.
 CREATE TABLE archived_files (
     -- SHA-256 of place and path, in hexadecimal.

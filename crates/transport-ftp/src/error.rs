@@ -195,12 +195,15 @@ fn advice(reply: &Reply, kind: ErrorKind) -> Option<&'static str> {
             "the server ends the connection: it may allow fewer connections; see the endpoint's option connections",
         ),
         (425 | 426, _) => Some(DATA_ADVICE),
+        _ if reply.says(&["tls", "ssl"]) && reply.says(&["requir", "must use"]) => Some(
+            "the server takes no login in the clear: remove security = \"none\" from the endpoint, so that TLS begins first",
+        ),
         (522, _) if reply.says(&["reuse", "resum"]) => {
             Some("the server wants data connections to resume the TLS session: leave session_reuse on")
         }
         (_, ErrorKind::Unauthenticated) => Some(
-            "check user name and password; Waybill does not try again by itself, because many servers lock accounts after \
-            failed logins",
+            "check user name and password; the endpoint is tried again only after a while, because many servers lock accounts \
+            after failed logins",
         ),
         (_, ErrorKind::PermissionDenied) => Some("ask the server's operator for permission on this path"),
         (_, ErrorKind::Unsupported) => Some("the server cannot do this, or does not allow it"),

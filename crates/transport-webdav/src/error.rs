@@ -54,7 +54,7 @@ fn class(status: StatusCode) -> (ErrorKind, Retry, &'static str) {
         401 => (
             Unauthenticated,
             Permanent,
-            "check authentication, user name, password or token of the endpoint; Waybill does not try again by itself, \
+            "check authentication, user name, password or token of the endpoint; it is tried again only after a while, \
              because many servers lock accounts after failed logins",
         ),
         403 => (PermissionDenied, Permanent, "ask the server's operator for permission on this path"),

@@ -93,7 +93,7 @@ fn every(reader: &Reader<'_>, location: Option<&Location>) -> Option<Duration> {
         return None;
     }
     if every < OFTEN && location.is_some_and(|location| location.scheme.connects_per_poll) {
-        reader.warning("every", "is less than 5s, and each poll opens a new connection");
+        reader.warning("every", "is less than 5s, and polls may open a new connection each time");
     }
     Some(every)
 }

@@ -94,7 +94,9 @@ pub(crate) async fn page(
         .take(ROWS as usize)
         .map(|(name, day)| {
             let row = FlowRow::new(name, defined.get(*name), *day, now);
-            row.paused(&suspensions).missing(&count.overview.missing_files)
+            row.paused(&suspensions)
+                .failing(&count.overview.failing_polls)
+                .missing(&count.overview.missing_files)
         })
         .collect();
     let table = FlowTable { caption: "Flows by name, with their transfers of the last 24 hours", rows };

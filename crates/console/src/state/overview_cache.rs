@@ -77,6 +77,7 @@ mod tests {
         let counted = OverviewCache::default();
         assert!(counted.still_fresh(at, true).is_none());
         let overview = Overview {
+            failing_polls: Vec::new(),
             missing_files: Vec::new(),
             transfers: Vec::new(),
             flows: Vec::new(),

@@ -9,7 +9,7 @@ use crate::web::state_counts::ANY_FAILED;
 use crate::web::transfer_table::TRANSFERS;
 use askama::Template;
 use model::{Suspension, SuspensionKind, Timestamp};
-use store::{FlowDay, MissingFiles};
+use store::{FailingPoll, FlowDay, MissingFiles};
 
 /// The longest name and route that are shown, in characters.
 const LONGEST: usize = 90;
@@ -35,6 +35,8 @@ pub(crate) struct FlowRow {
     pub(crate) route: Option<String>,
     /// Who paused it, since when and why.
     pub(crate) paused: Option<String>,
+    /// That its last poll failed, and why.
+    pub(crate) failing: Option<String>,
     /// Files that it expected and that have not come.
     pub(crate) missing: Option<String>,
     /// When its source is polled.
@@ -65,6 +67,7 @@ impl FlowRow {
             url: ListQuery::default().with(TRANSFERS, "flow", name),
             route: defined.map(|flow| cut(&flow.route, LONGEST)),
             paused: None,
+            failing: None,
             missing: None,
             polls: polls.as_ref().map(|polls| format!("polls {}", polls.schedule)),
             next_poll: polls.and_then(|polls| polls.next).map(Moment),
@@ -92,6 +95,17 @@ impl FlowRow {
             .find(|missing| missing.flow == self.name)
             .map(|missing| format!("at least {} expected on {}", grouped(missing.at_least), missing.day));
         self
+    }
+
+    /// The same, saying whether its last poll failed.
+    pub(crate) fn failing(mut self, all: &[FailingPoll]) -> Self {
+        let found = all.iter().find(|failing| failing.flow == self.name);
+        self.failing = found.map(|failing| cut(&safe_text(&failing.error), LONGEST));
+        self
+    }
+
+    pub(crate) fn failing_badge() -> Badge {
+        Badge::new(Tone::Bad, Icon::Warning, "Polls fail")
     }
 
     pub(crate) fn missing_badge() -> Badge {

@@ -66,7 +66,7 @@ async fn every_problem_has_its_row_on(world: World) {
     for shown in [
         "Listener partners is down",
         "Endpoint initech-as2 is offline",
-        "5 attempts in a row failed.",
+        "It could not be reached, or refused the login, 5 times in a row.",
         "Endpoint initech-as2 was set offline",
         "Set offline by anna since 2026-11-20 14:10:00 UTC: the partner &#60;moves&#62;",
         "waybill endpoint online initech-as2",

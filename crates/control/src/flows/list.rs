@@ -6,7 +6,7 @@ use crate::{Caller, Control, PollTimes};
 use model::schema::Section;
 use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
 use serde::Serialize;
-use store::MissingFiles;
+use store::{FailingPoll, MissingFiles};
 
 /// Flows by name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -39,6 +39,8 @@ pub struct FlowDetail {
     pub source_offline: Option<Suspension>,
     /// The node that polls its source, if one does.
     pub polled_by: Option<String>,
+    /// That its last poll failed, and why.
+    pub failing: Option<FailingPoll>,
     /// Files that it expected and that have not come.
     pub missing: Option<MissingFiles>,
     /// When its source is polled; `None` for a listener, and where references to variables decide it.
@@ -87,6 +89,7 @@ impl Control {
         let now = (self.0.now)();
         let polled = self.0.store.polled_sources(now).await?;
         let missing = self.0.store.missing_files().await?;
+        let failing = self.0.store.failing_polls().await?;
         let calendars = calendars(&definitions);
         let defined = definitions.iter().filter(|definition| definition.section == Section::FLOW.as_str());
         let mut flows: Vec<FlowDetail> = defined
@@ -100,6 +103,8 @@ impl Control {
                 flow.polls =
                     schedule.map(|schedule| PollTimes::of(&schedule, now)).filter(|_| flow.is_polled());
                 flow.missing = missing.iter().find(|missing| missing.flow == flow.name).cloned();
+                let failing = failing.iter().find(|failing| failing.flow == flow.name);
+                flow.failing = failing.filter(|_| flow.enabled && flow.is_polled()).cloned();
                 flow.polled_by = polled.get(&flow.name).map(ToString::to_string);
                 flow
             })
@@ -127,6 +132,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         paused: None,
         source_offline: None,
         polled_by: None,
+        failing: None,
         missing: None,
         polls: None,
     }
@@ -144,6 +150,7 @@ fn undefined(paused: Suspension) -> FlowDetail {
         paused: Some(paused),
         source_offline: None,
         polled_by: None,
+        failing: None,
         missing: None,
         polls: None,
     }

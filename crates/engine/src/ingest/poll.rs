@@ -179,7 +179,9 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
     };
     if let Some(error) = &error {
         tracing::warn!(flow = %polled.flow.name, endpoint = %polled.poll.endpoint, error = %error.chain(), "a poll failed");
-        context.record_event(polled.event(EventKind::PollFailed).error(error)).await;
+        polled.failed(error).await;
+    } else {
+        polled.succeeded().await;
     }
     context.observe(&polled.poll.endpoint, reachability, error.as_ref()).await;
     let report = polled.tally.take();

@@ -9,10 +9,11 @@ use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
 use crate::staged::discard;
 use model::definition::{Flow, PollSource};
-use model::{AuditEvent, EventKind, RemotePath, Result, Severity};
+use model::{AuditEvent, Error, EventKind, PeerText, RemotePath, Result, Severity};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use store::FLOW_SOURCE;
+use store::{FLOW_SOURCE, FailedPoll};
 use tokio_util::task::TaskTracker;
 use transport::FoundOffer;
 use transport::StagedPart;
@@ -43,6 +44,8 @@ pub(crate) struct PolledFlow {
     pub(crate) unrecorded: TaskTracker,
     /// Counts the files of the running poll by result.
     pub(crate) tally: Arc<Tally>,
+    /// Whether the database may hold that the flow's polls fail.
+    may_be_failing: AtomicBool,
     /// Offers that no longer existed or had changed when they were opened, and how many polls ago.
     missed: Mutex<HashMap<String, u8>>,
 }
@@ -67,6 +70,7 @@ impl PolledFlow {
             poll,
             unrecorded,
             tally,
+            may_be_failing: AtomicBool::new(true),
             missed,
         }
     }
@@ -89,6 +93,35 @@ impl PolledFlow {
     pub(crate) fn archive(&self) -> Result<Option<FlowArchive>> {
         let (_, transport) = self.context.endpoint(&self.poll.endpoint)?;
         Ok(FlowArchive::of(transport.as_ref(), &self.flow))
+    }
+
+    /// Records that a poll failed.
+    pub(crate) async fn failed(&self, error: &Error) {
+        let event = self.event(EventKind::PollFailed).error(error);
+        let failed = FailedPoll {
+            flow: self.flow.name.clone(),
+            endpoint: self.poll.endpoint.clone(),
+            node: self.context.lease.current().node,
+            at: self.context.now(),
+            error: PeerText::from(error.chain().as_str()).as_str().to_owned(),
+        };
+        if let Err(unwritten) = self.context.store.poll_failed(failed, event).await {
+            tracing::error!(flow = %self.flow.name, error = %unwritten.chain(), "that a poll failed could not be recorded");
+        }
+        self.may_be_failing.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that a poll succeeded, where the one before may not have.
+    pub(crate) async fn succeeded(&self) {
+        if !self.may_be_failing.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.context.store.poll_succeeded(&self.flow.name).await {
+            Ok(()) => self.may_be_failing.store(false, Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(flow = %self.flow.name, error = %error.chain(), "that a poll succeeded could not be recorded");
+            }
+        }
     }
 
     pub(crate) fn event(&self, kind: EventKind) -> AuditEvent {

@@ -55,6 +55,11 @@ impl Maintenance for Expectations {
             .collect();
         let names: BTreeSet<&str> = expecting.iter().map(|(flow, ..)| flow.name.as_str()).collect();
         self.context.store.forget_expectations_but(&names).await?;
+        let polled = definitions
+            .flows
+            .values()
+            .filter(|flow| flow.enabled && matches!(flow.source, FlowSource::Poll(_)));
+        self.context.store.forget_failing_polls_but(&polled.map(|flow| flow.name.as_str()).collect()).await?;
         for (flow, expectation, schedule) in expecting {
             let Some(expected) = expectation.last_day(schedule, self.context.now()) else { continue };
             let since = definitions.flows_since.get(&flow.name).copied();

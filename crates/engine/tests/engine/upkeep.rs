@@ -79,12 +79,30 @@ both! {
         assert!(waits.iter().sum::<i64>() >= 270 && waits[3] > 2 * waits[0], "{waits:?}");
         // It is the poll's trouble, not the endpoint's.
         assert!(scene.events("endpoint.offline").await.is_empty());
+        scene.until("it is shown", || async {
+            scene.store.failing_polls().await.unwrap().first().is_some_and(|failing| failing.failures >= 5)
+        }).await;
+        let [failing] = &scene.store.failing_polls().await.unwrap()[..] else { panic!() };
+        assert_eq!((failing.flow.as_str(), failing.endpoint.as_str(), failing.node.as_str()), ("orders", "in", "n1"));
+        assert!(failing.since <= times[0] && failing.error.contains("permission"), "{failing:?}");
         scene.place("in").break_down(None);
+        scene.until("a poll succeeded", || async { scene.store.failing_polls().await.unwrap().is_empty() }).await;
         scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
         scene.until_by(Duration::from_secs(5), "it is polled again", || async { scene.transfers().await.len() == 1 }).await;
         let polls = scene.place("in").discoveries().len();
         scene.pass(Duration::from_secs(40), 40).await;
         assert!(scene.place("in").discoveries().len() >= polls + 3);
+    }
+
+    the_failures_of_a_flow_that_is_polled_no_more_are_forgotten(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.place("in").break_down(Some(Fault { kind: ErrorKind::PermissionDenied, retry: Retry::Permanent }));
+        let _engine = scene.start().await;
+        scene.until("it is shown", || async { scene.store.failing_polls().await.unwrap().len() == 1 }).await;
+        let mut disabled = flow("orders", &["out"]);
+        disabled.enabled = false;
+        scene.flow(disabled);
+        scene.until("it is forgotten", || async { scene.store.failing_polls().await.unwrap().is_empty() }).await;
     }
 
     a_wrong_password_rests_the_source_until_the_definitions_change(scene) {

@@ -328,6 +328,8 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
                 let advice = if said.contains("alert") {
                     "the server refused the handshake (TLS alert): it may need a client certificate, \
                     another host name or another TLS version"
+                } else if said.contains("wrong version number") || said.contains("packet length too long") {
+                    "the server answered without TLS: check the port, and whether the url's scheme should be the one without TLS"
                 } else {
                     "the server and Waybill have no common TLS settings (1.2 or newer); check that the \
                     server uses TLS on this port"

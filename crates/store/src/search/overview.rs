@@ -5,7 +5,7 @@ use super::unreadable::{Attempted, UnreadableRow};
 use super::{FailingSteps, RefusedMessages, SourceFiles};
 use crate::either::Backend;
 use crate::row::{path, word};
-use crate::{MissingFiles, SealLag, Store};
+use crate::{FailingPoll, MissingFiles, SealLag, Store};
 use chrono::TimeDelta;
 use model::{DeliveryId, DeliveryState, EventKind, RemotePath, Result, Timestamp, TransferId, TransferState};
 use sqlx::FromRow;
@@ -41,6 +41,8 @@ pub struct Overview {
     pub failing_steps: Vec<FailingSteps>,
     /// Sources with refused files that stay there, those with the most first.
     pub refused_files: Vec<SourceFiles>,
+    /// Flows whose last poll failed.
+    pub failing_polls: Vec<FailingPoll>,
     /// Flows whose expected files are missing.
     pub missing_files: Vec<MissingFiles>,
     /// Messages that were refused in the last 24 hours, by reason.
@@ -178,6 +180,7 @@ impl Store {
     pub async fn overview(&self, now: Timestamp) -> Result<Overview> {
         let (failing, unreadable) = self.failing(now).await?;
         Ok(Overview {
+            failing_polls: self.failing_polls().await?,
             missing_files: self.missing_files().await?,
             transfers: self.transfers_by_state(now).await?,
             flows: self.flow_days(now).await?,

@@ -77,13 +77,19 @@ impl Remote {
         let limit = self.settings.connecting.profile(&self.services.directory.definitions())?.connect_timeout;
         let host = &self.settings.host;
         let failed = |fault: Fault| fault.error("begin the FTP dialogue", target, None);
+        let unheard = |fault: Fault| match fault {
+            Fault::Silent(_) => failed(fault).advice(
+                "the server says nothing: if it begins with TLS at once, write ftps:// in the endpoint's url",
+            ),
+            fault => failed(fault),
+        };
         if self.settings.clears_commands {
             record.weaken(Some("commands in the clear after the login (CCC)"));
         }
         let control = match (self.settings.protection, &profile) {
             (Protection::Explicit, Some(profile)) => {
                 let mut dialogue = Dialogue { remote: self, control: Control::new(stream) };
-                dialogue.greeting().await.map_err(failed)?;
+                dialogue.greeting().await.map_err(unheard)?;
                 let reply = dialogue.ask("AUTH", b"TLS").await.map_err(failed)?;
                 if !reply.is_done() {
                     return Err(no_tls(reply, target));
@@ -103,7 +109,7 @@ impl Remote {
             _ => {
                 record.established(Security::None).await?;
                 let mut dialogue = Dialogue { remote: self, control: Control::new(stream) };
-                dialogue.greeting().await.map_err(failed)?;
+                dialogue.greeting().await.map_err(unheard)?;
                 dialogue.control
             }
         };

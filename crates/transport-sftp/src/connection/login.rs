@@ -205,7 +205,7 @@ impl Remote {
             );
         }
         error.advice(
-            "check user name, password and key; Waybill does not try again by itself, because many servers \
+            "check user name, password and key; the endpoint is tried again only after a while, because many servers \
             lock accounts after failed logins",
         )
     }

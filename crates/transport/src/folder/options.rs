@@ -179,7 +179,7 @@ pub static DESTINATION: Group = Group::of(&[
         Kind::Choice(Verify::WORDS),
         "size",
         "How it is verified that a file arrived whole: `size` by the size that the server reports, `checksum` by \
-        reading it back and comparing its SHA-256 as well, `none` for servers that report wrong sizes.",
+        a checksum as well: the one that the server computes, where it can, else the SHA-256 of the file, which is read back; `none` for servers that report wrong sizes.",
     ),
     Field::preset(
         "keep_time",

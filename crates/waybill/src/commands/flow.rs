@@ -12,7 +12,7 @@ use model::{PollReport, Result, SkipCount, SkipReason, Suspension, quoted};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
-use store::MissingFiles;
+use store::{FailingPoll, MissingFiles};
 
 pub(crate) async fn run(settings: &Settings, command: Flow, output: Output) -> Result<ExitCode> {
     match command {
@@ -195,9 +195,18 @@ fn list(list: &FlowList, output: Output) -> Result<()> {
 }
 
 fn state(flow: &FlowDetail) -> String {
-    match &flow.missing {
-        Some(missing) => format!("{}; {}", doing(flow), files_missing(missing)),
-        None => doing(flow),
+    let failing = flow.failing.as_ref().map(polls_failing);
+    let missing = flow.missing.as_ref().map(files_missing);
+    let all: Vec<String> = [Some(doing(flow)), failing, missing].into_iter().flatten().collect();
+    all.join("; ")
+}
+
+/// That the last poll failed, and why.
+fn polls_failing(failing: &FailingPoll) -> String {
+    let FailingPoll { since, failures, error, .. } = failing;
+    match failures {
+        1 => format!("its last poll failed, at {}: {error}", write::time(*since)),
+        _ => format!("its last {failures} polls failed, since {}: {error}", write::time(*since)),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::web::list_query::ListQuery;
 use crate::web::transfer_table::TRANSFERS;
 use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
 use std::time::Duration;
-use store::{FailingDelivery, FailingSteps, MissingFiles, Overview};
+use store::{FailingDelivery, FailingPoll, FailingSteps, MissingFiles, Overview};
 
 /// Rows of each kind that are shown.
 const EACH: usize = 10;
@@ -173,6 +173,7 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
             .since(now - lag.lag),
         );
     }
+    all.extend(overview.failing_polls.iter().map(failing_poll));
     all.extend(overview.missing_files.iter().map(files_missing));
     all.extend(overview.failing_steps.iter().map(failing_steps));
     for source in &overview.unsettled {
@@ -248,8 +249,8 @@ fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestam
         let query = [("kind", Some("endpoint.offline")), ("endpoint", Some(name))];
         let what = format!("Endpoint {name} is offline");
         ActiveProblem::new(ProblemKind::Endpoint, Severity::Warning, name, what)
-            .why("Several attempts in a row failed.")
-            .advice("Its files wait in order and are sent when it answers again.")
+            .why("It could not be reached, or refused the login.")
+            .advice("Its files wait in order. The audit trail shows what it answered; a refused login or host key must be corrected first.")
             .page(ListQuery::default().url("/audit", &query))
     };
     let mut all: Vec<ActiveProblem> =
@@ -260,13 +261,31 @@ fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestam
             all.push(offline(&endpoint.name));
             all.len() - 1
         });
-        all[place].why = format!("{} attempts in a row failed.", endpoint.failures);
+        all[place].why = match endpoint.failures {
+            1 => "It could not be reached, or refused the login.".to_owned(),
+            failures => format!("It could not be reached, or refused the login, {failures} times in a row."),
+        };
         all[place].next = Some(until);
     }
     all
 }
 
 /// What a person has paused or set offline.
+/// A flow whose polls fail: its files are not taken.
+fn failing_poll(failing: &FailingPoll) -> ActiveProblem {
+    let FailingPoll { flow, endpoint, since, failures, error, .. } = failing;
+    let query = [("kind", Some("poll.failed")), ("flow", Some(flow.as_str()))];
+    let what = match failures {
+        1 => format!("The last poll of flow {flow} at {endpoint} failed"),
+        failures => format!("The last {} polls of flow {flow} at {endpoint} failed", grouped(*failures)),
+    };
+    ActiveProblem::new(ProblemKind::Flow, Severity::Error, &format!("{flow}/polls"), what)
+        .why(error.clone())
+        .advice("Its files stay where they are, and are taken when a poll succeeds.")
+        .since(*since)
+        .page(ListQuery::default().url("/audit", &query))
+}
+
 /// The files that a flow expected and that have not come.
 fn files_missing(missing: &MissingFiles) -> ActiveProblem {
     let MissingFiles { flow, day, by, at_least, found } = missing;

@@ -1,0 +1,167 @@
+//! Flows whose polls fail, from the first failure until a poll succeeds.
+
+use crate::Store;
+use crate::command::Command;
+use crate::either::on;
+use crate::fault::Fault;
+use crate::row::{signed, unsigned};
+use crate::tx::Tx;
+use async_trait::async_trait;
+use model::{AuditEvent, NodeName, Result, Timestamp};
+use serde::Serialize;
+use sqlx::FromRow;
+use std::collections::BTreeSet;
+
+/// A flow whose last poll failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FailingPoll {
+    /// The flow.
+    pub flow: String,
+    /// Its source's endpoint.
+    pub endpoint: String,
+    /// The node that polled last.
+    pub node: String,
+    /// When a poll failed first.
+    pub since: Timestamp,
+    /// When the last one failed.
+    pub last: Timestamp,
+    /// How many failed in a row.
+    pub failures: u64,
+    /// Why the last one failed.
+    pub error: String,
+}
+
+/// A poll that failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FailedPoll {
+    /// The flow.
+    pub flow: String,
+    /// Its source's endpoint.
+    pub endpoint: String,
+    /// The node that polled.
+    pub node: NodeName,
+    /// When it failed.
+    pub at: Timestamp,
+    /// Why, as people read it; text from a peer is made safe.
+    pub error: String,
+}
+
+#[derive(FromRow)]
+struct Row {
+    flow: String,
+    endpoint: String,
+    node: String,
+    since_at: Timestamp,
+    last_at: Timestamp,
+    failures: i64,
+    error: String,
+}
+
+impl Store {
+    /// Records that a poll failed, with its event.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn poll_failed(&self, failed: FailedPoll, event: AuditEvent) -> Result<()> {
+        self.write(Failed { failed, event }).await
+    }
+
+    /// Records that a poll succeeded. Writes nothing if the one before did, too.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn poll_succeeded(&self, flow: &str) -> Result<()> {
+        let is_failing: Option<String> = self
+            .read("read whether a flow's polls fail", async {
+                on!(self.pool(), c => sqlx::query_scalar("SELECT flow FROM failing_polls WHERE flow = $1")
+                    .bind(flow).fetch_optional(c).await)
+            })
+            .await?;
+        match is_failing {
+            Some(flow) => self.write(Succeeded { flow }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The flows whose polls fail, by name; the first thousand.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn failing_polls(&self) -> Result<Vec<FailingPoll>> {
+        let rows: Vec<Row> = self
+            .read("read which flows cannot be polled", async {
+                on!(self.pool(), c => sqlx::query_as(
+                    "SELECT flow, endpoint, node, since_at, last_at, failures, error FROM failing_polls \
+                     ORDER BY flow LIMIT 1000")
+                    .fetch_all(c).await)
+            })
+            .await?;
+        let read = |row: Row| {
+            Ok(FailingPoll {
+                flow: row.flow,
+                endpoint: row.endpoint,
+                node: row.node,
+                since: row.since_at,
+                last: row.last_at,
+                failures: unsigned(row.failures)?,
+                error: row.error,
+            })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Forgets the failures of flows other than these, which are polled no more.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn forget_failing_polls_but(&self, flows: &BTreeSet<&str>) -> Result<()> {
+        let known: Vec<String> = self
+            .read("read which flows cannot be polled", async {
+                on!(self.pool(), c => sqlx::query_scalar("SELECT flow FROM failing_polls").fetch_all(c).await)
+            })
+            .await?;
+        for flow in known.into_iter().filter(|flow| !flows.contains(flow.as_str())) {
+            self.write(Succeeded { flow }).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Failed {
+    failed: FailedPoll,
+    event: AuditEvent,
+}
+
+#[async_trait]
+impl Command for Failed {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let failed = &self.failed;
+        on!(tx, c => sqlx::query(
+            "INSERT INTO failing_polls (flow, endpoint, node, since_at, last_at, failures, error) \
+             VALUES ($1, $2, $3, $4, $4, $5, $6) \
+             ON CONFLICT (flow) DO UPDATE SET endpoint = excluded.endpoint, node = excluded.node, \
+               last_at = excluded.last_at, failures = failing_polls.failures + 1, error = excluded.error")
+            .bind(&failed.flow).bind(&failed.endpoint).bind(failed.node.to_string()).bind(failed.at)
+            .bind(signed(1)?).bind(&failed.error)
+            .execute(c).await.map(|_| ()))?;
+        tx.events(std::slice::from_ref(&self.event));
+        Ok(())
+    }
+}
+
+struct Succeeded {
+    flow: String,
+}
+
+#[async_trait]
+impl Command for Succeeded {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        on!(tx, c => sqlx::query("DELETE FROM failing_polls WHERE flow = $1")
+            .bind(&self.flow).execute(c).await.map(|_| ()))?;
+        Ok(())
+    }
+}
