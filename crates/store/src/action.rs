@@ -15,10 +15,10 @@ pub use resubmit::{Resubmitted, child_id};
 pub use retry::{DestinationInForce, FlowInForce, Requeued, Retried};
 
 use crate::delivery::change::{self, Head};
+use crate::delivery::reopen;
 use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{DeliveryRow, word};
-use crate::streamed::reopen;
 use crate::tx::{Tx, locking};
 use model::{
     Actor, AuditEvent, DeliveryId, DeliveryState, Error, ErrorKind, EventKind, Lifecycle, NodeName,

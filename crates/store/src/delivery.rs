@@ -10,6 +10,7 @@ mod note;
 pub(crate) mod processing;
 mod resolve;
 mod steps_due;
+mod streamed;
 mod sweep;
 mod transfers;
 mod unfinished;
@@ -22,6 +23,8 @@ pub use insert::{NewDelivery, NewTransfer};
 pub(crate) use insert::{described, insert_transfers, precise};
 pub use processing::{ClaimedSteps, FailedSteps, MadePayload, StepsEnd, StepsEnded};
 pub use resolve::Resolved;
+pub use streamed::StreamedContent;
+pub(crate) use streamed::reopen;
 pub use sweep::Overdue;
 
 use model::{Error, ErrorKind, PeerText};

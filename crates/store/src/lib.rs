@@ -37,7 +37,6 @@ mod search;
 mod secrets;
 mod settings;
 mod slow_disk;
-mod streamed;
 mod suspensions;
 mod target;
 #[cfg(test)]
@@ -58,7 +57,7 @@ pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use delivery::{
     ClaimFilter, Claimed, ClaimedSteps, Done, FAILURE, FailedSteps, Failure, FailureDestination,
     FailureRoute, Finish, Finished, MadePayload, NewDelivery, NewTransfer, Overdue, PoolRooms, Resolved,
-    StepsEnd, StepsEnded,
+    StepsEnd, StepsEnded, StreamedContent,
 };
 pub use either::Backend;
 pub use expectations::{JudgedDay, LastJudged};
@@ -90,7 +89,6 @@ pub use search::{
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};
 pub use slow_disk::{SlowDisk, open_regular};
-pub use streamed::StreamedContent;
 pub use suspensions::{EndSuspension, SuspensionChange};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Session, User, UserChange};

@@ -18,7 +18,7 @@ use testkit::conformance::Interlude;
 use testkit::fake::{Act, Fault, MemoryFolder, ScriptedFolder, services};
 use testkit::through::Attempt;
 use transport::folder::{ChecksumKind, Folder, Overwrite, Verify, WriteOptions};
-use transport::{Payload, PayloadReader, Services};
+use transport::{BufferBudget, Payload, PayloadReader, Services};
 
 /// A file at its source.
 struct Streamed {
@@ -28,8 +28,9 @@ struct Streamed {
     opened: AtomicU32,
     /// What lay in the folder, and what had been asked of it, when it was confirmed.
     confirmed: Mutex<Vec<Vec<String>>>,
-    /// Why it is not what was found.
+    /// Whether it is not what was found.
     changed: bool,
+    budget: BufferBudget,
 }
 
 #[async_trait]
@@ -51,6 +52,11 @@ impl Payload for Streamed {
     }
 
     async fn confirm(&self) -> Result<Sha256> {
+        assert_eq!(
+            self.budget.free(),
+            self.budget.total(),
+            "nobody waits for a source while it holds buffers"
+        );
         let acts = self.script.calls();
         assert!(acts.iter().any(|(act, _)| *act == Act::Finish), "the upload has ended: {acts:?}");
         assert!(acts.iter().all(|(act, _)| *act != Act::Publish), "{acts:?}");
@@ -81,6 +87,11 @@ impl Payload for Streamed {
     async fn open(&self, range: Range<u64>) -> Result<PayloadReader> {
         assert_eq!(range, 0..self.length());
         assert_eq!(self.opened.fetch_add(1, Ordering::SeqCst), 0, "it can be read once");
+        assert_eq!(
+            self.budget.free(),
+            self.budget.total(),
+            "nobody waits for a source while it holds buffers"
+        );
         let acts = self.script.calls();
         assert!(
             acts.iter().all(|(act, _)| *act != Act::BeginWrite),
@@ -121,6 +132,7 @@ impl Scene {
             opened: AtomicU32::default(),
             confirmed: Mutex::default(),
             changed,
+            budget: self.services.budget.clone(),
         })
     }
 

@@ -3,11 +3,11 @@
 use crate::command::Command;
 use crate::delivery::change::{self, Change};
 use crate::delivery::insert::{described, insert_replies};
+use crate::delivery::streamed::{StreamedContent, record_content};
 use crate::delivery::{Failure, NewTransfer};
 use crate::fault::Fault;
 use crate::open::Store;
 use crate::row::{DeliveryRow, small};
-use crate::streamed::{StreamedContent, record_content};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{

@@ -27,15 +27,22 @@ impl FolderDestination {
             true => Some(delivery.payload.open(0..length).await?),
             false => None,
         };
-        let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
+        let buffers = 2 * CHUNK + delivery.payload.reader_buffers();
+        let mut lease = Some(self.services.budget.take(buffers).await);
         if self.options.temporary_directory.is_some() {
             self.make_way_apart(&path).await?;
         }
         let Transmitted { written, identity, connection, resumptions } =
             self.transmit(delivery, opened, &path, &temporary).await?;
         let verified = async {
-            // The upload has ended, so no connection is held while the source of a streamed file is asked.
+            // The source of a streamed file is asked when the upload has ended, without buffers and connections.
+            if delivery.payload.is_streamed() {
+                lease = None;
+            }
             let sha256 = delivery.payload.confirm().await?;
+            if lease.is_none() {
+                lease = Some(self.services.budget.take(buffers).await);
+            }
             let written = self.checked(delivery, sha256, &temporary, written).await?;
             let time = if written.gone { None } else { self.keep_time(delivery, &temporary).await? };
             let temporary_identity = match &self.options.temporary_directory {
@@ -52,6 +59,7 @@ impl FolderDestination {
                 return Err(error.on_connection(connection));
             }
         };
+        drop(lease);
         let publishing = Publishing {
             temporary,
             base: path.clone(),

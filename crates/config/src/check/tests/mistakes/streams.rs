@@ -25,7 +25,7 @@ fn flows_that_stream() {
         ),
         (
             &before("steps = [{ convert_charset = { from = \"ISO-8859-1\" } }]"),
-            "x.toml:2:1: error: flow.f.steps: cannot be used where the flow's source has stream = true",
+            "x.toml:2:9: error: flow.f.steps: cannot be used where the flow's source has stream = true",
         ),
         (
             &with("steps = [{ convert_charset = { from = \"ISO-8859-1\" } }]"),
