@@ -467,6 +467,38 @@ CREATE TABLE suspensions (
 );
 CREATE UNIQUE INDEX suspensions_by_change ON suspensions (change);
 
+-- The host keys of servers that every node trusts: lines of OpenSSH's known_hosts. Revisions change nothing about them, so
+-- that no roll-back brings a key back that a person removed. A row stays when its line was removed.
+CREATE TABLE known_hosts (
+    id          BLOB NOT NULL PRIMARY KEY,
+    -- One line, with single spaces, without its comment.
+    line        TEXT   NOT NULL,
+    fingerprint TEXT   NOT NULL,
+    comment     TEXT,
+    added_by    TEXT   NOT NULL,
+    added_at    TEXT NOT NULL,
+    -- Null as long as the line is in force.
+    removed_by  TEXT,
+    removed_at  TEXT,
+    -- Grows with every change of any row, in the order of commits: nodes read the lines anew when it has grown.
+    change      BIGINT NOT NULL
+);
+CREATE INDEX known_hosts_by_change ON known_hosts (change);
+
+-- Host keys that servers showed and that are not on file, for people to decide about. A few of each server.
+CREATE TABLE offered_host_keys (
+    host        TEXT   NOT NULL,
+    port        BIGINT NOT NULL,
+    fingerprint TEXT   NOT NULL,
+    key_type    TEXT   NOT NULL,
+    key         TEXT   NOT NULL,
+    -- unknown or changed
+    standing    TEXT   NOT NULL,
+    endpoint    TEXT   NOT NULL,
+    seen_at     TEXT NOT NULL,
+    PRIMARY KEY (host, port, fingerprint)
+);
+
 -- Runs of flows that people ask for: whichever node polls the source begins it. Kept for a day.
 CREATE TABLE flow_runs (
     id           BLOB NOT NULL PRIMARY KEY,

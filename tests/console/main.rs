@@ -31,6 +31,29 @@ fn filters_find_and_pages_keep_themselves_current() {
 }
 
 #[test]
+fn a_host_key_that_a_server_showed_is_compared_and_added() {
+    let mut pair = Pair::new(&Terms::default());
+    let document = pair.acme_document(&Terms::default());
+    let listed: String = document
+        .lines()
+        .filter(|line| !line.starts_with("host_key"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    pair.acme.define("acme.toml", &listed);
+    put(&pair.folder(), b"850_1.edi", &random(700));
+    pair.start();
+    pair.wait_for_event("poll.failed", "orders");
+    let another = suites::Server::start("sshd", &[]);
+    let more = json!({
+        "fingerprint": pair.sshd.text("fingerprint"),
+        "key": pair.sshd.info["host_keys"]["ed25519"]["public"],
+        "another": another.info["host_keys"]["ed25519"]["public"],
+    });
+    browse("known_hosts.mjs", &pair.acme, more);
+    pair.acme.wait_for("completed", 1, PATIENCE);
+}
+
+#[test]
 fn the_first_link_leads_where_people_reach_the_console() {
     let root = tempfile::tempdir().unwrap();
     let url = "https://waybill.acme.example";

@@ -13,6 +13,7 @@ mod ftp;
 mod https;
 mod import;
 mod keys;
+mod known_hosts;
 mod left_behind;
 mod limits;
 mod lost_key;

@@ -6,7 +6,7 @@
 use crate::sections::SECTIONS;
 use model::definition::{KeyDefinition, PublicKey};
 use model::schema::{Section, SectionSpec, TransportSpec};
-use model::{Declaration, Result};
+use model::{Declaration, HostKeyFormat, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -49,6 +49,13 @@ impl Catalogue {
     /// The key cannot be read, or is none that SSH has.
     pub fn public_key(&self, key: &KeyDefinition) -> Option<Result<PublicKey>> {
         self.declarations().find_map(|transport| transport.public_key(key))
+    }
+
+    /// How lines of the list of known hosts are read, by the transport whose servers show host keys; `None` if this build has
+    /// no such transport.
+    #[must_use]
+    pub fn host_keys(&self) -> Option<(&'static TransportSpec, &dyn HostKeyFormat)> {
+        self.declarations().find_map(|transport| Some((transport.spec(), transport.host_keys()?)))
     }
 
     /// All transports, by name.

@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod connections;
 pub(crate) mod flows;
 pub(crate) mod keys;
+pub(crate) mod known_hosts;
 pub(crate) mod login;
 pub(crate) mod mdn;
 pub(crate) mod overview;

@@ -1,8 +1,8 @@
 //! Which handler serves which path, and who may reach it.
 
 use crate::pages::{
-    assets, audit, connection, connections, flows, keys, login, mdn, overview, setup, theme, transfers,
-    waybill,
+    assets, audit, connection, connections, flows, keys, known_hosts, login, mdn, overview, setup, theme,
+    transfers, waybill,
 };
 use crate::probes;
 use crate::state::AppState;
@@ -31,6 +31,13 @@ fn routes() -> Routes {
         .page("/connections/{id}", connection::page)
         .page("/audit", audit::page)
         .page("/keys", keys::page)
+        .page("/known-hosts", known_hosts::page)
+        .page("/known-hosts/{id}", known_hosts::line)
+        .form("/known-hosts/read", known_hosts::read)
+        .form("/known-hosts/add", known_hosts::add)
+        .form("/known-hosts/scan", known_hosts::scan)
+        .form("/known-hosts/forget", known_hosts::forget)
+        .form("/known-hosts/{id}/remove", known_hosts::remove)
         .public_get("/login", login::page)
         .public_post("/login", login::submit)
         .public_post("/logout", login::logout)

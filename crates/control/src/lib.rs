@@ -16,6 +16,7 @@ mod forget_key;
 mod history;
 mod import;
 mod keys;
+mod known_hosts;
 pub mod password;
 mod plan;
 mod poll_times;
@@ -41,6 +42,10 @@ pub use flows::{
 };
 pub use forget_key::{ForgetKey, ForgottenKey};
 pub use keys::{KeyDetail, ListKeys};
+pub use known_hosts::{
+    AddKnownHosts, ForgetOfferedKey, KnownHostDetail, KnownHostList, OtherKeys, ReadKnownHosts,
+    RemoveKnownHost, ScanHostKeys, ScannedHost, UnreadableLine, UnwrittenKnownHost,
+};
 pub use plan::{PlanAnswer, PlanRequest};
 pub use poll_times::{PollTimes, poll_schedules};
 pub use revisions::{RevisionDetail, RevisionLine};
@@ -115,6 +120,14 @@ impl Control {
     pub async fn resolve(&self, definitions: &[StoredDefinition]) -> Result<Definitions> {
         let documents = self.open_documents(definitions).await?;
         self.usable(&documents)
+    }
+
+    /// The definitions of the newest revision as this node would use them.
+    ///
+    /// # Errors
+    /// As [`Control::resolve`]; the database failed.
+    pub async fn usable_definitions(&self) -> Result<Definitions> {
+        self.resolve(&self.0.store.current_definitions().await?.definitions).await
     }
 
     /// Definitions as this node uses them.

@@ -4,6 +4,7 @@
 use crate::addresses::Addresses;
 use crate::health::{EndpointHealth, HealthChange, Reachability};
 use crate::history::{FlowAt, KeptFlows};
+use crate::host_keys::KnownHostList;
 use crate::ids::Ids;
 use crate::node::lease::NodeLeaseKeeper;
 use crate::pace::Paces;
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) flows: KeptFlows,
     /// What people have paused or set offline.
     pub(crate) suspensions: watch::Sender<Arc<Suspensions>>,
+    /// The host keys that all nodes trust.
+    pub(crate) host_keys: Arc<KnownHostList>,
     /// The addresses of endpoints that have several.
     pub(crate) addresses: Addresses,
     /// Which endpoints have as many deliveries waiting as they may.

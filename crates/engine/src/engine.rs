@@ -72,6 +72,7 @@ impl Engine {
             health: Arc::new(EndpointHealth::default()),
             flows: KeptFlows::new(parts.history),
             suspensions: watch::Sender::default(),
+            host_keys: parts.host_keys,
             addresses: Addresses::default(),
             queues: Queues::default(),
             paces,

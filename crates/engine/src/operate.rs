@@ -19,6 +19,9 @@ pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
         if let Err(error) = follow_suspensions(&context).await {
             tracing::warn!(error = %error.chain(), "cannot read which flows are paused and which endpoints are offline");
         }
+        if let Err(error) = follow_host_keys(&context).await {
+            tracing::warn!(error = %error.chain(), "cannot read the list of known hosts; the lines read before stay in force");
+        }
         if let Err(error) = follow_queues(&context).await {
             tracing::warn!(error = %error.chain(), "cannot count the deliveries that wait for endpoints");
         }
@@ -26,6 +29,18 @@ pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
             tracing::warn!(error = %error.chain(), "cannot read which flows are to run now");
         }
     }
+}
+
+/// Puts a changed list of known hosts in force.
+async fn follow_host_keys(context: &Context) -> Result<()> {
+    if context.host_keys.follow().await? {
+        tracing::info!("the list of known hosts has changed");
+        // Servers that were not trusted before may be trusted now.
+        let definitions = context.definitions();
+        let all = definitions.endpoints.keys().map(String::as_str).collect();
+        context.health.try_again(&all, context.now());
+    }
+    Ok(())
 }
 
 /// Counts what waits for the endpoints whose queue has a limit.

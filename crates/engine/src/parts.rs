@@ -1,6 +1,7 @@
 //! The parts of an engine.
 
 use crate::history::FlowHistory;
+use crate::host_keys::KnownHostList;
 use crate::ids::Ids;
 use crate::services::{Area, StoreAudit};
 use model::NodeName;
@@ -8,7 +9,7 @@ use staging::Staging;
 use std::sync::Arc;
 use store::Store;
 use transport::folder::Folder;
-use transport::{BufferBudget, Clock, Directory, Random, Services, Transport};
+use transport::{BufferBudget, Clock, Directory, HostKeyList, Random, Services, Transport};
 
 /// The parts of an engine.
 pub struct Parts {
@@ -22,6 +23,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// Definitions, partners and keys.
     pub directory: Arc<dyn Directory>,
+    /// The host keys that all nodes trust.
+    pub host_keys: Arc<KnownHostList>,
     /// The directories of this machine that flows may archive to; paths are absolute.
     pub local_archives: Arc<dyn Folder>,
     /// Flows of earlier revisions.
@@ -44,6 +47,7 @@ impl Parts {
             clock: Arc::clone(&self.clock),
             random: Arc::clone(&self.random),
             directory: Arc::clone(&self.directory),
+            host_keys: Arc::clone(&self.host_keys) as Arc<dyn HostKeyList>,
             audit: Arc::new(StoreAudit(self.store.clone())),
             budget: BufferBudget::new(buffers),
             staging: Arc::new(Area { staging: self.staging.clone(), ids: self.ids() }),

@@ -2,7 +2,7 @@
 
 use crate::ingest::dry_run::{DryRun, dry_run};
 use model::definition::{Definitions, Destination, Endpoint, EndpointUrl, FlowSource, PollSource};
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, OfferedHostKey, Result};
 use std::sync::Arc;
 use store::Store;
 use transport::{Probe, Services, Transport};
@@ -79,6 +79,21 @@ impl Trial {
             }
         }
         Ok(probes)
+    }
+
+    /// Asks the server of an endpoint, which need not be defined, for its host keys. Nobody logs in.
+    ///
+    /// # Errors
+    /// `Unsupported`: the transport's servers have none; the server does not answer.
+    pub async fn shown_host_keys(&self, endpoint: &Arc<Endpoint>) -> Result<Vec<OfferedHostKey>> {
+        let transport = self.transports.iter().find(|known| known.spec().name == endpoint.transport);
+        let shown = transport.and_then(|transport| transport.shown_host_keys(endpoint, &self.services));
+        let Some(shown) = shown else {
+            return Err(Error::permanent(ErrorKind::Unsupported, "ask a server for its host keys")
+                .with("transport", &endpoint.transport)
+                .advice("only SSH servers have host keys"));
+        };
+        shown.await
     }
 
     /// Makes a dry run of a flow's source. Changes nothing at the source or in the database.

@@ -149,6 +149,10 @@ words! {
         FlowDryRun = "flow.dry_run",
         /// A person tested an endpoint.
         EndpointTested = "endpoint.tested",
+        /// A person added a key to the list of known hosts.
+        KnownHostAdded = "known_host.added",
+        /// A person removed a key from the list of known hosts, or replaced it.
+        KnownHostRemoved = "known_host.removed",
         /// A payload's bytes were removed at the end of its retention.
         PayloadRemoved = "payload.removed",
         /// A file in an archive was removed when its time was over, or left there because it was changed.
@@ -365,9 +369,12 @@ impl AuditEvent {
     #[must_use]
     pub fn error(mut self, error: &crate::Error) -> Self {
         self.connection = self.connection.or_else(|| error.connection());
-        self.peer_detail("error", error.chain())
+        let step = error.failed_step().map(|step| step.as_str());
+        let event = self
+            .peer_detail("error", error.chain())
             .detail("error_kind", error.kind().as_str())
-            .detail("retry", error.retry().as_str())
+            .detail("retry", error.retry().as_str());
+        step.into_iter().fold(event, |event, step| event.detail("failed_at", step))
     }
 
     /// Sets how much it matters.

@@ -5,7 +5,7 @@ use crate::definition::{
     PublicKey, ReceiveSource,
 };
 use crate::schema::{Finding, Findings, TransportSpec};
-use crate::{Result, Timestamp};
+use crate::{HostKeyFormat, Result, Timestamp};
 
 /// A transport's declaration and its own checks.
 ///
@@ -58,6 +58,11 @@ pub trait Declaration: Send + Sync {
     /// The public half of a key in OpenSSH's form, from a transport that logs in with such keys; `None` from others, which is
     /// the default. Blocks for as long as decrypting the key takes.
     fn public_key(&self, _: &KeyDefinition) -> Option<Result<PublicKey>> {
+        None
+    }
+
+    /// What the transport knows of the list of known hosts, if its servers show host keys; `None`, the default, for others.
+    fn host_keys(&self) -> Option<&dyn HostKeyFormat> {
         None
     }
 

@@ -283,6 +283,13 @@ impl Error {
         self.0.step
     }
 
+    /// The step of reaching a place that failed, where it or one of its causes names one.
+    #[must_use]
+    pub fn failed_step(&self) -> Option<Step> {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        std::iter::once(self).chain(causes.filter_map(own)).find_map(|error| error.0.step)
+    }
+
     /// The peer's own words.
     #[must_use]
     pub fn peer_said(&self) -> Option<&PeerText> {

@@ -21,6 +21,7 @@ pub mod definition;
 mod directory_template;
 mod error;
 mod id;
+mod known_host;
 mod mask;
 mod mdn;
 mod path;
@@ -54,6 +55,9 @@ pub use declaration::Declaration;
 pub use directory_template::DirectoryTemplate;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
+pub use known_host::{
+    HostKeyFormat, HostKeyStanding, KnownHost, KnownHostLine, KnownHostMark, OfferedHostKey, listed_host,
+};
 pub use mask::{Mask, MaskError, MaskSpec};
 pub use mdn::{MdnEntity, UNPROVEN_MDN, UnprovenMdn};
 pub use path::RemotePath;

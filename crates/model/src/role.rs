@@ -76,7 +76,7 @@ impl Permission {
             Self::ViewUsers => "List users with their roles.",
             Self::OperateTransfers => "Retry, hold, release, cancel and resubmit transfers.",
             Self::OperateFlows => "Run, pause and resume flows; test endpoints, set them online or offline.",
-            Self::ChangeDefinitions => "Apply and roll back definitions.",
+            Self::ChangeDefinitions => "Apply and roll back definitions; change the list of known hosts.",
             Self::ManageSecrets => {
                 "Rotate and forget master keys; let stored secrets go to addresses that they were not given for."
             }

@@ -24,6 +24,7 @@ mod flow_runs;
 mod instance;
 mod intake;
 mod journal;
+mod known_hosts;
 mod lease;
 mod lost_commit;
 mod missing_files;
@@ -67,6 +68,7 @@ pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;
 pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
+pub use known_hosts::{ChangeKnownHosts, KnownHostState};
 pub use lease::{Acquired, FLOW_SOURCE, NodeLease, Renewal};
 pub use missing_files::MissingFiles;
 pub use offer::{

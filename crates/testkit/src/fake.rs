@@ -7,6 +7,7 @@
 mod destination;
 mod endpoint;
 mod folder;
+mod known_hosts;
 mod lent;
 mod memory;
 mod places;
@@ -15,7 +16,8 @@ mod source;
 pub use destination::{Answer, DeliverCall, ScriptedReply};
 pub use endpoint::{DeliverySeen, FakeEndpoint, SettleSeen};
 pub use folder::{Act, PublishAnswer, ScriptedFolder, Way};
-pub use lent::{BytesPayload, Known, MemoryAudit, MemoryLog, NoDirectory, services};
+pub use known_hosts::HostKeysOnly;
+pub use lent::{BytesPayload, Known, MemoryAudit, MemoryHostKeys, MemoryLog, NoDirectory, services};
 pub use memory::{MemoryFolder, Renames};
 pub use places::{FakeTransport, SPEC};
 pub use source::{Opening, ScriptedOffer, ScriptedPart, Settling};

@@ -3,6 +3,8 @@
 mod jump;
 mod login;
 mod probe;
+mod scan;
+mod trusted;
 pub(crate) mod way;
 
 pub(crate) use jump::JumpHost;
@@ -20,13 +22,15 @@ use async_trait::async_trait;
 use model::{Error, ErrorKind, PeerText, Protocol, Purpose, RemotePath, Result, Retry, Secret};
 use net::{ConnectionHandle, Connector, DialRequest, Net, Pool, PooledConnection, Stream};
 use russh::client::{Config, Handle};
-use russh::keys::PrivateKey;
+use russh::keys::{Algorithm, PrivateKey};
 use russh::{ChannelMsg, Disconnect, SshId};
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use transport::Services;
+use trusted::Trusted;
 
 /// The most bytes that a server may send before we acknowledge them. On a long line, less would be slow.
 const WINDOW: u32 = 16 * 1024 * 1024;
@@ -65,6 +69,8 @@ pub(crate) struct Ending {
     pub(crate) seen: Arc<Seen>,
     record: ConnectionHandle,
     target: Target,
+    /// By what the list of all nodes said, if that counted.
+    trusted: Option<Trusted>,
     armed: bool,
 }
 
@@ -118,17 +124,49 @@ impl Remote {
 
     /// The key exchange and the server's key. A server that is not trusted is sent nothing after it.
     pub(crate) async fn greet(&self, stream: Stream) -> Result<Greeted> {
-        let settings = &self.settings;
         let record = stream.handle();
         // Where another host connects for us, the address at the other end is that host's.
         let own = record.proxy().is_none();
         let address = record.remote().filter(|_| own).map(|remote| remote.ip());
+        let (trust, trusted) = self.trust(address);
+        let (mut ending, shaken) = self.shake_hands(stream, (trust, address), None).await;
+        ending.trusted = trusted;
+        let shaken = match shaken {
+            Ok(shaken) => shaken.map_err(|ended| self.not_completed(ended, &ending)),
+            Err(waited) => Err(self.took_too_long(waited, &ending)),
+        };
+        match shaken {
+            Ok(ssh) => {
+                ending.record.established(ending.record.security()).await?;
+                let host_key = ending.seen.host_key().unwrap_or_default();
+                Ok(Greeted { ssh, ending, host_key })
+            }
+            Err(error) => {
+                ending.record.fail(error.chain());
+                self.note_refused_key(&ending).await;
+                Err(ending.target.on_connection(error))
+            }
+        }
+    }
+
+    /// The key exchange, asking for the usual host keys or for these alone: what ends the session, and how it went.
+    async fn shake_hands(
+        &self,
+        stream: Stream,
+        (trust, address): (HostTrust, Option<IpAddr>),
+        keys: Option<&[Algorithm]>,
+    ) -> (Ending, std::result::Result<std::result::Result<Handle<Guard>, Ended>, Duration>) {
+        let settings = &self.settings;
+        let record = stream.handle();
         let place = Place { host: &settings.host, port: settings.port, address };
-        let config = Arc::new(config(&settings.algorithms, &settings.trust, &place));
+        let mut config = config(&settings.algorithms, &trust, &place);
+        if let Some(keys) = keys {
+            config.preferred = settings.algorithms.preferred(keys.to_vec(), Vec::new());
+        }
         let seen = Arc::new(Seen::default());
         let (stream, cut) = CutStream::new(stream);
         let guard = Guard {
-            trust: settings.trust.clone(),
+            trust,
             algorithms: settings.algorithms.clone(),
             now: u64::try_from(self.services.clock.now().timestamp()).unwrap_or_default(),
             host: settings.host.clone(),
@@ -139,27 +177,16 @@ impl Remote {
             record: record.clone(),
         };
         let target = Target { host: settings.target(), connection: record.id() };
-        let ending = Ending { cut, seen, record, target, armed: true };
-        let shaking = russh::client::connect_stream(config, stream, guard);
-        let shaken = match self.within(shaking).await {
-            Ok(shaken) => shaken.map_err(|ended| self.not_completed(ended, &ending)),
-            Err(waited) => Err(self
-                .error(ErrorKind::Timeout, "complete the SSH handshake", &ending)
-                .with("waited", format!("{:.1} s", waited.as_secs_f64()))
-                .advice("the server accepted the connection but did not finish the key exchange")),
-        };
+        let ending = Ending { cut, seen, record, target, trusted: None, armed: true };
+        let shaken = self.within(russh::client::connect_stream(Arc::new(config), stream, guard)).await;
         ending.record.set_security(ending.seen.security(&ending.cut.first_words()));
-        match shaken {
-            Ok(ssh) => {
-                ending.record.established(ending.record.security()).await?;
-                let host_key = ending.seen.host_key().unwrap_or_default();
-                Ok(Greeted { ssh, ending, host_key })
-            }
-            Err(error) => {
-                ending.record.fail(error.chain());
-                Err(ending.target.on_connection(error))
-            }
-        }
+        (ending, shaken)
+    }
+
+    fn took_too_long(&self, waited: Duration, ending: &Ending) -> Error {
+        self.error(ErrorKind::Timeout, "complete the SSH handshake", ending)
+            .with("waited", format!("{:.1} s", waited.as_secs_f64()))
+            .advice("the server accepted the connection but did not finish the key exchange")
     }
 
     /// The login and the SFTP session.
@@ -333,7 +360,7 @@ impl Connector for Remote {
 #[async_trait]
 impl PooledConnection for Connection {
     fn is_lost(&self) -> bool {
-        self.client.lost().is_some()
+        self.client.lost().is_some() || !self.session.ending.is_still_trusted()
     }
 
     async fn is_alive(&self) -> bool {

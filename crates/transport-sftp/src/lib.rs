@@ -11,6 +11,7 @@
 mod connection;
 mod error;
 mod folder;
+mod host_keys;
 mod options;
 mod protocol;
 
@@ -18,9 +19,10 @@ pub use options::SPEC;
 
 use connection::{JumpHost, Remote, way};
 use folder::SftpFolder;
-use model::Result;
+use futures::future::BoxFuture;
 use model::definition::{Definitions, Endpoint, KeyDefinition, PublicKey};
 use model::schema::{Findings, TransportSpec};
+use model::{HostKeyFormat, OfferedHostKey, Purpose, Result};
 use net::{Net, Pools};
 use options::Settings;
 use protocol::key;
@@ -75,6 +77,25 @@ impl FolderProtocol for Sftp {
 
     fn public_key(&self, key: &KeyDefinition) -> Option<Result<PublicKey>> {
         Some(key::public_half(&key.private_key, key.passphrase.as_ref()))
+    }
+
+    fn host_keys(&self) -> Option<&dyn HostKeyFormat> {
+        Some(&host_keys::FORMAT)
+    }
+
+    fn shown_host_keys(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        services: &Services,
+    ) -> Option<BoxFuture<'static, Result<Vec<OfferedHostKey>>>> {
+        let asked = Settings::to_scan(endpoint).and_then(|settings| {
+            let definitions = services.directory.definitions();
+            let wanted = (&**endpoint, Purpose::Test);
+            let jump = way::jump_host(&self.jump_hosts, &self.net, wanted, &definitions, services)?;
+            Ok(Remote::new(self.net.clone(), settings, services.clone(), jump))
+        });
+        let name = endpoint.name.clone();
+        Some(Box::pin(async move { asked?.host_keys(&name).await }))
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {

@@ -86,7 +86,7 @@ static SERVER: Group = Group::of(&[
          (ED25519)\"), a fingerprint with its key type before it (\"ssh-rsa SHA256:…\"; the type is needed when the server has \
          keys of several types and the pinned one is not its ed25519 key), or the public key itself (\"ssh-ed25519 AAAA…\", as in \
          key files and from ssh-keyscan). With a list, each of its keys is accepted, so that a server can change its key. \
-         Give this or known_hosts: the server is always verified.",
+         The server is always verified: without this and known_hosts, by the list of known hosts that all nodes share.",
     )
     .address(),
     Field::optional(
@@ -95,7 +95,8 @@ static SERVER: Group = Group::of(&[
         "The content of an OpenSSH known_hosts file, usually \"${file:/path/known_hosts}\": plain and hashed names, [host]:port, \
          addresses, patterns, @revoked, and @cert-authority for servers with a certificate, which must be valid, name the host, \
          and have no critical options. A line that cannot be read is ignored when it is surely of another host. Key types on file \
-         for the host are asked for first.",
+         for the host are asked for first. Left out, as host_key, the list of known hosts counts that all nodes share (`waybill \
+         known-host list`, or Known hosts in the console).",
     )
     .address(),
     Field::optional(
@@ -107,7 +108,7 @@ static SERVER: Group = Group::of(&[
     )
     .address(),
 ])
-.with(&[Rule::ExactlyOne(&["host_key", "known_hosts"])]);
+.with(&[Rule::AtMostOne(&["host_key", "known_hosts"])]);
 
 /// The ways to log in.
 const METHODS: &[&str] = &["publickey", "password", "keyboard-interactive"];
@@ -237,6 +238,26 @@ impl Settings {
         Some(Self { endpoint, host, port, directory, trust, algorithms, connecting, limits, login })
     }
 
+    /// The settings by which an endpoint's server is asked for its keys: nobody logs in, and nobody is trusted.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: the address cannot be used.
+    pub(crate) fn to_scan(endpoint: &Endpoint) -> Result<Self> {
+        let address = |findings: &mut Findings<'_>| {
+            findings.accept("url", LoginAddress::read(endpoint, URL_FORM, PORT))
+        };
+        let LoginAddress { host, port, directory } =
+            Findings::required(Section::ENDPOINT, &endpoint.name, address)?;
+        let mut unused = Vec::new();
+        let mut ignored = Findings::of(&mut unused, Section::ENDPOINT, &endpoint.name);
+        let algorithms = algorithms(endpoint, &mut ignored);
+        let login = Login::read(endpoint, &mut ignored);
+        let connecting = ConnectOptions::read(&endpoint.options, &mut ignored);
+        let limits = PoolLimits::read(&endpoint.options, Sharing::Shared(BUSY), connecting.timeout);
+        let (endpoint, trust) = (endpoint.name.clone(), HostTrust::Nobody);
+        Ok(Self { endpoint, host, port, directory, trust, algorithms, connecting, limits, login })
+    }
+
     /// The settings of an endpoint that is used now.
     ///
     /// # Errors
@@ -278,14 +299,26 @@ fn algorithms(endpoint: &Endpoint, findings: &mut Findings<'_>) -> Algorithms {
     Algorithms::read(policy, |kind| options.texts(kind.option()).map(str::to_owned).collect())
 }
 
+/// Whether an endpoint's server is verified by the list of all nodes: it says nothing else.
+pub(crate) fn trusts_list(endpoint: &Endpoint) -> bool {
+    ["host_key", "known_hosts"].iter().all(|name| endpoint.options.get(name).is_none())
+}
+
+/// The host and port of an endpoint.
+pub(crate) fn endpoint_host(endpoint: &Endpoint) -> Option<(String, u16)> {
+    let address = LoginAddress::read(endpoint, URL_FORM, PORT).ok()?;
+    Some((address.host, address.port))
+}
+
 /// Whom to trust; `server` is the host and port, where they could be read.
 fn trust(endpoint: &Endpoint, server: Option<(&str, u16)>, findings: &mut Findings<'_>) -> Option<HostTrust> {
     let pins: Vec<&str> = endpoint.options.texts("host_key").collect();
     let known = endpoint.options.text("known_hosts").filter(|text| !text.trim().is_empty());
     match (&pins[..], known) {
+        ([], None) if trusts_list(endpoint) => Some(HostTrust::Listed(KnownHosts::default())),
         ([], None) => {
-            let message = "is empty: give the server's fingerprint (\"SHA256:…\"), or known_hosts: Waybill always \
-                verifies the server";
+            let message = "is empty: give the server's fingerprint (\"SHA256:…\"), or known_hosts, or leave both out for the \
+                list of known hosts: Waybill always verifies the server";
             findings.error("host_key", message);
             None
         }

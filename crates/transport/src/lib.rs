@@ -26,14 +26,16 @@ pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
 pub use resumption::{Resumption, Resumptions};
 pub use services::{
-    AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, KnownOffers, Random, Services, SkippedFile,
-    StagingArea, UNSTABLE_LIMIT, UnstableFile,
+    AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KnownOffers, Random, Services,
+    SkippedFile, StagingArea, UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{
     AfterRead, ArchivedFile, ArchivedRemoval, Described, Discovery, FoundOffer, OfferStream, Opened, Part,
     PartStream, Settled, Source, Watch,
 };
 
+use futures::future::BoxFuture;
+use model::OfferedHostKey;
 use model::definition::{self, Endpoint, Flow};
 pub use model::{Declaration, Probe, ProbeStep, Step};
 use std::sync::Arc;
@@ -61,6 +63,16 @@ pub trait Transport: Declaration {
         destination: &definition::Destination,
         services: Services,
     ) -> model::Result<Arc<dyn Destination>>;
+
+    /// Asks the server of an endpoint for its host keys, as they are shown to whoever connects; `None`, the default, from a
+    /// transport whose servers have none. Nobody logs in.
+    fn shown_host_keys(
+        &self,
+        _: &Arc<Endpoint>,
+        _services: &Services,
+    ) -> Option<BoxFuture<'static, model::Result<Vec<OfferedHostKey>>>> {
+        None
+    }
 
     /// Creates a defined listener. Opens no port.
     ///

@@ -3,7 +3,9 @@
 use crate::{BufferBudget, PartWriter};
 use async_trait::async_trait;
 use model::definition::Definitions;
-use model::{AuditEvent, EventKind, NodeName, OfferIdentity, RemotePath, Result, SkipReason, Timestamp};
+use model::{
+    AuditEvent, EventKind, NodeName, OfferIdentity, OfferedHostKey, RemotePath, Result, SkipReason, Timestamp,
+};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ pub struct Services {
     pub random: Arc<dyn Random>,
     /// Partners, identities and keys in the revision in force.
     pub directory: Arc<dyn Directory>,
+    /// The host keys that all nodes trust.
+    pub host_keys: Arc<dyn HostKeyList>,
     /// The audit trail.
     pub audit: Arc<dyn AuditLog>,
     /// Room for buffers.
@@ -89,6 +93,19 @@ pub trait Random: Send + Sync {
 pub trait Directory: Send + Sync {
     /// The definitions in force.
     fn definitions(&self) -> Arc<Definitions>;
+}
+
+/// The list of known hosts, for protocols whose servers show host keys.
+#[async_trait]
+pub trait HostKeyList: Send + Sync {
+    /// The lines in force on this node, in the form of OpenSSH's `known_hosts`. The same `Arc` until the list changes.
+    fn lines(&self) -> Arc<Vec<String>>;
+
+    /// Keeps a key that a server showed and that is not on file, for a person to decide about.
+    ///
+    /// # Errors
+    /// It could not be kept.
+    async fn offered(&self, key: OfferedHostKey) -> Result<()>;
 }
 
 /// The audit trail, for events that do not belong to a state change.

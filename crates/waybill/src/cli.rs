@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod flow;
+mod known_host;
 mod transfer;
 mod user;
 pub(crate) mod values;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use flow::Flow;
+pub(crate) use known_host::{AddKnownHost, KnownHost};
 use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId};
 use std::path::PathBuf;
 pub(crate) use transfer::{
@@ -128,6 +130,9 @@ pub(crate) enum Command {
     /// List endpoints, test them, set them offline and online.
     #[command(subcommand)]
     Endpoint(Endpoint),
+    /// List, add and remove the host keys of SSH servers that every node trusts, and ask servers for theirs.
+    #[command(subcommand)]
+    KnownHost(KnownHost),
     /// Create and read AS2 messages as files.
     #[command(subcommand)]
     As2(As2),

@@ -9,7 +9,7 @@ use crate::stale_journals;
 use crate::transports::Transports;
 use config::{Catalogue, Settings};
 use control::Control;
-use engine::{Parts, Trial};
+use engine::{KnownHostList, Parts, Trial};
 use model::definition::Definitions;
 use model::{Error, ErrorKind, NodeName, Result};
 use net::Net;
@@ -91,6 +91,7 @@ impl CommandSession {
             clock: Arc::clone(&ambient.clock),
             random: Arc::clone(&ambient.random),
             directory: Arc::new(InForce(in_force)),
+            host_keys: Arc::new(KnownHostList::load(store.clone()).await?),
             history: Arc::new(control(settings, &store, transports.catalogue(), ambient)),
             transports: Vec::new(),
         };

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod as2;
+mod ask;
 mod audit;
 mod command_line;
 mod definitions;
@@ -8,6 +9,7 @@ mod demo;
 mod endpoint;
 mod flow;
 mod key;
+mod known_host;
 mod operation;
 mod pages;
 mod receipt;
@@ -122,6 +124,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         }
         Command::Flow(command) => flow::run(&settings, command, output).await,
         Command::Endpoint(command) => endpoint::run(settings, command, output).await,
+        Command::KnownHost(command) => known_host::run(&settings, command, output).await,
         Command::User(command) => user::run(&settings, command, output).await,
         Command::Reference { schema } => reference::run(&settings, schema),
         Command::Audit(Audit::Search(wanted)) => audit::search(&settings, wanted, output).await,

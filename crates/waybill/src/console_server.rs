@@ -10,13 +10,14 @@ use console::{
     ActiveProblem, Console, ConsoleSettings, EndpointStatus, JournalStatus, NodeStatus, ProblemKind,
     StagingStatus,
 };
-use control::KeyDetail;
-use engine::{EndpointHealth, UnstableFiles, WithheldFile};
-use model::definition::KeyDefinition;
+use control::{Caller, Control, KeyDetail, ScanHostKeys, ScannedHost};
+use engine::{EndpointHealth, Trial, UnstableFiles, WithheldFile};
+use model::definition::{Definitions, KeyDefinition};
 use model::{Error, Protocol, Purpose, Result, Severity, Suspension};
 use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
 use staging::Staging;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{Journal, SealAlarm, Sealer};
 
@@ -84,6 +85,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         suspensions: Box::new(gateway.engine.suspensions()),
         revisions: Arc::clone(&gateway.revisions),
         keys: Mutex::default(),
+        trial: gateway.engine.trial(),
     };
     let console = Console::with_node(
         gateway.store.clone(),
@@ -130,6 +132,8 @@ struct ThisNode {
     revisions: Arc<Revisions>,
     /// What was found out of keys: it takes long for one that is encrypted.
     keys: Mutex<Vec<(Arc<KeyDefinition>, KeyDetail)>>,
+    /// What servers are asked with.
+    trial: Trial,
 }
 
 impl NodeStatus for ThisNode {
@@ -185,6 +189,22 @@ impl NodeStatus for ThisNode {
         let keys: Vec<_> = definitions.keys.values().map(detail).collect();
         known.clone_from(&keys);
         keys.into_iter().map(|(_, detail)| detail).collect()
+    }
+
+    fn control(&self) -> Option<&Control> {
+        Some(self.revisions.control())
+    }
+
+    fn definitions(&self) -> Arc<Definitions> {
+        self.revisions.in_force()
+    }
+
+    fn scan_host_keys(
+        &self,
+        caller: Caller,
+        request: ScanHostKeys,
+    ) -> Pin<Box<dyn Future<Output = Result<ScannedHost>> + Send + '_>> {
+        Box::pin(async move { self.revisions.control().scan_host_keys(&caller, &self.trial, &request).await })
     }
 
     fn not_ready(&self) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::transports::Transports;
 use config::settings::ProxyHeader;
 use config::{Catalogue, Settings};
 use control::Control;
-use engine::{Engine, EngineSettings, Maintenance, Parts};
+use engine::{Engine, EngineSettings, KnownHostList, Maintenance, Parts};
 use model::definition::Definitions;
 use model::{Error, ErrorKind, Result};
 use net::http::{ForwardedHeader, HttpServers, ServerLimits, TrustedProxies};
@@ -168,6 +168,7 @@ impl Gateway {
             clock: Arc::clone(&ambient.clock),
             random: Arc::clone(&ambient.random),
             directory: Arc::new(InForce(in_force)),
+            host_keys: Arc::new(KnownHostList::load(store.clone()).await?),
             history: Arc::new(control.clone()),
             transports: transports.all.clone(),
         };

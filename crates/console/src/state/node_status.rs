@@ -1,8 +1,11 @@
 //! What a node tells its console that is not in the database.
 
 use crate::state::active_problem::ActiveProblem;
-use control::KeyDetail;
-use model::{Suspension, Timestamp};
+use control::{Caller, Control, KeyDetail, ScanHostKeys, ScannedHost};
+use model::definition::Definitions;
+use model::{Error, ErrorKind, Result, Suspension, Timestamp};
+use std::pin::Pin;
+use std::sync::Arc;
 use store::SealAlarm;
 
 /// What this node knows that is not in the database. Asked for each page or scrape that shows it:
@@ -47,6 +50,26 @@ pub trait NodeStatus: Send + Sync {
     /// encrypted key takes a moment the first time.
     fn keys(&self) -> Vec<KeyDetail> {
         Vec::new()
+    }
+
+    /// The operations on this gateway, for pages that change something.
+    fn control(&self) -> Option<&Control> {
+        None
+    }
+
+    /// The definitions in force here.
+    fn definitions(&self) -> Arc<Definitions> {
+        Arc::default()
+    }
+
+    /// As [`Control::scan_host_keys`], over this node's connections.
+    fn scan_host_keys(
+        &self,
+        _: Caller,
+        _request: ScanHostKeys,
+    ) -> Pin<Box<dyn Future<Output = Result<ScannedHost>> + Send + '_>> {
+        let error = Error::permanent(ErrorKind::Unsupported, "ask a server for its host keys");
+        Box::pin(async { Err(error.advice("this console has no connections of its own")) })
     }
 
     /// Other reasons not to be ready, one line each.

@@ -44,6 +44,13 @@ impl Needs for ViewDefinitions {
     const PERMISSION: Permission = Permission::ViewDefinitions;
 }
 
+/// Changes of definitions, and of the list of known hosts.
+pub(crate) struct ChangeDefinitions;
+
+impl Needs for ChangeDefinitions {
+    const PERMISSION: Permission = Permission::ChangeDefinitions;
+}
+
 /// A request of a user who has the permission.
 pub(crate) struct Authorized<P> {
     pub(crate) user: CurrentUser,

@@ -4,8 +4,10 @@ use crate::web::badge::{Badge, Icon, Tone};
 use crate::web::facts::{Fact, Facts, facts};
 use crate::web::format::{Moment, ShortId, one_line, safe_text};
 use askama::Template;
-use model::Severity;
+use model::{Severity, Step};
+use serde_json::Value;
 use store::EventView;
+use url::form_urlencoded::byte_serialize;
 use uuid::Uuid;
 
 /// A table of audit events.
@@ -38,6 +40,8 @@ pub(crate) struct EventRow {
     pub(crate) endpoint: Option<String>,
     pub(crate) transfer: Option<ShortId>,
     pub(crate) connection: Option<ShortId>,
+    /// Where a person decides about a host key that was not trusted.
+    pub(crate) host_keys: Option<String>,
     /// Who, where, and the detail.
     pub(crate) facts: Facts,
 }
@@ -73,7 +77,18 @@ impl EventRow {
             endpoint: event.endpoint.clone(),
             transfer: event.transfer.map(|id| ShortId(id.uuid())),
             connection: event.connection.map(|id| ShortId(id.uuid())),
+            host_keys: host_keys(event),
             facts: all.into(),
         }
     }
+}
+
+/// The page of known hosts, for an event about a server whose host key was not trusted.
+fn host_keys(event: &EventView) -> Option<String> {
+    let failed_at = event.detail.get("failed_at").and_then(Value::as_str);
+    if failed_at != Some(Step::HostKey.as_str()) {
+        return None;
+    }
+    let search = event.endpoint.as_deref().unwrap_or_default();
+    Some(format!("/known-hosts?search={}", byte_serialize(search.as_bytes()).collect::<String>()))
 }

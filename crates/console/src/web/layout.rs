@@ -20,6 +20,7 @@ pub(crate) enum Section {
     Connections,
     Audit,
     Keys,
+    KnownHosts,
     /// Login and the like.
     Outside,
 }
@@ -110,6 +111,7 @@ impl Layout {
         }
         if self.user.as_ref().is_some_and(|user| user.role.may(Permission::ViewDefinitions)) {
             links.push(link("/keys", "Keys", Section::Keys));
+            links.push(link("/known-hosts", "Known hosts", Section::KnownHosts));
         }
         links
     }

@@ -48,6 +48,15 @@ impl Routes {
         self.get(path, Access::Needs(T::PERMISSION), handler)
     }
 
+    /// A path that forms are sent to: the permission is the one that its handler's `Authorized` names.
+    pub(crate) fn form<H, T>(self, path: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Arc<AppState>>,
+        T: Guarded + 'static,
+    {
+        self.post(path, Access::Needs(T::PERMISSION), handler)
+    }
+
     /// A path that everybody may read.
     pub(crate) fn public_get<H, T>(self, path: &'static str, handler: H) -> Self
     where
@@ -58,14 +67,12 @@ impl Routes {
     }
 
     /// A path that everybody may send forms to.
-    pub(crate) fn public_post<H, T>(mut self, path: &'static str, handler: H) -> Self
+    pub(crate) fn public_post<H, T>(self, path: &'static str, handler: H) -> Self
     where
         H: Handler<T, Arc<AppState>>,
         T: 'static,
     {
-        self.list.push(ConsoleRoute { method: "POST", path, access: Access::Public });
-        self.router = self.router.route(path, post(handler));
-        self
+        self.post(path, Access::Public, handler)
     }
 
     /// A path whose handler lets this machine through, and users who have the permission.
@@ -75,6 +82,16 @@ impl Routes {
         T: 'static,
     {
         self.get(path, Access::LocalOrNeeds(permission), handler)
+    }
+
+    fn post<H, T>(mut self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<AppState>>,
+        T: 'static,
+    {
+        self.list.push(ConsoleRoute { method: "POST", path, access });
+        self.router = self.router.route(path, post(handler));
+        self
     }
 
     fn get<H, T>(mut self, path: &'static str, access: Access, handler: H) -> Self

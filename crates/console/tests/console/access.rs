@@ -74,12 +74,16 @@ async fn nothing_but_what_is_public_is_reached_without_a_session() {
     let (world, _) = inside().await;
     let mut guarded = 0;
     for route in Console::routes().iter().filter(|route| needed(route).is_some()) {
-        assert_eq!(route.method, "GET", "{}: say here what an answer without a session is", route.path);
         let path = path(route);
         let mut nobody = Browser::new(&world.console);
         let mut forged =
             Browser::new(&world.console).with("cookie", &format!("waybill_session_8420={}", "x".repeat(43)));
         for browser in [&mut nobody, &mut forged] {
+            if route.method == "POST" {
+                let answer = browser.post(&path, &[("text", "a ssh-ed25519 AAAA")]).await;
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+                continue;
+            }
             let answer = browser.get(&path).await;
             match route.access {
                 Access::LocalOrNeeds(_) => assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}"),
@@ -103,6 +107,13 @@ async fn every_role_reaches_what_its_permissions_say() {
         for route in Console::routes() {
             let Some(permission) = needed(&route) else { continue };
             let path = path(&route);
+            if route.method == "POST" {
+                let answer = browser.post(&path, &[]).await;
+                let refused = answer.status == StatusCode::FORBIDDEN;
+                assert_eq!(refused, !role.may(permission), "{role} {path}: {}", answer.status);
+                assert!(answer.status.is_client_error(), "{role} {path}: {}", answer.status);
+                continue;
+            }
             let answer = browser.get(&path).await;
             let part = browser.fragment(&path).await;
             if role.may(permission) {

@@ -46,6 +46,8 @@ async fn every_answer_is_guarded() {
         "/connections",
         "/audit",
         "/keys",
+        "/known-hosts",
+        "/known-hosts/x",
         "/login",
         "/none",
         "/setup/x",

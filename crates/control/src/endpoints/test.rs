@@ -3,7 +3,7 @@
 use crate::suspensions::find_among;
 use crate::{Caller, Control};
 use engine::{Trial, TrialRole, Tried};
-use model::{Error, EventKind, Permission, Result, Severity, Step, SuspensionKind};
+use model::{Error, EventKind, OfferedHostKey, Permission, Result, Severity, Step, SuspensionKind};
 use serde::{Deserialize, Serialize};
 
 /// An endpoint to be tested.
@@ -22,6 +22,9 @@ pub struct EndpointTest {
     pub passed: bool,
     /// The steps in order, of each role that a flow gives the endpoint; of a role, the first failed one is the last.
     pub steps: Vec<EndpointTestStep>,
+    /// Host keys that were shown during the test, by the endpoint's server or its jump host, and that are not on file in the list
+    /// of known hosts.
+    pub offered_host_keys: Vec<OfferedHostKey>,
 }
 
 /// One step of a test.
@@ -81,6 +84,7 @@ impl Control {
         let definitions = trial.definitions();
         let names = definitions.endpoints.keys().map(String::as_str);
         find_among("test an endpoint", SuspensionKind::Endpoint, name, names)?;
+        let began = (self.0.now)();
         let probes = trial.test(name).await?;
         let passed = probes.iter().all(|tried| tried.probe.passed());
         let mut steps = Vec::new();
@@ -115,6 +119,9 @@ impl Control {
             }
         };
         self.0.store.append_events(vec![event]).await?;
-        Ok(EndpointTest { endpoint: name.clone(), passed, steps })
+        let mut offered_host_keys =
+            if passed { Vec::new() } else { self.0.store.offered_host_keys().await? };
+        offered_host_keys.retain(|key| key.at >= began);
+        Ok(EndpointTest { endpoint: name.clone(), passed, steps, offered_host_keys })
     }
 }

@@ -32,7 +32,9 @@ pub(crate) async fn bare_world() -> World {
     let control = Control::new(Parts {
         store: store.clone(),
         settings,
-        catalogue: Catalogue::from_iter([]),
+        catalogue: Catalogue::from_iter([
+            Arc::new(testkit::fake::HostKeysOnly) as Arc<dyn model::Declaration>
+        ]),
         now: Arc::new(start),
         ids: Arc::new(Uuid::now_v7),
         random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),

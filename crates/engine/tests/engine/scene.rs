@@ -179,6 +179,7 @@ impl Scene {
     /// A node's engine that does not move yet.
     pub(crate) async fn prepare(&self, node: &str, store: Store) -> Engine {
         let parts = Parts {
+            host_keys: Arc::new(engine::KnownHostList::load(store.clone()).await.unwrap()),
             store,
             staging: self.staging.clone(),
             local_archives: Arc::new(self.archives.clone()),

@@ -431,6 +431,29 @@ impl EventWords<'_> {
             EventKind::FlowResumed => {
                 format!("{} resumed flow{}{}", self.who(), self.named(self.flow), self.with(": ", "reason"))
             }
+            EventKind::KnownHostAdded if self.is_carried() => format!(
+                "The record of a known host{} was copied before its month was removed: added by {}{}{}",
+                self.with(" ", "hosts"),
+                self.first_actor(),
+                self.with(" at ", "first_at"),
+                self.with(": ", "fingerprint")
+            ),
+            EventKind::KnownHostAdded => format!(
+                "{} added a known host{}{}{}{}",
+                self.who(),
+                self.with(": ", "hosts"),
+                self.with(", ", "key_type"),
+                self.with(" ", "fingerprint"),
+                self.with("; it replaces ", "replaces")
+            ),
+            EventKind::KnownHostRemoved => format!(
+                "{} removed a known host{}{}{}{}",
+                self.who(),
+                self.with(": ", "hosts"),
+                self.with(", ", "key_type"),
+                self.with(" ", "fingerprint"),
+                self.with("; it is replaced by ", "replaced_by")
+            ),
             EventKind::PayloadRemoved => {
                 format!("The bytes of {} were removed at the end of their retention", self.file())
             }

@@ -2,8 +2,9 @@
 
 use super::Throttle;
 use crate::connection::words;
-use crate::schema::Values;
+use crate::schema::{TransportSpec, Values, joined};
 use crate::shown_path::shown_path;
+use crate::{Error, ErrorKind, Result};
 use std::time::Duration;
 use url::Url;
 
@@ -91,6 +92,33 @@ impl EndpointUrl {
 }
 
 impl Endpoint {
+    /// An endpoint of which nothing is known but its address; all else is as the transport has it by default.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: the address is no URL.
+    pub fn bare(name: &str, url: &str, spec: &TransportSpec) -> Result<Self> {
+        let url = Url::parse(url).map_err(|error| {
+            Error::permanent(ErrorKind::ConfigInvalid, "read an address").with("url", url).caused_by(error)
+        })?;
+        let (fields, _) = joined(spec.endpoint);
+        let options = Values::defaults(&fields).map_err(|reason| {
+            Error::permanent(ErrorKind::Internal, "use a transport's defaults")
+                .with("transport", spec.name)
+                .with("reason", reason)
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            transport: spec.name.to_owned(),
+            urls: vec![EndpointUrl { url, weight: 1 }],
+            node: None,
+            pool: None,
+            throttle: Throttle::default(),
+            balance: Balance::Failover,
+            offline: None,
+            options,
+        })
+    }
+
     /// The same endpoint with one of its addresses alone, as transports see it.
     #[must_use]
     pub fn at(&self, address: usize) -> Self {

@@ -1,5 +1,5 @@
-//! Copies of the last events about users, revisions of the definitions, paused flows and endpoints set offline, which are
-//! kept longer than their events.
+//! Copies of the last events about users, revisions of the definitions, paused flows, endpoints set offline and known
+//! hosts, which are kept longer than their events.
 //!
 //! Their rows stay when the month of their last change is removed. Before that, the event of that change is
 //! copied into a new event, so that there is always an event to compare a row with. Without it, a forged row
@@ -18,11 +18,12 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Kinds of events about the same things: of each thing the last event is carried.
-const KINDS: [&[EventKind]; 4] = [
+const KINDS: [&[EventKind]; 5] = [
     &[EventKind::UserChanged],
     &[EventKind::DefinitionsApplied],
     &[EventKind::FlowPaused, EventKind::FlowResumed],
     &[EventKind::EndpointSetOffline, EventKind::EndpointSetOnline],
+    &[EventKind::KnownHostAdded, EventKind::KnownHostRemoved],
 ];
 
 /// The origin of the carried event: its id, its position in the trail, its time, and its actor.
@@ -55,18 +56,21 @@ impl EventColumns {
         self.detail.get(POSITION).and_then(Value::as_i64).unwrap_or(bound.position)
     }
 
-    /// Whether the event says that its object was removed: a user, or a suspension.
+    /// Whether the event says that its object was removed: a user, a suspension, or a known host.
     pub(crate) fn is_removal(&self) -> bool {
-        let ends = [EventKind::FlowResumed, EventKind::EndpointSetOnline];
+        let ends = [EventKind::FlowResumed, EventKind::EndpointSetOnline, EventKind::KnownHostRemoved];
         self.detail.get("removed") == Some(&Value::Bool(true))
             || ends.iter().any(|kind| kind.as_str() == self.kind)
     }
 
-    /// The user, revision, flow or endpoint of the event.
+    /// The user, revision, flow, endpoint or known host of the event.
     fn object(&self) -> Option<String> {
         match EventKind::parse(&self.kind)? {
             EventKind::FlowPaused | EventKind::FlowResumed => self.flow.clone(),
             EventKind::EndpointSetOffline | EventKind::EndpointSetOnline => self.endpoint.clone(),
+            EventKind::KnownHostAdded | EventKind::KnownHostRemoved => {
+                self.detail.get("known_host").map(Value::to_string)
+            }
             _ => self.detail.get("user").or_else(|| self.detail.get("revision")).map(Value::to_string),
         }
     }

@@ -22,6 +22,26 @@ both! {
         }
     }
 
+    each_of_several_destinations_gets_one_file_at_a_time_whichever_node_sends(store) {
+        let (one, two) = (lease(&store, "n1").await, lease(&store, "n2").await);
+        let mut order = Vec::new();
+        for path in ["a", "b", "c"] {
+            order.push(recorded(&store, &one, path, &["lane-a", "lane-b"]).await.1.transfer.id);
+        }
+        let mut sent: std::collections::BTreeMap<String, Vec<_>> = Default::default();
+        for (lease, other) in [(&one, &two), (&two, &one), (&one, &two)] {
+            let both = claim(&store, lease).await;
+            assert_eq!(both.len(), 2, "one to each destination");
+            assert!(claim(&store, other).await.is_empty(), "what is being sent blocks its lane for every node");
+            for claimed in both {
+                sent.entry(claimed.delivery.endpoint.clone()).or_default().push(claimed.transfer.id);
+                store.finish(&claimed.claim, delivered(), now(), vec![]).await.unwrap();
+            }
+        }
+        assert_eq!(sent.len(), 2);
+        assert!(sent.values().all(|ids| *ids == order), "{sent:?}");
+    }
+
     waiting_for_a_retry_or_a_receipt_blocks_the_lane(store) {
         let lease = lease(&store, "n1").await;
         for path in ["a", "b"] { recorded(&store, &lease, path, &["lane-a"]).await; }

@@ -1,5 +1,5 @@
 //! Verification of rows: what pages and lists show of connections, transfers, deliveries, attempts, receipts,
-//! payloads, users, definitions and suspensions, against the sealed events that made them.
+//! payloads, users, definitions, suspensions and known hosts, against the sealed events that made them.
 //!
 //! The seals prove the events ([`Store::verify_audit`]); this compares each row with its events, and searches for the
 //! row of each event that made one. A row whose events were removed with their month is counted separately. If
@@ -10,6 +10,7 @@
 //! read from one snapshot, because the gateway continues to change rows and write events.
 
 mod connections;
+mod known_hosts;
 mod made;
 mod revisions;
 mod snapshot;
@@ -129,9 +130,10 @@ impl Store {
             run.users().await?;
             run.revisions().await?;
             run.suspensions().await?;
+            run.known_hosts().await?;
             progress(&run.report);
         } else {
-            run.report.skipped = vec![users::USERS, users::REVISIONS, users::SUSPENSIONS];
+            run.report.skipped = vec![users::USERS, users::REVISIONS, users::SUSPENSIONS, users::KNOWN_HOSTS];
         }
         Ok(run.report)
     }

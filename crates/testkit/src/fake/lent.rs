@@ -3,7 +3,9 @@
 use crate::clock::SeededRandom;
 use async_trait::async_trait;
 use model::definition::Definitions;
-use model::{AuditEvent, Error, ErrorKind, NodeName, PayloadId, RemotePath, Result, Sha256, SkipReason};
+use model::{
+    AuditEvent, Error, ErrorKind, NodeName, OfferedHostKey, PayloadId, RemotePath, Result, Sha256, SkipReason,
+};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -12,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use transport::{
-    AuditLog, BufferBudget, ClaimedFile, Clock, DeliveryLog, Directory, KnownOffers, PartWriter, Payload,
-    PayloadReader, Services, SkippedFile, StagingArea, UnstableFile,
+    AuditLog, BufferBudget, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KnownOffers, PartWriter,
+    Payload, PayloadReader, Services, SkippedFile, StagingArea, UnstableFile,
 };
 use uuid::Uuid;
 
@@ -31,6 +33,7 @@ pub fn services(clock: Arc<dyn Clock>) -> Services {
         clock,
         random: Arc::new(SeededRandom::new(1)),
         directory: Arc::new(NoDirectory),
+        host_keys: Arc::new(MemoryHostKeys::default()),
         audit: Arc::new(MemoryAudit::default()),
         budget: BufferBudget::new(64 << 20),
         staging: Arc::new(NoStaging),
@@ -43,6 +46,38 @@ pub struct NoDirectory;
 impl Directory for NoDirectory {
     fn definitions(&self) -> Arc<Definitions> {
         Arc::default()
+    }
+}
+
+/// A list of known hosts in memory.
+#[derive(Default)]
+pub struct MemoryHostKeys {
+    lines: Mutex<Arc<Vec<String>>>,
+    offered: Mutex<Vec<OfferedHostKey>>,
+}
+
+impl MemoryHostKeys {
+    /// Puts other lines in force.
+    pub fn set(&self, lines: &[&str]) {
+        *locked(&self.lines) = Arc::new(lines.iter().map(|line| (*line).to_owned()).collect());
+    }
+
+    /// The keys that were kept for a decision.
+    #[must_use]
+    pub fn kept(&self) -> Vec<OfferedHostKey> {
+        locked(&self.offered).clone()
+    }
+}
+
+#[async_trait]
+impl HostKeyList for MemoryHostKeys {
+    fn lines(&self) -> Arc<Vec<String>> {
+        Arc::clone(&locked(&self.lines))
+    }
+
+    async fn offered(&self, key: OfferedHostKey) -> Result<()> {
+        locked(&self.offered).push(key);
+        Ok(())
     }
 }
 

@@ -43,6 +43,7 @@ impl Connector for JumpHost {
 impl PooledConnection for JumpConnection {
     fn is_lost(&self) -> bool {
         self.session.ssh().is_none_or(russh::client::Handle::is_closed)
+            || !self.session.ending.is_still_trusted()
     }
 
     async fn is_alive(&self) -> bool {

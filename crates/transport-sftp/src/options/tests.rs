@@ -93,11 +93,25 @@ fn defaults_are_those_of_the_reference() {
 }
 
 #[test]
+fn without_a_key_of_its_own_an_endpoint_trusts_by_the_list_of_all_nodes() {
+    let settings = read("sftp://host/in", &[("host_key", "")]).unwrap();
+    assert!(matches!(settings.trust, HostTrust::Listed(_)), "{:?}", settings.trust);
+    let listed = endpoint("sftp://host:2222/in", &[("password", "secret")]);
+    assert!(trusts_list(&listed));
+    assert_eq!(endpoint_host(&listed), Some(("host".to_owned(), 2222)));
+    assert!(!trusts_list(&endpoint("sftp://host/in", &all(&[]))));
+    // What is given and empty, as of a variable that was forgotten, is a mistake.
+    let empty = model::schema::Value::List(Vec::new());
+    let forgotten = Endpoint { options: listed.options.clone().with("host_key", empty), ..listed };
+    let error = Settings::of(&forgotten).unwrap_err().chain();
+    assert!(error.contains("always verifies"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_used_is_found_at_its_field() {
     let hosts = "host ssh-ed25519 nonsense!";
     for (url, set, field, words) in [
-        ("sftp://host/in", &[("host_key", "")][..], "host_key", "always verifies"),
-        ("sftp://host/in", &[("host_key", "SHA256:short")], "host_key[1]", "ssh-keygen"),
+        ("sftp://host/in", &[("host_key", "SHA256:short")][..], "host_key[1]", "ssh-keygen"),
         ("sftp://host/in", &[("known_hosts", "x")], "known_hosts", "together with 'host_key'"),
         ("sftp://host/in", &[("host_key", ""), ("known_hosts", hosts)], "known_hosts", "line 1"),
         ("sftp://host/in", &[("host_key", ""), ("known_hosts", "# none")], "known_hosts", "contains no key"),

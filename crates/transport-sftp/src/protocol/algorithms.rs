@@ -262,7 +262,7 @@ impl Algorithms {
     }
 }
 
-fn host_key(name: &str) -> Option<Algorithm> {
+pub(crate) fn host_key(name: &str) -> Option<Algorithm> {
     Some(match name {
         "ssh-ed25519" => Algorithm::Ed25519,
         "ecdsa-sha2-nistp256" => Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },

@@ -3,7 +3,7 @@
 use super::algorithms::Algorithms;
 use super::host_key::{HostTrust, Place, fingerprint};
 use super::known_hosts::glob;
-use model::{Error, ErrorKind, PeerText, Result};
+use model::{Error, ErrorKind, PeerText, Result, Step};
 use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{Certificate, HashAlg, PublicKey};
 
@@ -38,6 +38,7 @@ pub(crate) fn judge(
     let signer = wire(certificate.signature_key())?;
     let refused = |why: String, advice: &'static str| {
         Err(Error::permanent(ErrorKind::TrustFailed, "trust the server: host certificate refused")
+            .at_step(Step::HostKey)
             .with("host", format_args!("{}:{}", place.host, place.port))
             .with("authority", fingerprint(&signer))
             .with("certificate", PeerText::from(certificate.key_id()))
@@ -106,7 +107,7 @@ fn authority(
     signer: &[u8],
     key: &[u8],
 ) -> std::result::Result<Authority, &'static str> {
-    let HostTrust::Known(hosts) = trust else { return Ok(Authority::Unknown) };
+    let Some(hosts) = trust.hosts() else { return Ok(Authority::Unknown) };
     let found = hosts.find(place.host, place.port, place.address);
     for (what, revoked) in [("authority", signer), ("key", key)] {
         if found.revoked.iter().any(|line| line.key == revoked) {

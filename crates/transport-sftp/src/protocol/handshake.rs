@@ -4,7 +4,7 @@ use super::algorithms::{Algorithms, Kind, legacy_of};
 use super::certificate;
 use super::host_key::{HostTrust, Place, fingerprint};
 use super::stream::Cut;
-use model::{Error, PeerText, Security};
+use model::{Error, HostKeyStanding, PeerText, Security};
 use net::ConnectionHandle;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
@@ -24,7 +24,18 @@ struct State {
     host_key: Option<(String, String)>,
     agreed: Option<Agreed>,
     verdict: Option<Error>,
+    shown: Option<ShownKey>,
     farewell: Option<Farewell>,
+}
+
+/// A plain key that a server showed and that was not accepted.
+#[derive(Clone)]
+pub(crate) struct ShownKey {
+    pub(crate) key_type: String,
+    /// As it goes over the wire.
+    pub(crate) key: Vec<u8>,
+    /// How it stands in the list of all nodes, where that counts.
+    pub(crate) standing: Option<HostKeyStanding>,
 }
 
 #[derive(Clone)]
@@ -82,6 +93,11 @@ impl Seen {
     /// Why the server is not trusted, when that is how it ended. Told once.
     pub(crate) fn verdict(&self) -> Option<Error> {
         self.state().verdict.take()
+    }
+
+    /// The plain key that was not accepted.
+    pub(crate) fn refused(&self) -> Option<ShownKey> {
+        self.state().shown.clone()
     }
 
     pub(crate) fn farewell(&self) -> Option<Farewell> {
@@ -180,10 +196,18 @@ impl Handler for Guard {
                 certificate::judge(&self.trust, &place, shown, &self.algorithms, self.now),
             ),
         };
+        let standing = self.trust.standing(&place, &key_type, &wire);
         let mut state = self.seen.state();
-        state.host_key = Some((key_type, fingerprint(&wire)));
+        state.host_key = Some((key_type.clone(), fingerprint(&wire)));
+        if verdict.is_err() && key.certificate().is_none() {
+            state.shown = Some(ShownKey { key_type, key: wire, standing });
+        }
         match verdict {
             Ok(()) => Ok(true),
+            Err(_) if matches!(self.trust, HostTrust::Nobody) => {
+                self.record.closing("the host key was asked for, and nothing else");
+                Err(Ended::Untrusted)
+            }
             Err(error) => {
                 // Said here: the library closes the socket, and with it the record, before we hear of it.
                 self.record.fail(error.chain());

@@ -7,7 +7,7 @@ pub(crate) use pin::Pin;
 use super::known_hosts::{Found, KnownHosts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, HostKeyStanding, Result, Step};
 use openssl::sha::sha256;
 use russh::keys::Algorithm;
 use std::net::IpAddr;
@@ -19,6 +19,10 @@ pub(crate) enum HostTrust {
     Pinned(Vec<Pin>),
     /// What is on file for the host.
     Known(KnownHosts),
+    /// What is on file for the host in the list of all nodes. The lines are those of the moment of a connection.
+    Listed(KnownHosts),
+    /// Nobody: the server is asked for its key and for nothing else.
+    Nobody,
 }
 
 /// Where a connection leads.
@@ -49,7 +53,8 @@ impl HostTrust {
             Self::Pinned(pins) => {
                 pins.iter().flat_map(|pin| pin.types.iter().map(|name| (*name).to_owned())).collect()
             }
-            Self::Known(hosts) => {
+            Self::Nobody => Vec::new(),
+            Self::Known(hosts) | Self::Listed(hosts) => {
                 let found = hosts.find(place.host, place.port, place.address);
                 found.keys.iter().map(|key| key.key_type.to_owned()).collect()
             }
@@ -59,18 +64,27 @@ impl HostTrust {
 
     /// Whether authorities are on file for a host.
     pub(crate) fn has_authorities(&self, place: &Place<'_>) -> bool {
+        let found = |hosts: &KnownHosts| hosts.find(place.host, place.port, place.address).authorities.len();
+        self.hosts().is_some_and(|hosts| found(hosts) > 0)
+    }
+
+    /// The lines on file, where there are some.
+    pub(super) fn hosts(&self) -> Option<&KnownHosts> {
         match self {
-            Self::Pinned(_) => false,
-            Self::Known(hosts) => !hosts.find(place.host, place.port, place.address).authorities.is_empty(),
+            Self::Pinned(_) | Self::Nobody => None,
+            Self::Known(hosts) | Self::Listed(hosts) => Some(hosts),
         }
+    }
+
+    /// How a key that a server showed stands in the list of all nodes; `None` if another list or a pin counts.
+    pub(crate) fn standing(&self, place: &Place<'_>, key_type: &str, key: &[u8]) -> Option<HostKeyStanding> {
+        let Self::Listed(hosts) = self else { return None };
+        Some(hosts.find(place.host, place.port, place.address).standing(key_type, key))
     }
 
     /// Lines on file that cannot be read, and are of other hosts.
     pub(crate) fn passed_over(&self) -> Vec<String> {
-        match self {
-            Self::Pinned(_) => Vec::new(),
-            Self::Known(hosts) => hosts.unread(),
-        }
+        self.hosts().map(KnownHosts::unread).unwrap_or_default()
     }
 
     /// Judges the key that a server showed.
@@ -82,6 +96,7 @@ impl HostTrust {
         let shown = fingerprint(offered);
         let error = |operation: &'static str| {
             let error = Error::permanent(ErrorKind::TrustFailed, operation)
+                .at_step(Step::HostKey)
                 .with("host", format_args!("{}:{}", place.host, place.port));
             let error = match place.address {
                 Some(address) => error.with("address", address),
@@ -110,46 +125,73 @@ impl HostTrust {
                     )
                 })
             }
-            Self::Known(hosts) => {
+            Self::Nobody => Err(error("trust the server: only its key was asked for")),
+            Self::Known(hosts) | Self::Listed(hosts) => {
                 let found = hosts.find(place.host, place.port, place.address);
-                if let Some(line) = found.revoked.iter().find(|key| key.key == offered) {
-                    return Err(error("trust the server: host key revoked")
-                        .with("known_hosts line", line.line)
-                        .advice("nothing was sent. The key is marked @revoked: ask the server's operator for its new one"));
-                }
-                if found.keys.iter().any(|key| key.key == offered) {
-                    return Ok(());
-                }
-                let same_type = found.keys.iter().any(|key| key.key_type == offered_type);
-                let operation = if same_type {
-                    "trust the server: host key changed"
-                } else {
-                    "trust the server: host key unknown"
+                let own = if matches!(self, Self::Known(_)) { On::OwnList } else { On::ListOfAll };
+                let operation = match found.standing(offered_type, offered) {
+                    HostKeyStanding::Known => return Ok(()),
+                    HostKeyStanding::Revoked => {
+                        let error = error("trust the server: host key revoked");
+                        let line = found.revoked.iter().find(|key| key.key == offered);
+                        let error = match line.filter(|_| own == On::OwnList) {
+                            Some(line) => error.with("known_hosts line", line.line),
+                            None => error,
+                        };
+                        return Err(error.advice("nothing was sent. The key is marked @revoked: ask the server's operator for its new one"));
+                    }
+                    HostKeyStanding::Changed => "trust the server: host key changed",
+                    HostKeyStanding::Unknown => "trust the server: host key unknown",
                 };
-                Err(error(operation).with("on file", on_file(&found)).advice(advice(&found, same_type)))
+                let changed = found.standing(offered_type, offered) == HostKeyStanding::Changed;
+                Err(error(operation)
+                    .with("on file", on_file(&found, own))
+                    .advice(advice(&found, changed, own)))
             }
         }
     }
 }
 
-fn on_file(found: &Found<'_>) -> String {
+/// Which list counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// The endpoint's option `known_hosts`.
+    OwnList,
+    /// The list of all nodes. Its lines have no numbers.
+    ListOfAll,
+}
+
+fn on_file(found: &Found<'_>, list: On) -> String {
     if found.keys.is_empty() {
         return "nothing for this host".into();
     }
+    let line = |line: usize| if list == On::OwnList { format!(" (line {line})") } else { String::new() };
     let keys: Vec<String> = found
         .keys
         .iter()
-        .map(|key| format!("{} {} (line {})", key.key_type, fingerprint(key.key), key.line))
+        .map(|key| format!("{} {}{}", key.key_type, fingerprint(key.key), line(key.line)))
         .collect();
     keys.join(", ")
 }
 
-fn advice(found: &Found<'_>, changed: bool) -> String {
-    let what = if changed {
-        "nothing was sent. Either the server's key was replaced, or another machine pretends to be the \
-        server: let its operator confirm the new fingerprint, then change known_hosts"
-    } else {
-        "nothing was sent. Let the server's operator confirm the fingerprint, then add the key to known_hosts"
+fn advice(found: &Found<'_>, changed: bool, list: On) -> String {
+    let what = match (changed, list) {
+        (true, On::OwnList) => {
+            "nothing was sent. Either the server's key was replaced, or another machine pretends to be the \
+            server: let its operator confirm the new fingerprint, then change known_hosts"
+        }
+        (true, On::ListOfAll) => {
+            "nothing was sent. Either the server's key was replaced, or another machine pretends to be the server: let its \
+            operator confirm the new fingerprint, then replace the key under Known hosts in the console, or with \
+            `waybill known-host add`"
+        }
+        (false, On::OwnList) => {
+            "nothing was sent. Let the server's operator confirm the fingerprint, then add the key to known_hosts"
+        }
+        (false, On::ListOfAll) => {
+            "nothing was sent. Let the server's operator confirm the fingerprint, then add the key under Known hosts in the \
+            console, or with `waybill known-host add`"
+        }
     };
     if found.authorities.is_empty() {
         what.to_owned()

@@ -4,8 +4,13 @@
 //! several lines and key types. A name with a port other than 22 is written `[host]:port`, and as with
 //! OpenSSH a line without a port stands for every port that has none of its own.
 
+mod line;
+
+pub(crate) use line::read;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use model::HostKeyStanding;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
@@ -78,7 +83,32 @@ pub(crate) struct Found<'a> {
     pub(crate) authorities: Vec<OnFile<'a>>,
 }
 
+impl Found<'_> {
+    /// How a key that the host showed stands.
+    pub(crate) fn standing(&self, key_type: &str, key: &[u8]) -> HostKeyStanding {
+        if self.revoked.iter().any(|line| line.key == key) {
+            HostKeyStanding::Revoked
+        } else if self.keys.iter().any(|line| line.key == key) {
+            HostKeyStanding::Known
+        } else if self.keys.iter().any(|line| line.key_type == key_type) {
+            HostKeyStanding::Changed
+        } else {
+            HostKeyStanding::Unknown
+        }
+    }
+
+    /// The numbers of its lines.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = usize> {
+        self.keys.iter().chain(&self.revoked).chain(&self.authorities).map(|line| line.line)
+    }
+}
+
 impl KnownHosts {
+    /// Reads lines that are no file's.
+    pub(crate) fn of(lines: &[String]) -> Self {
+        Self::parse(&lines.join("\n"))
+    }
+
     /// Reads a file's content. A line that cannot be read is kept apart, so that one of another host does no harm;
     /// whether it may be of a host is asked by [`KnownHosts::unreadable_for`].
     pub(crate) fn parse(text: &str) -> Self {

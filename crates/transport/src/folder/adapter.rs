@@ -10,11 +10,12 @@ use super::{
     check, check_poll,
 };
 use crate::{Destination, Services, Source, Transport};
+use futures::future::BoxFuture;
 use model::definition::{
     self, Definitions, Endpoint, Flow, FlowSource, KeyDefinition, PollEffects, PollSource, PublicKey,
 };
 use model::schema::{Finding, Findings, Section, TransportSpec};
-use model::{Declaration, Purpose, Result, Timestamp};
+use model::{Declaration, HostKeyFormat, OfferedHostKey, Purpose, Result, Timestamp};
 use std::sync::Arc;
 
 /// What a folder protocol implements.
@@ -43,6 +44,20 @@ pub trait FolderProtocol: Send + Sync + 'static {
 
     /// As [`Declaration::public_key`].
     fn public_key(&self, _: &KeyDefinition) -> Option<Result<PublicKey>> {
+        None
+    }
+
+    /// As [`Declaration::host_keys`].
+    fn host_keys(&self) -> Option<&dyn HostKeyFormat> {
+        None
+    }
+
+    /// As [`Transport::shown_host_keys`].
+    fn shown_host_keys(
+        &self,
+        _: &Arc<Endpoint>,
+        _services: &Services,
+    ) -> Option<BoxFuture<'static, Result<Vec<OfferedHostKey>>>> {
         None
     }
 
@@ -124,6 +139,10 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
         self.protocol.public_key(key)
     }
 
+    fn host_keys(&self) -> Option<&dyn HostKeyFormat> {
+        self.protocol.host_keys()
+    }
+
     fn check_source(&self, endpoint: &Endpoint, poll: &PollSource, findings: &mut Findings<'_>) {
         let polling = Polling::of(poll);
         let directory = self.known_place(endpoint).map(|place| place.directory);
@@ -184,6 +203,14 @@ impl<P: FolderProtocol> Transport for FolderTransport<P> {
         let folder = self.protocol.folder(&endpoint, FolderUse::of(Purpose::Poll), &services)?;
         let options = FolderSourceOptions { flow, endpoint: endpoint.name.clone(), directory };
         Ok(Arc::new(FolderSource::new(folder, options, services)?))
+    }
+
+    fn shown_host_keys(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        services: &Services,
+    ) -> Option<BoxFuture<'static, Result<Vec<OfferedHostKey>>>> {
+        self.protocol.shown_host_keys(endpoint, services)
     }
 
     fn destination(

@@ -29,9 +29,27 @@ async fn test(
     let tested = with_endpoints(settings, directory, operation).await?;
     write::as_far_as_read(match output {
         Output::Json => write::json(&as_json(&tested)?),
-        Output::Text => text(&tested),
+        Output::Text => text(&tested).and_then(|()| offered(settings, &tested)),
     })?;
     Ok(if tested.passed { ExitCode::SUCCESS } else { ExitCode::from(FOUND_WRONG) })
+}
+
+/// What a person may do about host keys that are not on file.
+fn offered(settings: &Settings, tested: &EndpointTest) -> Result<()> {
+    for key in &tested.offered_host_keys {
+        write::line(format_args!("{} showed {} {}", key.listed_host(), key.key_type, key.fingerprint))?;
+        write::line(format_args!(
+            "  after comparing it: waybill known-host add --offered {}",
+            key.fingerprint
+        ))?;
+    }
+    if !tested.offered_host_keys.is_empty() {
+        let listen = &settings.listen;
+        let own = || format!("http://{}/", listen.console);
+        let url = listen.console_url.as_ref().map_or_else(own, ToString::to_string);
+        write::line(format_args!("  or in the console: {}/known-hosts", url.trim_end_matches('/')))?;
+    }
+    Ok(())
 }
 
 fn text(tested: &EndpointTest) -> Result<()> {

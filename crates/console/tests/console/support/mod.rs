@@ -6,6 +6,7 @@ use console::{
     ActiveProblem, Console, ConsoleSettings, EndpointStatus, JournalStatus, NodeStatus, ProblemKind,
     StagingStatus,
 };
+use control::Control;
 use model::{
     Certificate, ConnectionClosed, ConnectionId, ConnectionOpened, Direction, PeerText, Protocol, Purpose,
     Security, Severity, Suspension, SuspensionKind, Timestamp,
@@ -41,8 +42,27 @@ impl Time {
     }
 }
 
-/// What a node would say of itself.
-struct Said;
+/// What a node would say of itself, and what may be done there.
+struct Said {
+    control: Control,
+}
+
+/// The operations over a store, with a transport whose servers show host keys.
+fn control(store: &Store, clock: &Arc<Time>) -> Control {
+    let environment = config::ProcessEnvironment::at(clock.now());
+    let (settings, _) = config::Settings::load(None, Vec::new(), &environment).unwrap();
+    let lent = clock.clone();
+    Control::new(control::Parts {
+        store: store.clone(),
+        settings,
+        catalogue: config::Catalogue::from_iter([
+            Arc::new(testkit::fake::HostKeysOnly) as Arc<dyn model::Declaration>
+        ]),
+        now: Arc::new(move || lent.now()),
+        ids: Arc::new(Uuid::now_v7),
+        random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),
+    })
+}
 
 impl NodeStatus for Said {
     fn endpoints(&self) -> Vec<EndpointStatus> {
@@ -95,6 +115,10 @@ impl NodeStatus for Said {
             control::KeyDetail { public: Some(public), ..named("acme-ssh") },
             control::KeyDetail { problem: Some("a key of <DSA>".into()), ..named("old") },
         ]
+    }
+
+    fn control(&self) -> Option<&Control> {
+        Some(&self.control)
     }
 
     fn staging(&self) -> Option<StagingStatus> {
@@ -163,7 +187,7 @@ impl World {
                     chunk.copy_from_slice(&Uuid::new_v4().as_bytes()[..chunk.len()]);
                 }
             }),
-            Arc::new(Said),
+            Arc::new(Said { control: control(&store, &clock) }),
         );
         Self { store, console, dir, clock }
     }

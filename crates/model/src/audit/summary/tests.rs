@@ -91,6 +91,9 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::FlowRun => &["orders", "ada", "n1", "2 files accepted", "refused"],
         EventKind::FlowDryRun => &["ada", "orders", "5 files"],
         EventKind::EndpointTested => &["ada", "globex-as2", "done"],
+        EventKind::KnownHostAdded | EventKind::KnownHostRemoved => {
+            &["ada", "getafix,172.22.52.130", "ssh-ed25519", "SHA256:abc"]
+        }
         EventKind::PayloadRemoved => &["a.edi"],
         EventKind::PayloadQuarantined => &["0192f7a0", "700 bytes"],
         EventKind::AuditRemoved => &["2026-01", "12 events"],
@@ -121,6 +124,9 @@ fn every_kind_says_who_where_and_what() {
         "host": "as2.globex.example:443", "security": {"type": "tls", "version": "TLSv1.3"}, "duration_micros": 1_254_000,
         "requests": 3, "bytes_in": 900, "bytes_out": 1200, "weakened": "any host key", "payload": "0192f7a0",
         "month": "2026-01", "child": "0192f7a1", "events": 12, "user": "bob", "change": "made",
+    })));
+    detail.extend(object(json!({
+        "hosts": "getafix,172.22.52.130", "key_type": "ssh-ed25519", "fingerprint": "SHA256:abc"
     })));
     let nothing = Map::new();
     for kind in EventKind::ALL {

@@ -11,8 +11,8 @@ use crate::{
 };
 use model::{
     Actor, AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction,
-    EventId, NodeName, PeerText, Protocol, Purpose, Role, Secret, Security, Suspension, SuspensionKind,
-    TransferKind, TransferState,
+    EventId, KnownHost, NodeName, PeerText, Protocol, Purpose, Role, Secret, Security, Suspension,
+    SuspensionKind, TransferKind, TransferState,
 };
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ async fn books(store: TestStore) -> Books {
     );
     store.apply_revision(crate::testing::revision(0, &["orders"], now(), vec![event])).await.unwrap();
     suspensions(&store).await;
+    known_hosts(&store).await;
     store.seal_all(now(), &key).await;
     Books { store, key }
 }
@@ -100,6 +101,40 @@ async fn suspensions(store: &TestStore) {
         events: vec![event(EventKind::EndpointSetOnline, at).endpoint("globex")],
     };
     store.end_suspension(end).await.unwrap();
+}
+
+/// A known host, and one that was removed again.
+async fn known_hosts(store: &TestStore) {
+    let event = |kind, host: &KnownHost| {
+        let event =
+            AuditEvent::new(EventId::new(Uuid::now_v7()), host.at, node("n1"), kind).by(host.by.clone());
+        let event = event.detail("known_host", host.id.to_string()).detail("line", host.line.as_str());
+        event.detail("fingerprint", host.fingerprint.as_str())
+    };
+    let host = |line: &str| KnownHost {
+        id: Uuid::now_v7(),
+        line: line.into(),
+        fingerprint: "SHA256:abc".into(),
+        comment: None,
+        by: Actor::User("ada".into()),
+        at: now(),
+    };
+    let (kept, gone) = (host("getafix ssh-ed25519 AAAA"), host("b ssh-ed25519 AAAB"));
+    let added = [&kept, &gone].map(|host| event(EventKind::KnownHostAdded, host));
+    let change = crate::ChangeKnownHosts {
+        base: 0,
+        added: vec![kept, gone.clone()],
+        events: added.to_vec(),
+        ..crate::ChangeKnownHosts::default()
+    };
+    store.change_known_hosts(change).await.unwrap();
+    let change = crate::ChangeKnownHosts {
+        base: 1,
+        removed: vec![(gone.id, gone.by.clone(), gone.at)],
+        events: vec![event(EventKind::KnownHostRemoved, &gone)],
+        ..crate::ChangeKnownHosts::default()
+    };
+    store.change_known_hosts(change).await.unwrap();
 }
 
 /// Ends an attempt, with its event.
@@ -220,11 +255,12 @@ both! {
         assert_eq!((report.rows["transfers"], report.rows["deliveries"], report.rows["connections"]), (4, 8, 4));
         assert_eq!((report.rows["attempts"], report.rows["users"], report.rows["revisions"]), (10, 2, 1));
         assert_eq!((report.rows["suspensions"], report.unsealed, report.retired), (2, 0, 0));
+        assert_eq!(report.rows["known_hosts"], 2);
         let range = RowOptions { from: Some(at(2)), to: Some(at(3)) };
         let report = books.verify(&range).await;
         assert!(report.holds(), "{:?}", report.findings);
         assert_eq!(report.rows, std::collections::BTreeMap::from([("connections", 1)]));
-        assert_eq!(report.skipped, ["users", "revisions", "suspensions"]);
+        assert_eq!(report.skipped, ["users", "revisions", "suspensions", "known_hosts"]);
     }
 
     rows_of_a_gateway_at_work_agree(store) {
@@ -258,7 +294,7 @@ both! {
         // The delivery that was delivered by its second attempt, and the receipt of that.
         let again = "delivery_id = (SELECT delivery_id FROM attempts WHERE number = 2 AND outcome = 'delivered')";
         let given = "(SELECT receipt FROM attempts WHERE number = 2 AND outcome = 'delivered')";
-        let tables = ["connections", "transfers", "deliveries", "attempts", "payloads", "users", "revisions", "definitions", "definition_files", "suspensions"];
+        let tables = ["connections", "transfers", "deliveries", "attempts", "payloads", "users", "revisions", "definitions", "definition_files", "suspensions", "known_hosts"];
         for (table, sql) in [
             ("connections", format!("UPDATE connections SET remote = '203.0.113.9:22' WHERE id = {}", some("connections"))),
             ("connections", format!("UPDATE connections SET protocol = 'as2' WHERE id = {}", some("connections"))),
@@ -314,6 +350,12 @@ both! {
             ("suspensions", "UPDATE suspensions SET changed_at = '2020-01-01T00:00:00Z' WHERE kind = 'flow'".to_owned()),
             ("suspensions", "UPDATE suspensions SET name = 'others' WHERE kind = 'flow'".to_owned()),
             ("suspensions", "DELETE FROM suspensions WHERE kind = 'flow'".to_owned()),
+            ("known_hosts", "UPDATE known_hosts SET line = 'getafix ssh-ed25519 EVIL' WHERE removed_at IS NULL".to_owned()),
+            ("known_hosts", "UPDATE known_hosts SET fingerprint = 'SHA256:evil' WHERE removed_at IS NULL".to_owned()),
+            ("known_hosts", "UPDATE known_hosts SET added_by = 'user:eve' WHERE removed_at IS NULL".to_owned()),
+            ("known_hosts", "UPDATE known_hosts SET removed_at = NULL, removed_by = NULL WHERE removed_at IS NOT NULL".to_owned()),
+            ("known_hosts", "UPDATE known_hosts SET removed_at = added_at, removed_by = added_by WHERE removed_at IS NULL".to_owned()),
+            ("known_hosts", "DELETE FROM known_hosts WHERE removed_at IS NULL".to_owned()),
             ("suspensions", "INSERT INTO suspensions (kind, name, in_force, actor, changed_at, change) \
                 SELECT 'flow', 'others', TRUE, actor, changed_at, 99 FROM suspensions WHERE kind = 'flow'".to_owned()),
             ("attempts", "UPDATE attempts SET error = '551 other' WHERE outcome = 'failed'".to_owned()),
@@ -628,8 +670,8 @@ both! {
         books.store.seal_all(later, &books.key).await;
         let report = books.verify(&RowOptions::default()).await;
         assert!(report.holds(), "{:?}", report.findings);
-        // And a connection that is still open, and an endpoint that was set online again.
-        assert_eq!(report.retired, transfers + 2);
+        // And a connection that is still open, an endpoint that was set online again, and a known host that was removed.
+        assert_eq!(report.retired, transfers + 3);
     }
 
     rows_without_any_event_are_named_and_retired_ones_are_told_apart(store) {

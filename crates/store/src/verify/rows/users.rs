@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 pub(super) const USERS: &str = "users";
 pub(super) const REVISIONS: &str = "revisions";
 pub(super) const SUSPENSIONS: &str = "suspensions";
+pub(super) const KNOWN_HOSTS: &str = "known_hosts";
 
 impl Run<'_> {
     /// What events of some kinds, of which there are few, tell last of each thing: `about` names the thing.

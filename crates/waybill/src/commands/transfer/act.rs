@@ -1,5 +1,6 @@
 //! `waybill transfer retry|hold|release|cancel|resubmit`: transfers by their ids, or all that a filter means.
 
+use super::super::ask::is_meant;
 use super::super::operation::beside;
 use super::super::{FOUND_WRONG, write};
 use super::filter_as_given;
@@ -12,7 +13,7 @@ use control::{
 };
 use model::{Error, ErrorKind, Result, TransferAction, TransferId};
 use serde_json::{Value, json};
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use store::TransferFilter;
 use uuid::Uuid;
@@ -157,23 +158,8 @@ impl Act {
 
     /// Asks the person at the terminal.
     fn is_wanted(&self, number: u64) -> Result<bool> {
-        if !std::io::stdin().is_terminal() {
-            return Err(Error::permanent(ErrorKind::Unsupported, "ask whether this is meant")
-                .with("action", self.action)
-                .with("transfers", number)
-                .advice("there is no terminal to ask at: add --yes. Nothing was changed"));
-        }
-        let failed = |error| Error::local_io("ask whether this is meant", error);
-        write!(std::io::stderr(), "{} {}? [y/N] ", capital(self.action.as_str()), transfers(number))
-            .map_err(failed)?;
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map_err(failed)?;
-        let yes = matches!(line.trim(), "y" | "Y" | "yes");
-        if yes {
-            return Ok(true);
-        }
-        write::note("nothing was changed");
-        Ok(false)
+        let question = format!("{} {}?", capital(self.action.as_str()), transfers(number));
+        is_meant(question, "there is no terminal to ask at: add --yes. Nothing was changed")
     }
 }
 
