@@ -178,6 +178,73 @@ retry = {{ attempts = 30, first = "1s", longest = "1s" }}
     gateway.stop();
 }
 
+/// G7: files of directories below the polled one, delivered to each protocol with `create_directories` off.
+#[test]
+fn paths_below_a_polled_directory_are_kept_at_each() {
+    let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
+    let place = root.path();
+    let sites: BTreeMap<&str, Site> = ALL.map(|protocol| (protocol, Site::start(protocol, place))).into();
+    let mut document = String::new();
+    for protocol in ["ftps", "webdav"] {
+        let pem = place.join(format!("{protocol}.pem"));
+        document += &format!("[certificate.{protocol}]\npem = \"${{file:{}}}\"\n", pem.display());
+    }
+    let files: BTreeMap<&str, Vec<u8>> =
+        [("top.edi", 1), ("2026/a.edi", 70_000), ("2026/straße/b c.edi", 300)]
+            .map(|(name, size)| (name, random(size)))
+            .into();
+    for to in ALL {
+        let source = sites["file"].directory(&format!("to-{to}"));
+        for (name, bytes) in &files {
+            fs::create_dir_all(source.join(name).parent().unwrap()).unwrap();
+            fs::write(source.join(name), bytes).unwrap();
+        }
+        let source = sites["file"].fields.replace("{path}", &format!("to-{to}"));
+        let destination = sites[to].fields.replace("{path}", "below");
+        document += &format!(
+            r#"
+[endpoint.from-{to}]
+{source}
+[endpoint.to-{to}]
+{destination}
+[flow.{to}]
+source = {{ endpoint = "from-{to}", recursive = true, every = "1s", stable_for = "0s", read_limit = 0, after = "delete" }}
+[[flow.{to}.destination]]
+endpoint = "to-{to}"
+retry = {{ attempts = 100, first = "1s", longest = "1s" }}
+"#
+        );
+    }
+    let mut gateway: Gateway = GatewayBuilder::new(place, "node").build();
+    gateway.define("flows.toml", &document);
+    gateway.start();
+    // The endpoint's own directory is missing: it is named, nothing is made, and it is tried again.
+    for to in ALL {
+        let is_told = within(PATIENCE, || {
+            let events = events(&gateway, "delivery.retrying");
+            let of_this = |event: &&serde_json::Value| event["flow"] == to;
+            events.iter().filter(of_this).any(|event| event.to_string().contains("below")).then_some(())
+        });
+        assert!(is_told.is_some(), "{to}: {}", gateway.log());
+        assert!(!sites[to].files.join("below").exists(), "{to}");
+    }
+    for to in ALL {
+        sites[to].directory("below");
+    }
+    for to in ALL {
+        let below = sites[to].files.join("below");
+        let missing = || {
+            let is_missing =
+                |(name, bytes): &(&&str, &Vec<u8>)| fs::read(below.join(name)).ok().as_ref() != Some(bytes);
+            files.iter().filter(is_missing).map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        let arrived = within(PATIENCE, || missing().is_empty().then_some(()));
+        assert!(arrived.is_some(), "to {to}, not there: {:?}\n{}", missing(), gateway.log());
+        assert_eq!(content(&below).len(), 1, "only the file of the polled directory itself lies at the top");
+    }
+    gateway.stop();
+}
+
 #[test]
 fn from_a_directory_to_each() {
     from_one_to_each("file", None);

@@ -7,6 +7,7 @@ mod addresses;
 mod audit;
 mod commands;
 mod demo;
+mod directories;
 mod every_pair;
 mod forwarding;
 mod ftp;

@@ -283,6 +283,21 @@ impl<'a> Reader<'a> {
         tables.iter().filter_map(open).collect()
     }
 
+    /// The texts of a table by the keys that a person chose.
+    pub(crate) fn texts_by_key(&self, name: &str) -> Vec<(&'a str, Text<'a>)> {
+        let Some(entry) = self.entry(name) else { return Vec::new() };
+        let key = self.key(name);
+        let Written::Table(table) = &entry.node.value else {
+            self.error(name, format!("must be a table, written [{key}]"));
+            return Vec::new();
+        };
+        let read = |(name, entry): (&'a String, &'a Entry)| {
+            let text = text_of(self.context, &entry.node, &join(&key, name), Kind::Text)?;
+            Some((name.as_str(), text))
+        };
+        table.iter().filter_map(read).collect()
+    }
+
     fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }

@@ -286,6 +286,14 @@ static FLOW: Group = Group::of(&[
         person cancels goes nowhere.",
     ),
     Field::optional(
+        "metadata",
+        Kind::Map(&Kind::Template),
+        "What is added to the metadata of the flow's transfers: keys, and templates of their values with the fields of \
+        `file_name` but `{counter}`; a date may hold any characters. Folders use `file_name`, the name of the file at its \
+        destination, and with `is_file_path = \"true\"` its absolute path there, below the destination's `paths_below`. \
+        Keys that Waybill itself writes (`source_…`, `archive_…`, `failure`) are refused.",
+    ),
+    Field::optional(
         "pool",
         POOL,
         "The worker pool of the flow's deliveries, a [worker_pool.NAME], but for endpoints that name one \
@@ -452,7 +460,8 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         Kind::Template,
         "A template for the names of delivered files, such as `{stem}-{received:%Y%m%d}{ext}`. Left out, \
         files keep their names. Fields: name, stem, ext, received (with a time format), flow, transfer, \
-        sequence (the place of a part in its message, with a width), counter, and on a failure route failure.flow, \
+        sequence (the place of a part in its message, with a width), counter, archive.name and archive.sha256 (the copy in the \
+        archive of the flow's source, where that has the time in its name), and on a failure route failure.flow, \
         failure.destination, failure.endpoint, failure.error. `{counter:6}` is a running number of this destination with at \
         least six digits; `{counter:6:daily}` begins at 1 each day. A number is given once, also over several nodes, and a \
         delivery that is tried again keeps its own; numbers may be left out.",
@@ -485,7 +494,7 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         "time_zone",
         TEXT,
         "UTC",
-        "The time zone of `between`, `not_on`, and dates and daily counters in `file_name`, by its IANA name, such as \
+        "The time zone of `between`, `not_on`, and dates in templates and daily counters, by its IANA name, such as \
          `Europe/Berlin`.",
     ),
 ]);

@@ -58,5 +58,5 @@ pub use ingest::unstable::{UnstableFiles, WithheldFile};
 pub use maintenance::repeat::Maintenance;
 pub use parts::Parts;
 pub use settings::EngineSettings;
-pub use transfers::{failure_route, new_deliveries};
+pub use transfers::{add_metadata, failure_route, new_deliveries};
 pub use trial::{Trial, TrialRole, Tried};

@@ -4,8 +4,9 @@
 use crate::context::Context;
 use model::definition::{Definitions, Destination, Flow, OnFailure};
 use model::{
-    AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, EventKind, OfferId, PayloadId,
-    PayloadRecord, RemotePath, TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    ArchivedCopy, AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, EventKind, OfferId,
+    PayloadId, PayloadRecord, RemotePath, TemplateValues, Timestamp, Transfer, TransferId, TransferKind,
+    TransferState,
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -68,6 +69,7 @@ fn through_flow(
 ) -> (NewTransfer, AuditEvent) {
     transfer.offer = origin.offer;
     transfer.partner = origin.partner.map(str::to_owned);
+    add_metadata(flow, &mut transfer);
     let deliveries = new_deliveries(flow, &transfer, || context.ids.next());
     let event =
         arrival(context, EventKind::TransferRecorded, &transfer, connection).endpoint(origin.endpoint);
@@ -75,19 +77,48 @@ fn through_flow(
     (NewTransfer { transfer, deliveries, retain_for: flow.retention, failure_route }, event)
 }
 
+/// Adds to a transfer's metadata what its flow says.
+pub fn add_metadata(flow: &Flow, transfer: &mut Transfer) {
+    let archived = ArchivedCopy::noted(&transfer.metadata);
+    let added: Vec<_> = flow
+        .metadata
+        .iter()
+        .map(|(key, template)| {
+            let text = template.render(&values_of(flow, transfer, archived.as_ref()));
+            // Bytes of a name that are no text are written as `%E9`.
+            let text = String::from_utf8(text)
+                .unwrap_or_else(|bytes| RemotePath::from_bytes(bytes.into_bytes()).to_text());
+            (key.clone(), Value::from(text))
+        })
+        .collect();
+    transfer.metadata.extend(added);
+}
+
+/// What the fields of templates stand for.
+fn values_of<'a>(
+    flow: &'a Flow,
+    transfer: &'a Transfer,
+    archive: Option<&'a ArchivedCopy>,
+) -> TemplateValues<'a> {
+    let payload = &transfer.payload;
+    TemplateValues {
+        name: payload.file_name.file_name(),
+        received: payload.staged_at,
+        flow: &flow.name,
+        transfer: transfer.id,
+        sequence: transfer.sequence,
+        failure: None,
+        archive,
+    }
+}
+
 /// Creates a transfer's deliveries, one to each destination of its flow, due at once.
 pub fn new_deliveries(flow: &Flow, transfer: &Transfer, mut ids: impl FnMut() -> Uuid) -> Vec<NewDelivery> {
     let payload = &transfer.payload;
     let due = transfer.created_at;
+    let archived = ArchivedCopy::noted(&transfer.metadata);
     let to = |destination: &Destination| {
-        let values = TemplateValues {
-            name: payload.file_name.file_name(),
-            received: payload.staged_at,
-            flow: &flow.name,
-            transfer: transfer.id,
-            sequence: transfer.sequence,
-            failure: None,
-        };
+        let values = values_of(flow, transfer, archived.as_ref());
         let (file_name, counters) = match &destination.file_name {
             Some(template) => {
                 let (name, counters) = template.render_open(&values);

@@ -12,6 +12,7 @@
 //! * who may do what: [`role`]
 //! * errors: [`Error`]
 
+mod archived_copy;
 mod audit;
 mod canonical;
 mod connection;
@@ -24,6 +25,7 @@ mod id;
 mod known_host;
 mod mask;
 mod mdn;
+pub mod metadata;
 mod path;
 mod peer_text;
 mod probe;
@@ -44,6 +46,7 @@ mod template;
 mod tls;
 mod transfer;
 
+pub use archived_copy::{ARCHIVE_PATH, ARCHIVE_SHA256, ArchivedCopy};
 pub use audit::{Actor, AuditEvent, EventKind, EventWords, Severity};
 pub use canonical::{canonical_json, canonical_object};
 pub use connection::{

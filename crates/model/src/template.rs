@@ -1,7 +1,7 @@
 //! How a destination names the file: `{stem}-{received:%Y%m%d}{ext}`.
 
 use crate::schedule::TimeZone;
-use crate::{DateFormat, Timestamp};
+use crate::{ArchivedCopy, DateFormat, Timestamp};
 
 /// A file name with fields in braces. `{{` and `}}` stand for braces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +59,18 @@ enum Piece {
     /// Its width, and how its day is written if it begins anew each day.
     Counter(usize, Option<DateFormat>),
     Failure(FailureField),
+    /// The last part of the path of the archived copy.
+    ArchiveName,
+    ArchiveSha256,
+}
+
+/// What a template is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// The name of a file.
+    Name,
+    /// Any text.
+    Text,
 }
 
 /// What a failure route tells of the failure.
@@ -85,6 +97,8 @@ pub struct TemplateValues<'a> {
     pub sequence: u32,
     /// The failure, on a failure route.
     pub failure: Option<FailureValues<'a>>,
+    /// The copy in an archive, where it is known before the file is archived.
+    pub archive: Option<&'a ArchivedCopy>,
 }
 
 /// Why a file goes on a failure route.
@@ -102,7 +116,7 @@ pub struct FailureValues<'a> {
 
 /// A template that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("file name {template:?}: {reason}")]
+#[error("template {template:?}: {reason}")]
 pub struct TemplateError {
     template: String,
     reason: String,
@@ -115,7 +129,7 @@ fn forbidden(character: char) -> String {
     format!("{character:?} cannot be part of a file name: some systems do not allow it")
 }
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 14] = [
     "name",
     "stem",
     "ext",
@@ -128,6 +142,8 @@ const FIELDS: [&str; 12] = [
     "failure.destination",
     "failure.endpoint",
     "failure.error",
+    "archive.name",
+    "archive.sha256",
 ];
 
 impl NameTemplate {
@@ -138,6 +154,18 @@ impl NameTemplate {
     /// written, or literal text that no file name may hold: `/`, NUL, control characters, and what Windows does not
     /// allow ([`FORBIDDEN`]).
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_as(text, Use::Name)
+    }
+
+    /// Reads a template of a text, such as a path in metadata: it may hold what no file name may, and has no counters.
+    ///
+    /// # Errors
+    /// As [`NameTemplate::parse`]; control characters are refused here as well.
+    pub fn parse_text(text: &str) -> Result<Self, TemplateError> {
+        Self::parse_as(text, Use::Text)
+    }
+
+    fn parse_as(text: &str, usage: Use) -> Result<Self, TemplateError> {
         let error = |reason: String| TemplateError { template: text.to_owned(), reason };
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -157,14 +185,16 @@ impl NameTemplate {
                     if !literal.is_empty() {
                         pieces.push(Piece::Literal(std::mem::take(&mut literal)));
                     }
-                    pieces.push(Piece::field(&field).map_err(error)?);
+                    pieces.push(Piece::field(&field, usage).map_err(error)?);
                 }
-                '/' | '\0' => {
+                '/' | '\0' if usage == Use::Name => {
                     return Err(error(format!("{character:?} cannot be part of a file name")));
                 }
-                other if FORBIDDEN.contains(&other) => return Err(error(forbidden(other))),
+                other if usage == Use::Name && FORBIDDEN.contains(&other) => {
+                    return Err(error(forbidden(other)));
+                }
                 other if other.is_control() => {
-                    return Err(error("control characters cannot be part of a file name".into()));
+                    return Err(error("control characters cannot be part of it".into()));
                 }
                 other => literal.push(other),
             }
@@ -188,6 +218,12 @@ impl NameTemplate {
     #[must_use]
     pub const fn zone(&self) -> TimeZone {
         self.zone
+    }
+
+    /// Whether it has a field about the copy in an archive.
+    #[must_use]
+    pub fn needs_archive(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::ArchiveName | Piece::ArchiveSha256))
     }
 
     /// Whether it has a field that depends on a clock.
@@ -240,6 +276,12 @@ impl NameTemplate {
                     let told = values.failure.as_ref().map_or("", |failure| field.of(failure));
                     name.extend_from_slice(told.as_bytes());
                 }
+                Piece::ArchiveName => {
+                    name.extend_from_slice(values.archive.map_or(&[], ArchivedCopy::name));
+                }
+                Piece::ArchiveSha256 => {
+                    name.extend_from_slice(values.archive.map_or("", |copy| &copy.sha256).as_bytes());
+                }
                 Piece::Sequence(width) => {
                     name.extend_from_slice(format!("{:0width$}", values.sequence).as_bytes());
                 }
@@ -265,7 +307,7 @@ impl FailureField {
 }
 
 impl Piece {
-    fn field(text: &str) -> Result<Self, String> {
+    fn field(text: &str, usage: Use) -> Result<Self, String> {
         let (name, format) = text.split_once(':').map_or((text, None), |(n, f)| (n, Some(f)));
         match (name, format) {
             ("name", None) => Ok(Self::Name),
@@ -277,11 +319,17 @@ impl Piece {
             ("failure.destination", None) => Ok(Self::Failure(FailureField::Destination)),
             ("failure.endpoint", None) => Ok(Self::Failure(FailureField::Endpoint)),
             ("failure.error", None) => Ok(Self::Failure(FailureField::Error)),
+            ("archive.name", None) => Ok(Self::ArchiveName),
+            ("archive.sha256", None) => Ok(Self::ArchiveSha256),
             ("sequence", None) => Ok(Self::Sequence(1)),
             ("sequence", Some(width)) => match width.parse() {
                 Ok(width @ 1..=20) => Ok(Self::Sequence(width)),
                 _ => Err(format!("'{{sequence:{width}}}': give the number of digits, 1 to 20")),
             },
+            ("counter", _) if usage == Use::Text => {
+                Err("'{counter}' is for 'file_name' alone: its number is given when a delivery is recorded"
+                    .into())
+            }
             ("counter", format) => {
                 let (width, daily) = match format.map(|format| format.split_once(':').unwrap_or((format, "")))
                 {
@@ -302,11 +350,11 @@ impl Piece {
             }
             ("received", format) => {
                 let format = format.unwrap_or("%Y%m%dT%H%M%SZ");
-                let format = DateFormat::parse(format, false)?;
+                let format = DateFormat::parse(format, usage == Use::Text)?;
                 let sample = format.write(Timestamp::UNIX_EPOCH, TimeZone::default());
                 match sample.chars().find(|character| FORBIDDEN.contains(character)) {
-                    Some(character) => Err(forbidden(character)),
-                    None => Ok(Self::Received(format)),
+                    Some(character) if usage == Use::Name => Err(forbidden(character)),
+                    _ => Ok(Self::Received(format)),
                 }
             }
             (known, Some(_)) if FIELDS.contains(&known) => {
@@ -336,6 +384,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn archived() -> ArchivedCopy {
+        let mut metadata = serde_json::Map::new();
+        ArchivedCopy::new("done/2026/po-1.edi".into(), crate::Sha256([0xab; 32])).note(&mut metadata);
+        ArchivedCopy::noted(&metadata).unwrap()
+    }
+
     fn render(template: &str, name: &[u8]) -> Vec<u8> {
         NameTemplate::parse(template).unwrap().render(&TemplateValues {
             name,
@@ -343,6 +397,7 @@ mod tests {
             flow: "orders",
             transfer: crate::TransferId::new(uuid::Uuid::nil()),
             sequence: 7,
+            archive: Some(&archived()),
             failure: Some(FailureValues {
                 flow: "sales",
                 destination: "globex",
@@ -358,6 +413,10 @@ mod tests {
         assert_eq!(render("{flow}_{sequence:4}_{name}", b"caf\xe9"), b"orders_0007_caf\xe9");
         assert_eq!(render("{{{stem}}}", b".hidden"), b"{.hidden}");
         assert_eq!(render("{failure.flow}-{failure.error}-{name}", b"a"), b"sales-rejected-a");
+        let expected = format!("po-1.edi.{}", "ab".repeat(32));
+        assert_eq!(render("{archive.name}.{archive.sha256}", b"a"), expected.as_bytes());
+        assert!(NameTemplate::parse("{archive.name}").unwrap().needs_archive());
+        assert!(!NameTemplate::parse("{name}").unwrap().needs_archive());
         assert_eq!(render("{failure.destination}@{failure.endpoint}", b"a"), b"globex@globex-drop");
     }
 
@@ -370,6 +429,7 @@ mod tests {
             flow: "orders",
             transfer: crate::TransferId::new(uuid::Uuid::nil()),
             sequence: 1,
+            archive: None,
             failure: None,
         };
         let text = "{stem}-{received:%d}-{counter:4:daily}_{counter}{ext}";
@@ -387,6 +447,27 @@ mod tests {
         for wrong in ["{counter:0}", "{counter:19}", "{counter:weekly}", "{counter:3:weekly}", "{counter:}"] {
             let error = NameTemplate::parse(wrong).unwrap_err().to_string();
             assert!(error.contains("{counter:6:daily}"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_text_may_hold_what_no_file_name_may() {
+        let text = NameTemplate::parse_text("/srv/{flow}/{received:%Y/%m}/{name}?").unwrap();
+        let values = TemplateValues {
+            name: b"po.edi",
+            received: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+            flow: "orders",
+            transfer: crate::TransferId::new(uuid::Uuid::nil()),
+            sequence: 1,
+            archive: None,
+            failure: None,
+        };
+        assert_eq!(text.render(&values), b"/srv/orders/2023/11/po.edi?");
+        for (wrong, words) in
+            [("{counter:6}", "'file_name' alone"), ("a\u{7}", "control"), ("{steam}", "{stem}")]
+        {
+            let error = NameTemplate::parse_text(wrong).unwrap_err().to_string();
+            assert!(error.contains(words), "{wrong}: {error}");
         }
     }
 

@@ -88,6 +88,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         error_directory: None,
         stable_for: Duration::ZERO,
         recursive: false,
+        directory: None,
         ignore_times: false,
         identity: model::IdentityRule::default(),
         claim: transport::folder::Claim::default(),
@@ -131,6 +132,7 @@ pub fn flow(name: &str, source: PollSource) -> Flow {
         continue_after_failure: false,
         retention: Duration::ZERO,
         on_failure: None,
+        metadata: Vec::new(),
         steps: Vec::new(),
         pool: None,
     }

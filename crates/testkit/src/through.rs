@@ -80,6 +80,7 @@ impl Attempt {
             claim: Claim { delivery, node: services.node.clone(), epoch: 1, attempt: self.number },
             payload,
             file_name: name.into(),
+            received: model::Timestamp::UNIX_EPOCH,
             flow: "flow".into(),
             partner: None,
             notes: self.log.notes(),

@@ -2,6 +2,7 @@
 
 mod listing;
 mod naming;
+mod ownership;
 mod place;
 mod upload;
 mod wake_up;
@@ -15,12 +16,13 @@ use chrono::DateTime;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
+use ownership::Wanted;
 use place::Spot;
 use rustix::fs::{AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
-use transport::folder::{Entry, EntryKind, FileReader, Folder, FolderCapabilities, Published, Upload};
+use transport::folder::{Entry, EntryKind, FileReader, Folder, FolderCapabilities, Owner, Published, Upload};
 use transport::{Probe, Watch};
 
 /// Bytes a reader holds: what `tokio`'s file reads ahead.
@@ -30,8 +32,8 @@ const READ_BUFFER: usize = transport::folder::READER_BUFFERS;
 #[derive(Clone)]
 pub struct LocalFolder {
     place: Arc<Bounds>,
-    /// Of files that are written; `None` leaves them to the process's umask.
-    permissions: Option<u32>,
+    /// What files that are written are given.
+    wanted: Arc<Wanted>,
     /// `None` if nothing is watched.
     wake_ups: Option<Arc<WakeUps>>,
 }
@@ -52,13 +54,14 @@ impl LocalFolder {
     /// outside the roots is refused when it is used.
     #[must_use]
     pub fn new(directory: RemotePath, roots: Vec<RemotePath>) -> Self {
-        Self { place: Arc::new(Bounds { base: directory, roots }), permissions: None, wake_ups: None }
+        Self { place: Arc::new(Bounds { base: directory, roots }), wanted: Arc::default(), wake_ups: None }
     }
 
-    /// The same, giving the files that it writes these permissions.
+    /// The same, giving the files that it writes these permissions, as of `chmod`, and this owner; with `None` the umask
+    /// and the user of the process decide.
     #[must_use]
-    pub fn with_permissions(self, permissions: Option<u32>) -> Self {
-        Self { permissions, ..self }
+    pub fn giving(self, permissions: Option<u32>, owner: Option<Owner>) -> Self {
+        Self { wanted: Arc::new(Wanted { permissions, owner }), ..self }
     }
 
     /// The same, watching its directories when it is asked to.
@@ -157,10 +160,10 @@ impl Folder for LocalFolder {
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {
-        let (path, permissions) = (path.clone(), self.permissions);
+        let (path, wanted) = (path.clone(), Arc::clone(&self.wanted));
         self.run(move |place| {
             let spot = place.spot(&path)?;
-            let upload = upload::LocalUpload::begin(spot, place.base.join(&path), permissions)?;
+            let upload = upload::LocalUpload::begin(spot, place.base.join(&path), wanted)?;
             Ok(Box::new(upload) as Box<dyn Upload>)
         })
         .await
@@ -171,10 +174,10 @@ impl Folder for LocalFolder {
         path: &RemotePath,
         _length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
-        let (path, permissions) = (path.clone(), self.permissions);
+        let (path, wanted) = (path.clone(), Arc::clone(&self.wanted));
         self.run(move |place| {
             let spot = place.spot(&path)?;
-            let upload = upload::LocalUpload::begin_new(spot, place.base.join(&path), permissions)?;
+            let upload = upload::LocalUpload::begin_new(spot, place.base.join(&path), wanted)?;
             Ok(upload.map(|upload| Box::new(upload) as Box<dyn Upload>))
         })
         .await
@@ -186,19 +189,19 @@ impl Folder for LocalFolder {
         offset: u64,
         _length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
-        let path = path.clone();
+        let (path, wanted) = (path.clone(), Arc::clone(&self.wanted));
         self.run(move |place| {
-            let upload = upload::LocalUpload::resume(place.spot(&path)?, place.base.join(&path), offset)?;
+            let upload =
+                upload::LocalUpload::resume(place.spot(&path)?, place.base.join(&path), wanted, offset)?;
             Ok(Some(Box::new(upload) as Box<dyn Upload>))
         })
         .await
     }
 
     async fn append(&self, path: &RemotePath, _end: u64) -> Result<Option<Box<dyn Upload>>> {
-        let (path, permissions) = (path.clone(), self.permissions);
+        let (path, wanted) = (path.clone(), Arc::clone(&self.wanted));
         self.run(move |place| {
-            let upload =
-                upload::LocalUpload::append(place.spot(&path)?, place.base.join(&path), permissions)?;
+            let upload = upload::LocalUpload::append(place.spot(&path)?, place.base.join(&path), wanted)?;
             Ok(Some(Box::new(upload) as Box<dyn Upload>))
         })
         .await

@@ -87,7 +87,7 @@ impl FolderProtocol for LocalFiles {
         let place = |findings: &mut Findings<'_>| self.place(endpoint, findings);
         let place = Findings::required(Section::ENDPOINT, &endpoint.name, place)?;
         let folder = LocalFolder::new(place.directory, self.roots.clone());
-        let folder = folder.with_permissions(opened.permissions);
+        let folder = folder.giving(opened.permissions, opened.owner);
         Ok(Arc::new(match options::wakes_up(endpoint) {
             true => folder.with_wake_ups(&self.wake_ups),
             false => folder,

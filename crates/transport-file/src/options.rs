@@ -15,7 +15,7 @@ pub static SPEC: TransportSpec = TransportSpec {
     roles: Roles { source: true, destination: true, listener: false },
     endpoint: &[&WAKE_UP],
     source: &[&folder::SOURCE, &UNFINISHED],
-    destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
+    destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS, &folder::OWNER],
     ..TransportSpec::new("file", "A directory of this machine, or a file system that is mounted on it.")
 };
 

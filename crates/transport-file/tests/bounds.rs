@@ -201,7 +201,7 @@ async fn written_files_get_the_permissions_that_are_given_whatever_the_umask() {
     let in_directory = path(ground.at("in"));
     let folder = LocalFolder::new(in_directory.clone(), vec![path(ground.root.path())]);
     for (mode, name) in [(0o640, "a"), (0o666, "b"), (0o400, "c")] {
-        let folder = folder.clone().with_permissions(Some(mode));
+        let folder = folder.clone().giving(Some(mode), None);
         let file = in_directory.join(&name.into());
         let mut upload = folder.begin_write(&file, None).await.unwrap();
         upload.write(bytes::Bytes::from_static(b"ISA")).await.unwrap();

@@ -58,6 +58,7 @@ async fn what_a_delivery_wrote_goes_wherever_it_is_dropped_before_its_note() {
             },
             payload: BytesPayload::shared("a.edi", &b"the payload"[..]),
             file_name: "a.edi".into(),
+            received: model::Timestamp::UNIX_EPOCH,
             flow: "flow".into(),
             partner: None,
             notes: log.notes(),

@@ -52,6 +52,7 @@ async fn attempt_with(
         },
         payload: BytesPayload::shared("a.edi", *b"ISA*00"),
         file_name: "a.edi".into(),
+        received: model::Timestamp::UNIX_EPOCH,
         flow: "flow".into(),
         partner: None,
         notes: log.notes(),
@@ -150,7 +151,7 @@ async fn an_original_left_by_a_move_to_another_file_system_is_removed() {
         source_data: found.source_data.clone(),
     };
     // What that call left.
-    let aside = elsewhere.path().join(".a.edi.000000000001.moving");
+    let aside = elsewhere.path().join(".a.edi.000000000001.moving.a");
     let copied = Command::new("cp").arg("-p").arg(root.path().join("a.edi")).arg(&aside).status().unwrap();
     assert!(copied.success());
     assert_eq!(source.settle(&offer, Outcome::Taken).await.unwrap(), Settled::Done);

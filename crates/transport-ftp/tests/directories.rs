@@ -41,6 +41,7 @@ async fn deliveries_at_once_make_a_missing_directory_together() {
                     claim: Claim { delivery, node: world.services.node.clone(), epoch: 1, attempt: 1 },
                     payload: BytesPayload::shared(name.as_str(), *b"content"),
                     file_name: name.as_str().into(),
+                    received: model::Timestamp::UNIX_EPOCH,
                     flow: "flow".into(),
                     partner: None,
                     notes: Default::default(),

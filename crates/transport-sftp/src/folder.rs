@@ -27,20 +27,39 @@ use transport::folder::{
 /// The use of a connection for an operation.
 type Lease = PoolLease<Connection>;
 
+/// What written files are given; with `None` the server decides.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wanted {
+    permissions: Option<u32>,
+    owner: Option<NumericOwner>,
+}
+
+/// Who owns written files. The protocol knows numbers alone; one that is not given stays as it is.
+#[derive(Clone, Copy)]
+struct NumericOwner {
+    user: Option<u32>,
+    group: Option<u32>,
+}
+
 /// A folder over pooled connections.
 pub(crate) struct SftpFolder {
     pool: Pool<Remote>,
-    /// The mode of written files; with `None` the server decides.
-    permissions: Option<u32>,
+    /// What written files are given.
+    wanted: Wanted,
     /// A poll's connection, from its first operation to its last: a folder is opened for each poll.
     held: Option<Mutex<Option<Lease>>>,
 }
 
 impl SftpFolder {
-    /// The mode of the files that it writes, if one is set.
+    /// A folder whose files are given what this use of it asks for.
     pub(crate) fn new(pool: Pool<Remote>, opened: FolderUse) -> Self {
         let held = (opened.purpose == Purpose::Poll).then(Mutex::default);
-        Self { pool, permissions: opened.permissions, held }
+        let owner = opened.owner.map(|owner| NumericOwner {
+            user: owner.user.and_then(|user| user.id()),
+            group: owner.group.and_then(|group| group.id()),
+        });
+        let wanted = Wanted { permissions: opened.permissions, owner };
+        Self { pool, wanted, held }
     }
 
     /// A connection: for a poll the one that it began with, as long as that lives.
@@ -199,7 +218,7 @@ impl Folder for SftpFolder {
         let limits = remote.settings.limits;
         let pool = Pool::new(Arc::clone(remote), self.pool.endpoint(), Purpose::Test, limits);
         drop(pool.admit(connection));
-        Some(Arc::new(Self { pool, permissions: self.permissions, held: None }))
+        Some(Arc::new(Self { pool, wanted: self.wanted, held: None }))
     }
 
     async fn capabilities(&self) -> Result<FolderCapabilities> {
@@ -245,7 +264,7 @@ impl Folder for SftpFolder {
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
         let lease = self.lease().await?;
         space::check(&lease, path, length).await?;
-        let begun = upload::SftpUpload::begin(lease.clone(), path, self.permissions).await;
+        let begun = upload::SftpUpload::begin(lease.clone(), path, self.wanted).await;
         Ok(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?))
     }
 
@@ -256,7 +275,7 @@ impl Folder for SftpFolder {
     ) -> Result<Option<Box<dyn Upload>>> {
         let lease = self.lease().await?;
         space::check(&lease, path, length).await?;
-        let begun = upload::SftpUpload::begin_new(lease.clone(), path, self.permissions).await;
+        let begun = upload::SftpUpload::begin_new(lease.clone(), path, self.wanted).await;
         let begun = missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?;
         Ok(begun.map(|upload| Box::new(upload) as Box<dyn Upload>))
     }
@@ -268,13 +287,13 @@ impl Folder for SftpFolder {
         _length: Option<u64>,
     ) -> Result<Option<Box<dyn Upload>>> {
         let lease = self.lease().await?;
-        let resumed = upload::SftpUpload::resume(lease.clone(), path, self.permissions, offset).await;
+        let resumed = upload::SftpUpload::resume(lease.clone(), path, self.wanted, offset).await;
         Ok(Some(Box::new(missing_told(&lease, resumed, path).await?)))
     }
 
     async fn append(&self, path: &RemotePath, end: u64) -> Result<Option<Box<dyn Upload>>> {
         let lease = self.lease().await?;
-        let begun = upload::SftpUpload::append(lease.clone(), path, self.permissions, end).await;
+        let begun = upload::SftpUpload::append(lease.clone(), path, self.wanted, end).await;
         Ok(Some(Box::new(missing_told(&lease, begun, &path.parent().unwrap_or_default()).await?)))
     }
 

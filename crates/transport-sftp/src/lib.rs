@@ -28,7 +28,7 @@ use options::Settings;
 use protocol::key;
 use std::sync::Arc;
 use transport::Services;
-use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse};
+use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, WriteOptions};
 
 /// `transport = "sftp"`.
 pub type SftpTransport = FolderTransport<Sftp>;
@@ -96,6 +96,14 @@ impl FolderProtocol for Sftp {
         });
         let name = endpoint.name.clone();
         Some(Box::pin(async move { asked?.host_keys(&name).await }))
+    }
+
+    fn check_writing(&self, _: &Endpoint, write: &WriteOptions, findings: &mut Findings<'_>) {
+        if write.owner.as_ref().is_some_and(|owner| !owner.is_numeric()) {
+            let message = "has a name, and SFTP knows users and groups by their numbers alone: ask the server's operator for \
+                           them (`id USER` there), and write 1001:1001";
+            findings.error("owner", message);
+        }
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {

@@ -30,7 +30,7 @@ pub static SPEC: TransportSpec = TransportSpec {
     roles: Roles { source: true, destination: true, listener: false },
     endpoint: &[&LOGIN, &SERVER, &ALGORITHMS, &net::CONNECTION, &net::POOL],
     source: &[&folder::SOURCE, &UNFINISHED],
-    destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS],
+    destination: &[&folder::DESTINATION, &WRITING, &folder::PERMISSIONS, &folder::OWNER],
     ..TransportSpec::new("sftp", "A directory of an SFTP server.")
 };
 

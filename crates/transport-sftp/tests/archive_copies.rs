@@ -111,8 +111,8 @@ async fn a_copy_that_is_all_that_is_left_is_never_removed_for_its_size() {
                     if digest {
                         note_content(&mut offer, &content);
                     }
-                    server.switch_times("*.copied", 1, Switch::CutBefore(Op::Rename));
-                    server.switch_times("*.naming", 1, Switch::CutBefore(Op::Remove));
+                    server.switch_times("*.copied.a", 1, Switch::CutBefore(Op::Rename));
+                    server.switch_times("*.naming.a", 1, Switch::CutBefore(Op::Remove));
                     let mut errors = Vec::new();
                     let settled = loop {
                         match source.settle(&offer, Outcome::Taken).await {

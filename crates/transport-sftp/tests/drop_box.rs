@@ -44,6 +44,7 @@ impl Scene {
             claim: Claim { delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)), node, epoch: 1, attempt },
             payload: BytesPayload::shared("a.edi", self.content.as_slice()),
             file_name: "a.edi".into(),
+            received: model::Timestamp::UNIX_EPOCH,
             flow: "flow".into(),
             partner: None,
             notes: self.log.notes(),

@@ -54,6 +54,54 @@ async fn transfers_that_are_cut_go_on_at_what_has_arrived() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// Also under its final name: the server confirms each piece, and a file that is gone on with is not created.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_a_temporary_name_goes_on_too() {
+    let server = Sshd::start();
+    std::fs::create_dir(server.files().join("out")).unwrap();
+    let content = noise(20 * MIB as usize + 4321);
+    let proxy = FaultProxy::before(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+    let cut = Behaviour::Cut { direction: Direction::Up, after: 8 * MIB, how: Ending::Reset };
+    proxy.set(cut).await.unwrap();
+    let world = World::new();
+    let folder = world.folder(&server.endpoint().port(proxy.address().port()).done());
+    let attempt = || {
+        let mut attempt = Attempt::into("out");
+        attempt.options.temporary_name = false;
+        attempt
+    };
+    let receipt = attempt().deliver(&folder, "a.edi", &content, &world.services).await.unwrap();
+    assert!(receipt["resumed"].as_array().unwrap().len() >= 2, "{receipt:?}");
+    assert!(std::fs::read(server.files().join("out/a.edi")).unwrap() == content);
+    // The receiver takes the part that is there: nothing of the name is made again, and the next attempt sends all.
+    let taker = {
+        let path = server.files().join("out/b.edi");
+        let taken = server.files().join("taken");
+        std::thread::spawn(move || {
+            let begun = std::time::Instant::now();
+            while begun.elapsed() < std::time::Duration::from_secs(60) {
+                if std::fs::metadata(&path).is_ok_and(|found| found.len() >= MIB) {
+                    return std::fs::rename(&path, &taken).is_ok();
+                }
+                std::thread::yield_now();
+            }
+            false
+        })
+    };
+    // Over connections of its own, each of which carries as much before it is cut.
+    let world = World::new();
+    let folder = world.folder(&server.endpoint().port(proxy.address().port()).done());
+    let mut second = attempt();
+    let error = second.deliver(&folder, "b.edi", &content, &world.services).await.unwrap_err();
+    assert!(taker.join().unwrap(), "{error:?}");
+    assert_eq!(error.retry(), Retry::Transient, "{error:?}");
+    assert!(!server.files().join("out/b.edi").exists());
+    proxy.set(Behaviour::Pass).await.unwrap();
+    second.number = 2;
+    second.deliver(&folder, "b.edi", &content, &world.services).await.unwrap();
+    assert!(std::fs::read(server.files().join("out/b.edi")).unwrap() == content);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_appended_goes_on_at_what_has_arrived() {
     let server = Sshd::start();

@@ -96,7 +96,7 @@ async fn large_files_come_and_go_whole_through_changes_of_keys() {
     std::fs::write(server.files().join("large"), &content).unwrap();
     let world = World::new();
     let endpoint = server.endpoint().done();
-    let opened = FolderUse { purpose: model::Purpose::Deliver, permissions: Some(0o640) };
+    let opened = FolderUse { permissions: Some(0o640), ..FolderUse::of(model::Purpose::Deliver) };
     let folder = world.transport.folder(&endpoint, opened, &world.services).unwrap();
     assert!(read(&folder, "large", 0).await.unwrap() == content);
     assert!(read(&folder, "large", 60 * MIB as u64 + 7).await.unwrap() == content[60 * MIB + 7..]);

@@ -2,6 +2,7 @@
 //!
 //! A file is published by MOVE, whose `Overwrite: F` replaces nothing (RFC 4918, 10.6).
 
+mod checksum;
 mod list;
 mod lock;
 mod read;
@@ -9,6 +10,7 @@ mod upload;
 
 use crate::connection::{Ask, Remote};
 use crate::error;
+use crate::options::Cloud;
 use crate::protocol::answer::Answer;
 use crate::protocol::href;
 use async_trait::async_trait;
@@ -17,7 +19,8 @@ use http::StatusCode;
 use model::{Error, ErrorKind, Probe, RemotePath, Result, Retry, Step};
 use std::sync::Arc;
 use transport::folder::{
-    Entry, EntryKind, FileReader, Folder, FolderCapabilities, NAME_LIMIT, Published, RENAME_REFUSED, Upload,
+    ChecksumKind, Entry, EntryKind, FileReader, Folder, FolderCapabilities, NAME_LIMIT, Published,
+    RENAME_REFUSED, ServerChecksum, Upload,
 };
 
 use list::{look, look_at_version};
@@ -190,7 +193,24 @@ impl Folder for WebdavFolder {
     }
 
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {
-        self.begin(path, length, false).await
+        self.begin(path, length, false, None).await
+    }
+
+    fn checksum_with_upload(&self) -> Option<ChecksumKind> {
+        self.remote.settings.cloud.map(Cloud::kind)
+    }
+
+    async fn begin_write_with(
+        &self,
+        path: &RemotePath,
+        length: Option<u64>,
+        checksum: &ServerChecksum,
+    ) -> Result<Box<dyn Upload>> {
+        self.begin(path, length, false, Some(checksum)).await
+    }
+
+    async fn checksum(&self, path: &RemotePath) -> Result<Option<ServerChecksum>> {
+        self.listed_checksum(path).await
     }
 
     async fn begin_new_write(
@@ -200,11 +220,13 @@ impl Folder for WebdavFolder {
     ) -> Result<Option<Box<dyn Upload>>> {
         match look(&self.remote, path).await {
             Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::NotFound => match self.begin(path, length, true).await {
-                Ok(upload) => Ok(Some(upload)),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
-                Err(error) => Err(error),
-            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                match self.begin(path, length, true, None).await {
+                    Ok(upload) => Ok(Some(upload)),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         }
     }

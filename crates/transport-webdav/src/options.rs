@@ -57,11 +57,13 @@ static LOGIN: Group = Group::of(&[
 static SERVER: Group = Group::of(&[
     Field::preset(
         "server",
-        Kind::Choice(&["standard", "sharepoint"]),
+        Kind::Choice(&["standard", "sharepoint", "owncloud", "nextcloud"]),
         "standard",
         "The habits of the server. `sharepoint`: paths are compared without regard to case, and file names are kept as \
         the server writes them; empty files are refused before they are sent, because SharePoint does not keep \
-        them.",
+        them. `owncloud`, `nextcloud`: with `verify = \"checksum\"` on a flow's destination the server is given a \
+        file's checksum with it (`OC-Checksum`), and asked for the one that it computed, so that the file need not be \
+        read back.",
     ),
     Field::preset(
         "lock",
@@ -91,10 +93,20 @@ pub(crate) struct Settings {
     /// Absolute.
     pub(crate) directory: RemotePath,
     pub(crate) is_sharepoint: bool,
+    pub(crate) cloud: Option<Cloud>,
     pub(crate) locks: bool,
     pub(crate) connecting: ConnectOptions,
     pub(crate) limits: PoolLimits,
     pub(crate) login: Login,
+}
+
+/// Servers that take checksums with files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cloud {
+    /// It compares the checksum with what it received, and lists what it computed.
+    OwnCloud,
+    /// It stores the checksum as it is given, and tells on request what it computed of what it received.
+    Nextcloud,
 }
 
 /// How to log in.
@@ -176,6 +188,11 @@ impl Settings {
             port,
             directory,
             is_sharepoint: options.text("server") == Some("sharepoint"),
+            cloud: match options.text("server") {
+                Some("owncloud") => Some(Cloud::OwnCloud),
+                Some("nextcloud") => Some(Cloud::Nextcloud),
+                _ => None,
+            },
             locks: options.bool("lock"),
             connecting,
             limits,

@@ -15,6 +15,8 @@ pub struct Deliver {
     pub payload: Arc<dyn Payload>,
     /// The name at the destination, relative to the endpoint's directory. Never leads out of it.
     pub file_name: RemotePath,
+    /// When the file was received: the time of dates in names.
+    pub received: Timestamp,
     /// The flow, for names and the connection's requests.
     pub flow: String,
     /// The partner, when the transfer has one.

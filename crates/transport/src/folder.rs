@@ -4,6 +4,7 @@
 
 mod adapter;
 mod archived;
+mod attributes;
 mod check;
 mod checksum;
 mod destination;
@@ -13,6 +14,7 @@ mod local_archive;
 mod names;
 pub mod options;
 mod place;
+mod polled_directory;
 mod selection;
 mod source;
 mod sum;
@@ -30,18 +32,20 @@ pub const RENAME_REFUSED: &str = "the server lets this user write files but not 
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use archived::remove_unchanged;
+pub use attributes::{NotSet, Owner, Principal, WhyNotSet};
 pub use check::{check_poll, sample_directory};
 pub use checksum::{ChecksumKind, ServerChecksum};
 pub use destination::{
-    APPENDING, FILE_NAME, FolderDestination, IS_FILE_PATH, MARKING, Overwrite, PUBLISHING, Verify, WRITING,
-    WriteOptions, is_unsettled,
+    APPENDING, DirectoryBelow, FILE_NAME, FolderDestination, IS_FILE_PATH, MARKING, Overwrite, PUBLISHING,
+    Verify, WRITING, WriteOptions, is_unsettled,
 };
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
-pub use local_archive::{ToArchive, archive_payload};
+pub use local_archive::{ToArchive, archive_payload, path_in_archive};
 pub use names::{NAME_LIMIT, aside, check_affix, parse_directory};
 pub use options::{After, Claim, Polling};
 pub use place::{FolderPlace, LOCAL_ADDRESS, LoginAddress};
+pub use polled_directory::PolledDirectory;
 pub use source::{FolderSource, FolderSourceOptions};
 
 use sum::{SUM_CHUNK, sum};
@@ -142,6 +146,27 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// By the protocol's codes.
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>>;
+
+    /// The kind of checksum that the server takes with a file, to compare it with what it receives; `None` if it takes none,
+    /// which is the default.
+    fn checksum_with_upload(&self) -> Option<ChecksumKind> {
+        None
+    }
+
+    /// As [`Folder::begin_write`], with the checksum of the file, of the kind that [`Folder::checksum_with_upload`] tells. An
+    /// upload whose file is another one at the server fails with `IntegrityFailed`, transient. Where the server itself said
+    /// that both agree, [`Written::evidence`] is [`Evidence::ServerChecksum`].
+    ///
+    /// # Errors
+    /// By the protocol's codes.
+    async fn begin_write_with(
+        &self,
+        path: &RemotePath,
+        length: Option<u64>,
+        _checksum: &ServerChecksum,
+    ) -> Result<Box<dyn Upload>> {
+        self.begin_write(path, length).await
+    }
 
     /// Begins to write a file under a name that must be free; `None` if it exists.
     ///
@@ -365,39 +390,15 @@ pub struct Written {
     pub evidence: Evidence,
     /// Whether the file disappeared as soon as it was closed.
     pub gone: bool,
-    /// Why it does not have the permissions that the flow asks for; `None` if it has, or none are asked for.
-    pub permissions: Option<PermissionsNotSet>,
-}
-
-/// Why a server has not set the permissions of a file. The file is delivered all the same, and the receipt says so.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PermissionsNotSet {
-    /// It has no such command.
-    Unsupported,
-    /// This user may not set them.
-    NotPermitted,
-    /// It gave no reason.
-    Refused,
-}
-
-impl PermissionsNotSet {
-    /// In words, for receipts.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Unsupported => "the server cannot set permissions",
-            Self::NotPermitted => "the server does not let this user set permissions",
-            Self::Refused => "the server refused to set permissions",
-        }
-    }
+    /// What the flow asks for and the server has not set.
+    pub not_set: NotSet,
 }
 
 impl Written {
     /// A file that still exists and has this size.
     #[must_use]
     pub fn there(size: u64) -> Self {
-        Self { size: Some(size), evidence: Evidence::Size, gone: false, permissions: None }
+        Self { size: Some(size), evidence: Evidence::Size, gone: false, not_set: NotSet::default() }
     }
 }
 

@@ -180,6 +180,12 @@ pub trait Source: Send + Sync {
     /// The file was not settled, or that is unknown; the engine calls again.
     async fn settle(&self, offer: &Offer, outcome: Outcome) -> Result<Settled>;
 
+    /// The path that [`Source::settle`] will give the file of a taken offer in an archive at the source; `None` if it is not
+    /// archived there, or if that is known only afterwards, which is the default.
+    fn archive_path(&self, _offer: &Offer) -> Option<RemotePath> {
+        None
+    }
+
     /// Removes a file that [`Source::settle`] archived and whose time in the archive is over, if it is still as it was
     /// archived. Idempotent.
     ///

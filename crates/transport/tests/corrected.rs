@@ -53,6 +53,7 @@ impl Scene {
             claim: Claim { delivery: DeliveryId::new(Uuid::from_u128(1)), node, epoch: 1, attempt },
             payload: BytesPayload::shared("a.edi", CONTENT),
             file_name: "a.edi".into(),
+            received: model::Timestamp::UNIX_EPOCH,
             flow: "flow".into(),
             partner: None,
             notes: self.log.notes(),

@@ -115,6 +115,7 @@ impl Play {
             },
             payload: BytesPayload::shared("a.edi", CONTENT),
             file_name: "a.edi".into(),
+            received: model::Timestamp::UNIX_EPOCH,
             flow: "flow".into(),
             partner: None,
             notes: self.log.notes(),

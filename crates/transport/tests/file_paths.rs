@@ -28,6 +28,7 @@ async fn deliver(memory: &MemoryFolder, metadata: Value) -> Result<Map<String, V
         claim: Claim { delivery, node, epoch: 1, attempt: 1 },
         payload: BytesPayload::described("a.edi", *b"an order", metadata.as_object().unwrap().clone()),
         file_name: "a.edi".into(),
+        received: model::Timestamp::UNIX_EPOCH,
         flow: "flow".into(),
         partner: None,
         notes: Default::default(),

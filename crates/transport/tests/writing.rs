@@ -65,6 +65,7 @@ impl Ground {
             },
             payload: BytesPayload::described("a.edi", CONTENT, self.metadata.clone()),
             file_name: "a.edi".into(),
+            received: model::Timestamp::UNIX_EPOCH,
             flow: "flow".into(),
             partner: None,
             notes: self.log.notes(),

@@ -138,6 +138,7 @@ impl Alone {
                         },
                         payload: Arc::new(payload),
                         file_name: name,
+                        received: model::Timestamp::UNIX_EPOCH,
                         flow: "flow".into(),
                         partner: None,
                         notes: std::collections::BTreeMap::new(),

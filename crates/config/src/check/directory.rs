@@ -30,6 +30,13 @@ impl Directory {
         Self::new(text.starts_with('/'), text)
     }
 
+    /// A directory below this one.
+    pub(super) fn below(&self, text: &str) -> Self {
+        let mut below = self.clone();
+        below.parts.extend(Self::new(true, text).parts);
+        below
+    }
+
     /// Its words, by which directories are looked up.
     pub(super) fn words(&self) -> Words<'_> {
         (self.absolute, &self.parts)

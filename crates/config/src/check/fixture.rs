@@ -191,6 +191,10 @@ impl Declaration for Declared {
             keeps_files: poll.options.text("after") == Some("keep"),
             moves_refused: poll.options.text("error_directory").is_some(),
             streams: poll.options.bool("stream"),
+            names_archive: {
+                let after = poll.options.table("after");
+                after.text("archive").is_some() && after.bool("timestamp")
+            },
             ..PollEffects::default()
         }
     }

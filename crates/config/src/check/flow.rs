@@ -10,7 +10,7 @@ use crate::tree::{Node, Value as Written};
 use model::NameTemplate;
 use model::definition::{Destination, Flow, FlowSource, RetryPolicy};
 use model::schedule::TimeZone;
-use model::schema::{FieldPath, Section, TransportSpec, Values};
+use model::schema::{FieldPath, Kind, Section, TransportSpec, Values};
 use std::sync::Arc;
 
 impl<'a> Checker<'a> {
@@ -27,6 +27,7 @@ impl<'a> Checker<'a> {
             if continue_after_failure && !ordered {
                 reader.warning("continue_after_failure", "has no effect without ordered = true");
             }
+            let metadata = metadata(&reader);
             let pool = self.pool(&reader, None);
             let steps = self.steps(name, &reader, "");
             let on_failure = self.on_failure(name, &reader, &destinations);
@@ -56,6 +57,7 @@ impl<'a> Checker<'a> {
                 continue_after_failure,
                 retention,
                 on_failure,
+                metadata,
                 pool,
             };
             self.definitions.flows.insert(name.to_owned(), Arc::new(flow));
@@ -148,16 +150,21 @@ impl<'a> Checker<'a> {
         };
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields);
-        let destination = self.common(&reader, source, options)?;
+        let has_dated = fields.iter().any(|field| {
+            let is_template = matches!(field.kind, Kind::Template);
+            is_template && reader.text(field.name).is_some_and(|text| text.value.contains("{received"))
+        });
+        let destination = self.common(&reader, source, options, has_dated)?;
         Some((destination, reader))
     }
 
-    /// What every destination has.
+    /// What every destination has. `has_dated`: whether a field of its transport is a template with a date.
     fn common(
         &self,
         reader: &Reader<'a>,
         source: Option<&CheckedSource>,
         options: Option<Values>,
+        has_dated: bool,
     ) -> Option<Destination> {
         // A mistake in it is reported with the hours of delivery.
         let zone = reader.text_or_default("time_zone").and_then(|name| TimeZone::parse(&name).ok());
@@ -168,12 +175,20 @@ impl<'a> Checker<'a> {
                 .map_err(|error| reader.error("file_name", error.to_string()))
                 .ok()
         });
+        if file_name.as_ref().is_some_and(NameTemplate::needs_archive)
+            && !source.is_some_and(|source| source.effects.names_archive)
+        {
+            let message = "names the copy in the archive of the flow's source, which has none whose name is known before: give \
+                           the source after = { archive = … } or { archive_locally = … }, without timestamp = false";
+            reader.error("file_name", message);
+        }
         let is_zone_used = reader.has("between")
             || reader.has("not_on")
+            || has_dated
             || file_name.as_ref().is_some_and(NameTemplate::has_dates);
         if reader.has("time_zone") && !is_zone_used {
             let message =
-                "has no effect without 'between', 'not_on', or a date or daily counter in 'file_name'";
+                "has no effect without 'between', 'not_on', or a date in a template, as 'file_name' is one";
             reader.warning("time_zone", message);
         }
         let expires_after = if reader.has("expires_after") { reader.duration("expires_after") } else { None };
@@ -203,6 +218,26 @@ impl<'a> Checker<'a> {
         let steps = Vec::new();
         Some(Destination { name, endpoint, file_name, retry, expires_after, steps, hours, options: options? })
     }
+}
+
+/// What a flow adds to the metadata of its transfers.
+fn metadata(reader: &Reader<'_>) -> Vec<(String, NameTemplate)> {
+    let mut metadata = Vec::new();
+    for (key, text) in reader.texts_by_key("metadata") {
+        if !is_name(key) || model::metadata::is_reserved(key) {
+            let message = format!(
+                "cannot have the key '{key}': 1 to 64 of a-z, 0-9, '.', '-' and '_', and none that Waybill itself writes \
+                (source_…, archive_…, failure)"
+            );
+            reader.error("metadata", message);
+            continue;
+        }
+        match NameTemplate::parse_text(&text.value) {
+            Ok(template) => metadata.push((key.to_owned(), template)),
+            Err(error) => reader.error("metadata", format!("has for '{key}' the {error}")),
+        }
+    }
+    metadata
 }
 
 /// A flow that writes where it reads would transfer its own files again and again.

@@ -44,6 +44,14 @@ impl Location {
     }
 }
 
+impl Location {
+    /// A directory below this one.
+    pub(super) fn below(mut self, text: &str) -> Self {
+        self.directory = self.directory.below(text);
+        self
+    }
+}
+
 impl Checker<'_> {
     /// Checks every directory that a source names: never inside the polled one, where its files would be taken again.
     pub(super) fn directories(&self, reader: &Reader<'_>, fields: &[Field], location: Option<&Location>) {

@@ -201,6 +201,10 @@ impl<'a> Checker<'a> {
                 own.check_source(endpoint, &poll, findings);
             });
         }
+        let location = match &effects.directory {
+            Some(below) => location.map(|location| location.below(&below.to_text())),
+            None => location,
+        };
         Some(CheckedSource { source: FlowSource::Poll(poll), mask: spec, location, effects })
     }
 }

@@ -120,7 +120,7 @@ impl Control {
                 .with("flow", &parent.flow)
                 .advice("the flow is no longer defined: define it again, then resubmit")
         })?;
-        let transfer = Transfer {
+        let mut transfer = Transfer {
             id: child_id(request, parent.id),
             revision,
             offer: None,
@@ -129,6 +129,7 @@ impl Control {
             created_at: act.at,
             ..parent.clone()
         };
+        engine::add_metadata(flow, &mut transfer);
         let deliveries = engine::new_deliveries(flow, &transfer, || (self.0.ids)());
         let failure_route = engine::failure_route(flow, revision, definitions);
         Ok(NewTransfer { transfer, retain_for: flow.retention, deliveries, failure_route })

@@ -49,6 +49,7 @@ impl Sending<'_> {
             claim: claimed.claim.clone(),
             payload,
             file_name: claimed.delivery.file_name.clone(),
+            received: claimed.transfer.payload.staged_at,
             flow: claimed.transfer.flow.clone(),
             partner: claimed.transfer.partner.clone(),
             notes,

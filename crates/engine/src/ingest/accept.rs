@@ -162,7 +162,7 @@ async fn record_and_settle(
         return back_off(polled, found, error, None).await.map_err(PollError::Node);
     }
     unaccepted.may_be_recorded();
-    let recorded = record(polled, found, whole).await.map_err(PollError::Node)?;
+    let recorded = record(polled, source, found, whole).await.map_err(PollError::Node)?;
     drop(unrecorded);
     if let Some(offer) = recorded
         && polled.poll.settle == SettleWhen::Recorded

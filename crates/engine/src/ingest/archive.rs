@@ -4,10 +4,10 @@ use crate::context::Context;
 use crate::deliver::payload::StagedBytes;
 use model::definition::{Flow, FlowSource, LocalArchive};
 use model::schedule::TimeZone;
-use model::{DirectoryTemplate, Error, ErrorKind, Offer, OfferState, Result, Timestamp};
+use model::{DirectoryTemplate, Error, ErrorKind, Offer, OfferState, RemotePath, Result, Timestamp};
 use std::time::Duration;
 use store::{ArchiveRecord, ArchiveSite};
-use transport::folder::{ToArchive, archive_payload};
+use transport::folder::{ToArchive, archive_payload, path_in_archive};
 use transport::{ArchivedFile, Transport};
 
 /// A flow's archive on this machine.
@@ -67,20 +67,35 @@ impl FlowArchive {
         Some(Self { archive, zone: poll.schedule.zone })
     }
 
+    /// The directory for an offer.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: its name cannot be used.
+    fn directory(&self, offer: &Offer) -> Result<RemotePath> {
+        let invalid = |why: String| {
+            Error::permanent(ErrorKind::ConfigInvalid, "use an archive directory")
+                .with("directory", &self.archive.directory)
+                .advice(why)
+        };
+        DirectoryTemplate::parse(&self.archive.directory)
+            .and_then(|template| template.directory(offer.found_at, self.zone, &offer.identity.flow))
+            .map_err(invalid)
+    }
+
+    /// The path that [`copy`](Self::copy) will give a file of an offer; `None` if that is known only afterwards, as without
+    /// a time in its name it may get a number.
+    pub(crate) fn path(&self, offer: &Offer, file_name: &RemotePath) -> Option<RemotePath> {
+        let timestamp = self.archive.timestamp.then_some(offer.found_at)?;
+        Some(path_in_archive(&self.directory(offer).ok()?, file_name, Some(timestamp)))
+    }
+
     /// Copies the payloads of an offer from staging to the archive. Durable when it returns; idempotent.
     ///
     /// # Errors
     /// A payload cannot be read, or the archive cannot be written.
     pub(crate) async fn copy(&self, context: &Context, offer: &Offer) -> Result<Archived> {
         let mut archived = Archived::default();
-        let invalid = |why: String| {
-            Error::permanent(ErrorKind::ConfigInvalid, "use an archive directory")
-                .with("directory", &self.archive.directory)
-                .advice(why)
-        };
-        let directory = DirectoryTemplate::parse(&self.archive.directory)
-            .and_then(|template| template.directory(offer.found_at, self.zone, &offer.identity.flow))
-            .map_err(invalid)?;
+        let directory = self.directory(offer)?;
         for record in context.store.payloads_of_offer(offer.id).await? {
             let staging = context.staging.clone();
             let metadata = serde_json::Map::new();

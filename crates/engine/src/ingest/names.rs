@@ -4,7 +4,8 @@ use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::Whole;
 use crate::transfers::name_at;
 use model::definition::Destination;
-use model::{RemotePath, Result, Retry, TemplateValues, TransferId};
+use model::{ArchivedCopy, RemotePath, Result, Retry, Sha256, TemplateValues, TransferId};
+use transport::folder::path_in_archive;
 use uuid::Uuid;
 
 /// Asks each destination about the name that each part would get there.
@@ -36,6 +37,9 @@ pub(crate) fn check_name(
     });
     // An endpoint that cannot be used now says nothing about the name; the delivery will report it.
     let Ok(made) = made else { return Ok(()) };
+    // What it will be is not known yet; it is as long as this.
+    let archived = path_in_archive(&RemotePath::default(), file_name, Some(context.now()));
+    let archived = ArchivedCopy::new(archived, Sha256([0; 32]));
     let values = TemplateValues {
         name: file_name.file_name(),
         received: context.now(),
@@ -44,6 +48,7 @@ pub(crate) fn check_name(
         transfer: TransferId::new(Uuid::nil()),
         sequence,
         failure: None,
+        archive: Some(&archived),
     };
     match made.check_name(&name_at(destination, file_name, &values)) {
         Err(error) if error.retry() == Retry::Permanent => Err(error.with("destination", &destination.name)),

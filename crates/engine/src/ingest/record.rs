@@ -7,15 +7,16 @@ use crate::ingest::reading::{Discovered, Whole, with_sizes};
 use crate::ingest::tally::Became;
 use crate::transfers::{Origin, new_transfer};
 use model::{
-    AuditEvent, Error, ErrorKind, EventKind, IdentityRule, Offer, OfferId, Result, Severity, SkipReason,
-    TransferState,
+    ArchivedCopy, AuditEvent, Error, ErrorKind, EventKind, IdentityRule, Offer, OfferId, Result, Severity,
+    SkipReason, TransferState,
 };
 use store::{KnownContent, RecordOffer, Recorded};
-use transport::{FoundOffer, OfferNotes};
+use transport::{FoundOffer, OfferNotes, Source, StagedPart};
 
 /// Records the offer; `None` if it was already recorded.
 pub(crate) async fn record(
     polled: &PolledFlow,
+    source: &dyn Source,
     mut found: Discovered,
     whole: Whole,
 ) -> Result<Option<Offer>> {
@@ -26,9 +27,10 @@ pub(crate) async fn record(
     let (key, is_gone) = (found.offer.identity.key(), OfferNotes::of(&whole.source_data).gone);
     let path = found.offer.identity.path.clone();
     let sha256 = OfferNotes::of(&whole.source_data).sha256;
-    let Whole { parts, source_data, hold, .. } = whole;
+    let Whole { mut parts, source_data, hold, .. } = whole;
     found.offer.source_data.extend(source_data);
     let offer = found.into_offer(OfferId::new(polled.context.ids.next()));
+    note_archive(polled, source, &offer, &mut parts);
     let origin = Origin {
         offer: Some(offer.id),
         endpoint: &polled.poll.endpoint,
@@ -102,6 +104,19 @@ pub(crate) async fn record(
                 .with("flow", &polled.flow.name)
                 .advice("another node polls this source now; nothing needs to be done"))
         }
+    }
+}
+
+/// Notes where the copy of a file will be in the flow's archive, for names and for people. Of an offer with several parts
+/// it is known only afterwards.
+fn note_archive(polled: &PolledFlow, source: &dyn Source, offer: &Offer, parts: &mut [StagedPart]) {
+    let [part] = parts else { return };
+    let path = match polled.archive() {
+        Ok(Some(archive)) => archive.path(offer, &part.file_name),
+        _ => source.archive_path(offer),
+    };
+    if let Some(path) = path {
+        ArchivedCopy::new(path, part.staged.sha256).note(&mut part.metadata);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::database::both;
 use crate::scene::{Scene, flow, polling, saying};
-use model::TransferState;
 use model::definition::SettleWhen;
+use model::{NameTemplate, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use store::EventView;
@@ -55,6 +55,56 @@ both! {
         scene.until("it is removed", || async { archived(&scene) == ["srv/orders/mine.edi"] }).await;
         scene.until("that is on record", || async { scene.events("archive.removed").await.len() == 1 }).await;
         assert_eq!(outcomes(&scene.events("archive.removed").await), ["removed"]);
+    }
+
+    the_copy_in_an_archive_is_known_to_names_and_metadata(scene) {
+        let named = |flow: &mut model::definition::Flow| {
+            let template = NameTemplate::parse("{archive.name}.{archive.sha256}").unwrap();
+            flow.destinations[0].file_name = Some(template);
+        };
+        for (number, after) in [
+            After::ArchiveLocally { directory: "/srv/{flow}/{received:%Y}".into(), timestamp: true },
+            After::Archive { directory: "done/{received:%Y}".into(), timestamp: true },
+            After::Archive { directory: "done/{received:%Y}".into(), timestamp: false },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let is_timed = number < 2;
+            let folder = MemoryFolder::new();
+            folder.put("in/po.edi", *b"ISA");
+            scene.place("in").use_folder(Arc::new(folder.clone()), "in", Overwrite::Refuse);
+            let mut flow = saying(flow(&format!("orders-{number}"), &["out"]), |polling| polling.after = after.clone());
+            if is_timed {
+                named(&mut flow);
+            }
+            let name = flow.name.clone();
+            scene.define(|all| {
+                all.flows.clear();
+                all.flows.insert(name.clone(), Arc::new(flow));
+            });
+            let engine = scene.start().await;
+            scene.until("it is settled", || async { scene.events("offer.settled").await.len() == number + 1 }).await;
+            scene.until_all(number + 1, TransferState::Completed).await;
+            let transfer = scene.transfers().await.pop().unwrap();
+            let metadata = scene.store.transfer(transfer.id).await.unwrap().unwrap().metadata;
+            let received = scene.place("out").received().pop().unwrap().1.to_text();
+            let there = if number == 0 { archived(&scene) } else { folder.files() };
+            if is_timed {
+                let [path] = &there[..] else { panic!("{there:?}") };
+                let told = metadata["archive_path"].as_str().unwrap();
+                assert_eq!(told.trim_start_matches('/'), path.as_str(), "{number}");
+                let sha256 = metadata["archive_sha256"].as_str().unwrap();
+                assert_eq!(sha256, "92f122ac5c2fbef19c1812f2cce2c486f9d3c9e147c992b77054bb4536322c3f");
+                let last = path.rsplit('/').next().unwrap();
+                assert_eq!(received, format!("{last}.{sha256}"), "{number}");
+            } else {
+                // The name may get a number, so it is not known before.
+                assert!(!metadata.contains_key("archive_path"), "{metadata:?}");
+                assert_eq!(received, "po.edi");
+            }
+            engine.stop(Duration::from_secs(10)).await;
+        }
     }
 
     each_file_is_archived_by_itself_and_one_that_was_changed_there_stays(scene) {

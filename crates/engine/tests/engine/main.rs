@@ -17,6 +17,7 @@ mod ingest;
 mod lanes;
 mod life;
 mod limits;
+mod metadata;
 mod operating;
 mod processing;
 mod receiving;

@@ -3,7 +3,7 @@
 use crate::connection::words;
 use crate::schedule::{Expectation, Schedule};
 use crate::schema::{TransportSpec, Values, joined};
-use crate::{Error, ErrorKind, Mask, NameTemplate, NodeName, Result};
+use crate::{Error, ErrorKind, Mask, NameTemplate, NodeName, RemotePath, Result};
 use std::time::Duration;
 
 /// Moves files from one source to its destinations.
@@ -29,6 +29,8 @@ pub struct Flow {
     pub retention: Duration,
     /// Where a transfer goes that failed for good.
     pub on_failure: Option<OnFailure>,
+    /// What is added to the metadata of its transfers: keys, and templates of their values.
+    pub metadata: Vec<(String, NameTemplate)>,
     /// The worker pool of its deliveries to endpoints that name none; `None`: `default`.
     pub pool: Option<String>,
 }
@@ -119,12 +121,18 @@ pub struct PollSource {
 /// What polling does to its place, as far as others must know: flows that use the same place, and the gateway.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PollEffects {
+    /// The directory below the endpoint's that it polls; of dated ones, the one that all of them are in. `None` for the
+    /// endpoint's own.
+    pub directory: Option<RemotePath>,
     /// Whether it takes files of directories below the polled one too.
     pub is_recursive: bool,
     /// Whether files that were taken stay where they are.
     pub keeps_files: bool,
     /// Whether files that cannot be taken are moved away.
     pub moves_refused: bool,
+    /// Whether the path that a file will have in its archive is known before it is archived: it has the time at which the
+    /// file was found in its name, so that no other file has it.
+    pub names_archive: bool,
     /// The directory of this machine that a copy of each file is archived to before it is settled at its source.
     pub local_archive: Option<LocalArchive>,
     /// Whether files are not staged: each is read when it is delivered.

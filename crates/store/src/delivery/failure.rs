@@ -7,10 +7,11 @@ use crate::either::on;
 use crate::fault::Fault;
 use crate::row::{TransferRow, later, transfer_columns};
 use crate::tx::Tx;
+use model::metadata::{FILE_NAME, IS_FILE_PATH};
 use model::schedule::TimeZone;
 use model::{
-    Delivery, DeliveryId, DeliveryState, EventKind, FailureValues, NameTemplate, NodeName, PeerText,
-    TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    ArchivedCopy, Delivery, DeliveryId, DeliveryState, EventKind, FailureValues, NameTemplate, NodeName,
+    PeerText, TemplateValues, Timestamp, Transfer, TransferId, TransferKind, TransferState,
 };
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -76,6 +77,10 @@ fn child(
     let FailureRoute { flow, revision, retain_for, destinations, next } = route;
     let id = TransferId::new(tx.id());
     let mut metadata = parent.metadata.clone();
+    // Where the file was to go at the destination that failed says nothing about this one.
+    for key in [FILE_NAME, IS_FILE_PATH] {
+        metadata.remove(key);
+    }
     metadata.insert(FAILURE.to_owned(), Value::Object(cause(parent, failed)));
     let transfer = Transfer {
         id,
@@ -90,12 +95,14 @@ fn child(
         ..parent.clone()
     };
     let first = failed.first();
+    let archived = ArchivedCopy::noted(&transfer.metadata);
     let values = TemplateValues {
         name: parent.payload.file_name.file_name(),
         received: parent.payload.staged_at,
         flow: &transfer.flow,
         transfer: id,
         sequence: parent.sequence,
+        archive: archived.as_ref(),
         failure: first.map(|row| FailureValues {
             flow: &parent.flow,
             destination: &row.destination,

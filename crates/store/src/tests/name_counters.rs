@@ -17,6 +17,7 @@ fn named(offer: Option<OfferId>, to: &str, template: &str, received: i64) -> New
         transfer: new.transfer.id,
         sequence: 1,
         failure: None,
+        archive: None,
     });
     let delivery = &mut new.deliveries[0];
     delivery.delivery.file_name = delivery.delivery.file_name.with_file_name(&name);

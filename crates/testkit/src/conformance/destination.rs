@@ -3,11 +3,13 @@
 use super::Place;
 use super::scene::{Scene, arrived, names, put};
 use crate::fake::{Act, BytesPayload, Fault, PublishAnswer, Way};
+use futures::StreamExt;
+use model::schedule::TimeZone;
 use model::{ErrorKind, RemotePath, Result, Retry};
 use std::sync::Arc;
 use std::time::Duration;
-use transport::folder::{Folder, FolderDestination, Overwrite, WriteOptions};
-use transport::{BufferBudget, Destination, Sent, Step};
+use transport::folder::{DirectoryBelow, Folder, FolderDestination, Overwrite, WriteOptions};
+use transport::{BufferBudget, Destination, Sent, Source, Step};
 
 const CONTENT: &[u8] = b"the payload";
 
@@ -288,6 +290,44 @@ pub(super) async fn directories_of_the_name_are_made(place: Place) {
     let sent = scene.deliver(scene.write_options(), &name, CONTENT, 1).await;
     assert!(arrived(&sent), "{sent:?}");
     assert_eq!(scene.content(&scene.path("one/two/a.edi")).await.unwrap(), CONTENT);
+}
+
+pub(super) async fn the_directory_of_the_day_is_made(place: Place) {
+    let scene = Scene::new(place);
+    let zone = TimeZone::parse("Pacific/Honolulu").unwrap();
+    let below = DirectoryBelow::parse("{flow}/{received:%Y/%m/%d-%H}", zone).unwrap();
+    let options = WriteOptions { below: Some(below), ..scene.write_options() };
+    let sent = scene.deliver(options, &RemotePath::from("one/a.edi"), CONTENT, 1).await;
+    assert!(arrived(&sent), "{sent:?}");
+    let path = scene.path("flow/2026/03/01-02/one/a.edi");
+    assert_eq!(scene.content(&path).await.unwrap(), CONTENT);
+    let Ok(Sent::Delivered { receipt, .. }) = sent else { return };
+    assert_eq!(receipt.summary, path.to_text());
+}
+
+/// G7, with `create_directories` off.
+pub(super) async fn the_path_below_the_polled_directory_is_kept(place: Place) {
+    let scene = Scene::new(place);
+    scene.place.folder.make_directory(&scene.path("one/two")).await.unwrap();
+    scene.put("one/two/a.edi", CONTENT).await;
+    let source = scene.source(crate::defined::polling(scene.poll(), |polling| polling.recursive = true));
+    let found = scene.discover(&source).await.remove(0);
+    let part = source.open(&found).await.unwrap().parts.next().await.unwrap().unwrap();
+    let name = part.file_name.clone();
+    drop(part);
+    // The destination's directory is missing: it is named, nothing is made, and a later attempt may find it.
+    let options = WriteOptions { directory: scene.place.beside.clone(), ..scene.write_options() };
+    let error = scene.deliver(options.clone(), &name, CONTENT, 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::NotFound, Retry::Transient));
+    assert!(error.to_string().contains(&scene.place.beside.to_text()), "{error}");
+    let there = scene.place.folder.stat(&scene.place.beside).await;
+    assert_eq!(there.unwrap_err().kind(), ErrorKind::NotFound);
+    scene.place.folder.make_directory(&scene.place.beside).await.unwrap();
+    let sent = scene.deliver(options, &name, CONTENT, 2).await;
+    assert!(arrived(&sent), "{sent:?}");
+    assert_eq!(scene.content(&scene.beside("one/two/a.edi")).await.unwrap(), CONTENT);
+    let Ok(Sent::Delivered { receipt, .. }) = sent else { return };
+    assert_eq!(receipt.summary, scene.beside("one/two/a.edi").to_text());
 }
 
 pub(super) async fn names_that_lead_out_or_are_too_long_are_refused(place: Place) {

@@ -158,6 +158,7 @@ impl Scene {
             },
             payload: BytesPayload::shared(file_name.clone(), content),
             file_name: file_name.clone(),
+            received: DateTime::from_timestamp(1_772_366_400, 0).unwrap_or_default(),
             flow: "flow".into(),
             partner: None,
             notes: self.log.notes(),

@@ -5,11 +5,13 @@ use super::scene::{Scene, found_names, put};
 use crate::fake::Act;
 use futures::StreamExt;
 use model::definition::Order;
-use model::{ErrorKind, Mask, MaskSpec, RemotePath, Retry};
+use model::schedule::TimeZone;
+use model::{DirectoryTemplate, ErrorKind, Mask, MaskSpec, RemotePath, Retry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use transport::{AfterRead, Source, Step};
+use transport::folder::{DoneFile, PolledDirectory};
+use transport::{AfterRead, Discovery, Source, Step};
 
 pub(super) async fn stable_files_are_offered_and_growing_ones_are_not(place: Place) {
     let scene = Scene::new(place);
@@ -110,6 +112,52 @@ pub(super) async fn directories_below_are_walked_when_asked(place: Place) {
         relative.push(part.file_name.to_text());
     }
     assert_eq!(relative, ["one/middle", "one/two/deep", "top"]);
+}
+
+pub(super) async fn the_directories_of_the_last_days_are_polled(place: Place) {
+    let scene = Scene::new(place);
+    // The clock of the scene says 1 March 2026.
+    for (directory, content) in
+        [("out/2026/03/01", "today"), ("out/2026/02/28", "yesterday"), ("out/2026/02/26", "old")]
+    {
+        scene.place.folder.make_directory(&scene.path(directory)).await.unwrap();
+        scene.put(&format!("{directory}/a.edi"), content.as_bytes()).await;
+        scene.put(&format!("{directory}/a.edi.done"), b"").await;
+    }
+    scene.put("top.edi", b"not below").await;
+    let poll = |text: &str, past_days: u32| {
+        crate::defined::polling(scene.poll(), |polling| {
+            let template = DirectoryTemplate::parse_polled(text).unwrap();
+            polling.directory = Some(PolledDirectory { template, zone: TimeZone::default(), past_days });
+            polling.done_file = Some(DoneFile::parse("{name}.done").unwrap());
+        })
+    };
+    for (past_days, expected) in
+        [(0, vec!["today"]), (2, vec!["today", "yesterday"]), (3, vec!["old", "today", "yesterday"])]
+    {
+        let source = scene.source(poll("out/{date:%Y/%m/%d}", past_days));
+        let mut contents = Vec::new();
+        for offer in scene.discover(&source).await {
+            let mut part = source.open(&offer).await.unwrap().parts.next().await.unwrap().unwrap();
+            let mut content = String::new();
+            part.reader.read_to_string(&mut content).await.unwrap();
+            assert_eq!(part.file_name.to_text(), "a.edi", "below the directory of its day");
+            contents.push(content);
+        }
+        contents.sort_unstable();
+        assert_eq!(contents, expected);
+    }
+    let source = scene.source(poll("out/2026/02/26", 1));
+    assert_eq!(found_names(&scene.discover(&source).await), ["a.edi"]);
+    // None of them is there: that is no error, as long as the endpoint's directory is.
+    let source = scene.source(poll("none/{date:%Y/%m/%d}", 3));
+    assert!(scene.discover(&source).await.is_empty());
+    assert!(source.probe().await.passed());
+    let moved = Place { directory: scene.beside("missing"), ..scene.place.again() };
+    let source = Scene::new(moved).source(poll("{date}", 3));
+    let known = Arc::clone(&scene.known) as Arc<dyn transport::KnownOffers>;
+    let error = source.discover(Discovery { known }).await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 
 pub(super) async fn the_oldest_come_first(place: Place) {

@@ -40,6 +40,7 @@ fn deliver(attempt: u32, log: &Arc<MemoryLog>) -> Deliver {
         },
         payload: BytesPayload::shared("a.edi", *b"content"),
         file_name: "a.edi".into(),
+        received: model::Timestamp::UNIX_EPOCH,
         flow: "orders".into(),
         partner: None,
         notes: log.notes(),

@@ -186,6 +186,10 @@ impl Session {
             }
             Op::Setstat => {
                 let flags = request.rest.u32()?;
+                if flags & 2 != 0 {
+                    let (user, group) = (request.rest.u32()?, request.rest.u32()?);
+                    std::os::unix::fs::chown(&path, Some(user), Some(group))?;
+                }
                 if flags & 4 != 0 {
                     let mode = request.rest.u32()?;
                     fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o7777))?;

@@ -81,20 +81,37 @@ pub(super) fn sync_both(from: &Spot, to: &Spot) -> Result<(), Errno> {
     place::sync_directory(&from.directory)
 }
 
-/// Moves to another file system: a durable copy with the same time, then away with the original,
-/// unless that changed meanwhile.
+/// The most bytes of a name that the name of its copy keeps.
+const COPY_NAME: usize = 240;
+
+/// Moves to another file system: a durable copy with the same time, written under a temporary name, then away with the
+/// original, unless that changed meanwhile.
 pub(super) fn copy_over(from: &Spot, to: &Spot) -> Result<(), Errno> {
+    // Found out before the bytes are copied: an earlier call may have been cut off after its copy was complete.
+    match place::stat_at(to) {
+        Ok(_) => return Err(Errno::EXIST),
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
     let mut source = place::open_regular(from)?;
     let before = rustix::fs::fstat(&source)?;
-    let temporary = Spot {
-        directory: rustix::io::dup(&to.directory)?,
-        name: [b".", &to.name[..to.name.len().min(240)], b".moving"].concat(),
-    };
-    let result = copy_to(&mut source, &before, &temporary).and_then(|()| rename_new(&temporary, to));
-    if result.is_err() {
+    let directory = rustix::io::dup(&to.directory)?;
+    let temporary = Spot { directory, name: copy_name(&to.name) };
+    let copy = make_copy(&before, &temporary)?;
+    let id = file_id(&rustix::fs::fstat(&copy)?);
+    let written = fill_copy(&mut source, &before, copy).and_then(|()| {
+        // Another node may have begun this copy anew, under the same name: only what was written here is complete.
+        match place::stat_at(&temporary)? {
+            there if file_id(&there) == id => rename_new(&temporary, to),
+            _ => Err(Errno::BUSY),
+        }
+    });
+    if let Err(error) = written {
         // What was left of the copy is of no use; the original is whole.
-        let _ = rustix::fs::unlinkat(&temporary.directory, os(&temporary.name), AtFlags::empty());
-        return result;
+        if place::stat_at(&temporary).is_ok_and(|there| file_id(&there) == id) {
+            let _ = rustix::fs::unlinkat(&temporary.directory, os(&temporary.name), AtFlags::empty());
+        }
+        return Err(error);
     }
     place::sync_directory(&to.directory)?;
     let now = place::stat_at(from)?;
@@ -111,18 +128,38 @@ pub(super) fn copy_over(from: &Spot, to: &Spot) -> Result<(), Errno> {
     rustix::fs::unlinkat(&from.directory, os(&from.name), AtFlags::empty())
 }
 
-fn copy_to(source: &mut File, stat: &rustix::fs::Stat, temporary: &Spot) -> Result<(), Errno> {
+/// The temporary name of a copy, by which polls tell that it is unfinished. The end of a long name tells files apart: it has
+/// the offer's id.
+fn copy_name(name: &[u8]) -> Vec<u8> {
+    let mut start = name.len().saturating_sub(COPY_NAME);
+    // Not within a character.
+    while name.get(start).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        start += 1;
+    }
+    [b".", &name[start..], b".copying.a"].concat()
+}
+
+/// Makes the file of a copy anew, with the permissions of the original.
+fn make_copy(stat: &rustix::fs::Stat, temporary: &Spot) -> Result<File, Errno> {
     match rustix::fs::unlinkat(&temporary.directory, os(&temporary.name), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
-    let mut copy: File = rustix::fs::openat(&temporary.directory, os(&temporary.name), flags, mode)?.into();
+    Ok(rustix::fs::openat(&temporary.directory, os(&temporary.name), flags, mode)?.into())
+}
+
+/// Fills a copy and makes it durable.
+fn fill_copy(source: &mut File, stat: &rustix::fs::Stat, mut copy: File) -> Result<(), Errno> {
     io::copy(source, &mut copy).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
     let modified = Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(&copy, &Timestamps { last_access: modified, last_modification: modified })?;
     rustix::fs::fsync(&copy)
+}
+
+fn file_id(stat: &rustix::fs::Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
 }
 
 #[cfg(test)]
@@ -133,6 +170,15 @@ mod tests {
 
     fn spot(directory: &TempDir, name: &str) -> Spot {
         Spot { directory: File::open(directory.path()).unwrap().into(), name: name.into() }
+    }
+
+    #[test]
+    fn the_name_of_a_copy_keeps_the_end_of_a_long_name() {
+        assert_eq!(copy_name(b".a.edi.0123456789ab.moving.a"), b"..a.edi.0123456789ab.moving.a.copying.a");
+        let long = format!(".{}.0123456789ab.moving.a", "é".repeat(116));
+        let name = copy_name(long.as_bytes());
+        assert!(name.len() <= 255 && name.ends_with(b".0123456789ab.moving.a.copying.a"));
+        assert!(std::str::from_utf8(&name).is_ok());
     }
 
     #[test]

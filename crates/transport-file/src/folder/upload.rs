@@ -1,6 +1,7 @@
 //! A file being written.
 
 use super::blocking;
+use super::ownership::Wanted;
 use super::place::{Spot, os, stat_at};
 use crate::error::failed;
 use async_trait::async_trait;
@@ -19,6 +20,8 @@ pub(super) struct LocalUpload {
     /// Device and inode of the file.
     id: (u64, u64),
     path: RemotePath,
+    /// What the file is given when it is complete.
+    wanted: Arc<Wanted>,
     /// `None` only while a write is under way, or after one was cut off.
     file: Option<File>,
     /// Whether the file is whole, or gone already.
@@ -30,38 +33,32 @@ pub(super) struct LocalUpload {
 impl LocalUpload {
     /// Makes the file anew: what has the name goes first, so that nothing is written through a link or
     /// into a file that somebody else holds open.
-    pub(super) fn begin(spot: Spot, path: RemotePath, permissions: Option<u32>) -> Result<Self> {
+    pub(super) fn begin(spot: Spot, path: RemotePath, wanted: Arc<Wanted>) -> Result<Self> {
         match rustix::fs::unlinkat(&spot.directory, os(&spot.name), AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(failed("replace a temporary file", &path, error)),
         }
-        Self::open(spot, &path, permissions).map_err(|e| failed("write a file", &path, e))
+        Self::open(spot, &path, wanted).map_err(|e| failed("write a file", &path, e))
     }
 
     /// Makes the file; `None` when something has the name.
-    pub(super) fn begin_new(spot: Spot, path: RemotePath, permissions: Option<u32>) -> Result<Option<Self>> {
-        match Self::open(spot, &path, permissions) {
+    pub(super) fn begin_new(spot: Spot, path: RemotePath, wanted: Arc<Wanted>) -> Result<Option<Self>> {
+        match Self::open(spot, &path, wanted) {
             Ok(upload) => Ok(Some(upload)),
             Err(Errno::EXIST) => Ok(None),
             Err(error) => Err(failed("write a file", &path, error)),
         }
     }
 
-    fn open(spot: Spot, path: &RemotePath, permissions: Option<u32>) -> std::result::Result<Self, Errno> {
+    fn open(spot: Spot, path: &RemotePath, wanted: Arc<Wanted>) -> std::result::Result<Self, Errno> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(permissions.unwrap_or(0o666));
-        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, mode)?;
-        // Once more, past the process's umask.
-        if permissions.is_some()
-            && let Err(error) = rustix::fs::fchmod(&opened, mode)
-        {
-            tracing::debug!(%path, %error, "the file system does not set permissions");
-        }
+        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, wanted.mode())?;
         let id = file_id(&rustix::fs::fstat(&opened)?);
         Ok(Self {
             spot: Arc::new(spot),
             id,
             path: path.clone(),
+            wanted,
             file: Some(opened.into()),
             is_done: false,
             is_appended: false,
@@ -69,7 +66,7 @@ impl LocalUpload {
     }
 
     /// Goes on with a file that is there, and cuts off what it has behind the offset.
-    pub(super) fn resume(spot: Spot, path: RemotePath, offset: u64) -> Result<Self> {
+    pub(super) fn resume(spot: Spot, path: RemotePath, wanted: Arc<Wanted>, offset: u64) -> Result<Self> {
         let wrong = |e| failed("go on with a file", &path, e);
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened =
@@ -85,6 +82,7 @@ impl LocalUpload {
             spot: Arc::new(spot),
             id: file_id(&stat),
             path,
+            wanted,
             file: Some(file),
             is_done: false,
             is_appended: false,
@@ -92,7 +90,7 @@ impl LocalUpload {
     }
 
     /// Adds to the end of a file, which is created if it is missing.
-    pub(super) fn append(spot: Spot, path: RemotePath, permissions: Option<u32>) -> Result<Self> {
+    pub(super) fn append(spot: Spot, path: RemotePath, wanted: Arc<Wanted>) -> Result<Self> {
         let wrong = |e| failed("append to a file", &path, e);
         let flags = OFlags::WRONLY
             | OFlags::APPEND
@@ -101,8 +99,8 @@ impl LocalUpload {
             | OFlags::NONBLOCK
             | OFlags::NOCTTY
             | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(permissions.unwrap_or(0o666));
-        let opened = rustix::fs::openat(&spot.directory, os(&spot.name), flags, mode).map_err(wrong)?;
+        let opened =
+            rustix::fs::openat(&spot.directory, os(&spot.name), flags, wanted.mode()).map_err(wrong)?;
         let stat = rustix::fs::fstat(&opened).map_err(wrong)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(wrong(Errno::LOOP));
@@ -111,7 +109,9 @@ impl LocalUpload {
         super::place::sync_directory(&spot.directory).map_err(wrong)?;
         let id = file_id(&stat);
         let file = Some(opened.into());
-        Ok(Self { spot: Arc::new(spot), id, path, file, is_done: true, is_appended: true })
+        // What the file had before keeps its permissions and its owner.
+        let wanted = Arc::default();
+        Ok(Self { spot: Arc::new(spot), id, path, wanted, file, is_done: true, is_appended: true })
     }
 
     fn take(&mut self) -> Result<File> {
@@ -165,15 +165,16 @@ impl Upload for LocalUpload {
 
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         let file = self.take()?;
-        let path = self.path.clone();
-        let length = blocking(move || {
+        let (path, wanted) = (self.path.clone(), Arc::clone(&self.wanted));
+        let (length, not_set) = blocking(move || {
             let wrong = |e| Error::local_io("sync a file to disk", e).with("path", &path);
+            let not_set = wanted.give(&file, &path);
             file.sync_all().map_err(wrong)?;
-            Ok(file.metadata().map_err(wrong)?.len())
+            Ok((file.metadata().map_err(wrong)?.len(), not_set))
         })
         .await?;
         self.is_done = true;
-        Ok(Written::there(length))
+        Ok(Written { not_set, ..Written::there(length) })
     }
 
     async fn abort(mut self: Box<Self>) {

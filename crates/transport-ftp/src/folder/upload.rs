@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
 use net::Pool;
-use transport::folder::{Entry, Evidence, PermissionsNotSet, Upload, Written};
+use transport::folder::{Entry, Evidence, NotSet, Upload, WhyNotSet, Written};
 
 const CREATE: &str = "create a file";
 const WRITE: &str = "write a file";
@@ -183,7 +183,7 @@ impl Upload for FtpUpload {
             Looked::Missing(_) => (None, Evidence::Acknowledged, true),
             Looked::Refused(_) => (None, Evidence::Acknowledged, false),
         };
-        Ok(Written { size, evidence, gone, permissions })
+        Ok(Written { size, evidence, gone, not_set: NotSet { permissions, owner: None } })
     }
 
     async fn abort(mut self: Box<Self>) {
@@ -234,7 +234,7 @@ async fn set_permissions(
     connection: &Connection,
     path: &RemotePath,
     mode: u32,
-) -> std::result::Result<Option<PermissionsNotSet>, Fault> {
+) -> std::result::Result<Option<WhyNotSet>, Fault> {
     let name = connection.argument(path)?;
     let argument = [format!("CHMOD {mode:04o} ").as_bytes(), &name].concat();
     let reply = connection.ask("SITE", &argument).await?;
@@ -244,7 +244,7 @@ async fn set_permissions(
     let said = model::PeerText::new(&reply.said());
     tracing::debug!(host = %connection.target().host, %path, %said, "the server does not set permissions");
     Ok(Some(match reply.code {
-        500..=504 => PermissionsNotSet::Unsupported,
-        _ => PermissionsNotSet::Refused,
+        500..=504 => WhyNotSet::Unsupported,
+        _ => WhyNotSet::Refused,
     }))
 }

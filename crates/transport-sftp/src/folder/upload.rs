@@ -1,7 +1,7 @@
 //! Writing a file: many requests on their way, all answered before it counts as written.
 
-use super::Lease;
 use super::stat::{Stat, look, refine};
+use super::{Lease, NumericOwner, Wanted};
 use crate::protocol::client::{self, FileHandle};
 use crate::protocol::exchange::Awaited;
 use crate::protocol::fault::{Fault, code};
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ConnectionId, Error, RemotePath, Result};
 use std::collections::VecDeque;
-use transport::folder::{Evidence, PermissionsNotSet, Upload, Written};
+use transport::folder::{Evidence, NotSet, Upload, WhyNotSet, Written};
 
 /// Data in one request, where the server takes as much.
 const CHUNK: u32 = 128 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct SftpUpload {
     handle: FileHandle,
     lease: Lease,
     path: RemotePath,
-    permissions: Option<u32>,
+    wanted: Wanted,
     chunk: usize,
     position: u64,
     asked: VecDeque<(u64, Awaited)>,
@@ -36,53 +36,40 @@ pub(crate) struct SftpUpload {
 
 impl SftpUpload {
     /// Creates the file, or empties an existing one.
-    pub(crate) async fn begin(lease: Lease, path: &RemotePath, permissions: Option<u32>) -> Result<Self> {
+    pub(crate) async fn begin(lease: Lease, path: &RemotePath, wanted: Wanted) -> Result<Self> {
         lease.count();
         let flags = OPEN_WRITE | OPEN_CREATE | OPEN_TRUNCATE;
-        let opened = lease.client().open(path, flags, permissions).await;
+        let opened = lease.client().open(path, flags, wanted.permissions).await;
         let handle = opened.map_err(|fault| fault.error("create a file", lease.target(), Some(path)))?;
-        Ok(Self::new(lease, path, permissions, handle))
+        Ok(Self::new(lease, path, wanted, handle))
     }
 
     /// Goes on with a file that is there.
-    pub(crate) async fn resume(
-        lease: Lease,
-        path: &RemotePath,
-        permissions: Option<u32>,
-        offset: u64,
-    ) -> Result<Self> {
+    pub(crate) async fn resume(lease: Lease, path: &RemotePath, wanted: Wanted, offset: u64) -> Result<Self> {
         lease.count();
         let opened = lease.client().open(path, OPEN_WRITE, None).await;
         let handle = opened.map_err(|fault| fault.error("go on with a file", lease.target(), Some(path)))?;
-        Ok(Self { position: offset, ..Self::new(lease, path, permissions, handle) })
+        Ok(Self { position: offset, ..Self::new(lease, path, wanted, handle) })
     }
 
     /// Adds to the end of a file, which is created if it is missing. Servers that heed the flag ignore the offsets of
     /// writes, others go by them.
-    pub(crate) async fn append(
-        lease: Lease,
-        path: &RemotePath,
-        permissions: Option<u32>,
-        end: u64,
-    ) -> Result<Self> {
+    pub(crate) async fn append(lease: Lease, path: &RemotePath, wanted: Wanted, end: u64) -> Result<Self> {
         lease.count();
         let flags = OPEN_WRITE | OPEN_CREATE | OPEN_APPEND;
-        let opened = lease.client().open(path, flags, permissions).await;
+        let opened = lease.client().open(path, flags, wanted.permissions).await;
         let handle = opened.map_err(|fault| fault.error("append to a file", lease.target(), Some(path)))?;
-        // What the file had before keeps its permissions.
-        Ok(Self { position: end, is_appended: true, ..Self::new(lease, path, None, handle) })
+        // What the file had before keeps its permissions and its owner.
+        let upload = Self::new(lease, path, Wanted::default(), handle);
+        Ok(Self { position: end, is_appended: true, ..upload })
     }
 
     /// Creates the file; `None` when something has the name.
-    pub(crate) async fn begin_new(
-        lease: Lease,
-        path: &RemotePath,
-        permissions: Option<u32>,
-    ) -> Result<Option<Self>> {
+    pub(crate) async fn begin_new(lease: Lease, path: &RemotePath, wanted: Wanted) -> Result<Option<Self>> {
         lease.count();
         let flags = OPEN_WRITE | OPEN_CREATE | OPEN_EXCLUSIVE;
-        match lease.client().open(path, flags, permissions).await {
-            Ok(handle) => Ok(Some(Self::new(lease, path, permissions, handle))),
+        match lease.client().open(path, flags, wanted.permissions).await {
+            Ok(handle) => Ok(Some(Self::new(lease, path, wanted, handle))),
             Err(fault) if fault.says_taken() => Ok(None),
             Err(fault) => {
                 let is_there =
@@ -96,11 +83,11 @@ impl SftpUpload {
         }
     }
 
-    fn new(lease: Lease, path: &RemotePath, permissions: Option<u32>, handle: FileHandle) -> Self {
+    fn new(lease: Lease, path: &RemotePath, wanted: Wanted, handle: FileHandle) -> Self {
         let chunk = CHUNK.min(lease.client().abilities().write_size) as usize;
         Self {
             path: path.clone(),
-            permissions,
+            wanted,
             chunk,
             position: 0,
             asked: VecDeque::new(),
@@ -133,6 +120,38 @@ impl SftpUpload {
 const LEARN: &str = "check the size of a written file";
 
 const CLOSE: &str = "close a written file";
+
+/// Why the server has not set an attribute.
+///
+/// # Errors
+/// The fault, where the server did not answer.
+fn why_not_set(fault: Fault, lease: &Lease, path: &RemotePath) -> std::result::Result<WhyNotSet, Fault> {
+    if fault.is_unanswered() {
+        return Err(fault);
+    }
+    tracing::debug!(host = lease.target().host, %path, ?fault, "the server does not set an attribute of a file");
+    Ok(match fault.code() {
+        Some(code::OP_UNSUPPORTED) => WhyNotSet::Unsupported,
+        Some(code::PERMISSION_DENIED | code::WRITE_PROTECT) => WhyNotSet::NotPermitted,
+        _ => WhyNotSet::Refused,
+    })
+}
+
+/// Sets the owner of an open file. The protocol sets user and group together, so the one that stays is asked for first.
+async fn set_owner(
+    lease: &Lease,
+    handle: &FileHandle,
+    owner: NumericOwner,
+) -> std::result::Result<Option<WhyNotSet>, Fault> {
+    let client = lease.client();
+    let present = match owner {
+        NumericOwner { user: Some(user), group: Some(group) } => Some((user, group)),
+        _ => client.stat_open(handle).await?.await.and_then(client::attributes)?.owner,
+    };
+    let Some((user, group)) = present else { return Ok(Some(WhyNotSet::Unsupported)) };
+    let owner = (owner.user.unwrap_or(user), owner.group.unwrap_or(group));
+    client.set_owner(handle, owner).await.map(|()| None)
+}
 
 /// What the server shows; `None` where it does not.
 fn shown(told: std::result::Result<Attributes, Fault>) -> std::result::Result<Option<Attributes>, Fault> {
@@ -169,23 +188,21 @@ impl Upload for SftpUpload {
 
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         self.settle(0).await?;
-        let Self { handle, lease, path, permissions, position, .. } = *self;
+        let Self { handle, lease, path, wanted, position, .. } = *self;
         let failed = |operation, fault: Fault| fault.error(operation, lease.target(), Some(&path));
         let client = lease.client();
-        let mut not_set = None;
-        if let Some(mode) = permissions
+        let mut not_set = NotSet::default();
+        if let Some(mode) = wanted.permissions {
             // The server's own mask was put over those given when the file was created.
-            && let Err(fault) = client.set_permissions(&handle, mode).await
-        {
-            if fault.is_unanswered() {
-                return Err(failed("set a file's permissions", fault));
-            }
-            tracing::debug!(host = lease.target().host, path = %path, ?fault, "the server does not set permissions");
-            not_set = Some(match fault.code() {
-                Some(code::OP_UNSUPPORTED) => PermissionsNotSet::Unsupported,
-                Some(code::PERMISSION_DENIED | code::WRITE_PROTECT) => PermissionsNotSet::NotPermitted,
-                _ => PermissionsNotSet::Refused,
-            });
+            let set = client.set_permissions(&handle, mode).await.map(|()| None);
+            let set = set.or_else(|fault| why_not_set(fault, &lease, &path).map(Some));
+            not_set.permissions = set.map_err(|fault| failed("set a file's permissions", fault))?;
+        }
+        if let Some(owner) = wanted.owner {
+            // Last: a user who gave the file away may not change it any more.
+            let set = set_owner(&lease, &handle, owner).await;
+            let set = set.or_else(|fault| why_not_set(fault, &lease, &path).map(Some));
+            not_set.owner = set.map_err(|fault| failed("set a file's owner", fault))?;
         }
         // Where files go as soon as they are closed, or nobody may look, this is what tells their size.
         let told = client.stat_open(&handle).await.map_err(|fault| failed(LEARN, fault))?;
@@ -215,7 +232,7 @@ impl Upload for SftpUpload {
             (None, Some(before)) => (None, Evidence::AcknowledgedAgainst(before)),
             (None, None) => (None, Evidence::Acknowledged),
         };
-        Ok(Written { size, evidence, gone, permissions: not_set })
+        Ok(Written { size, evidence, gone, not_set })
     }
 
     async fn abort(self: Box<Self>) {

@@ -264,6 +264,11 @@ impl Client {
         ok(self.ask(packet::FSETSTAT, 280, |r| r.string(&handle.handle).permissions(mode)).await?)
     }
 
+    /// Sets user and group of an open file.
+    pub(crate) async fn set_owner(&self, handle: &FileHandle, owner: (u32, u32)) -> Result<(), Fault> {
+        ok(self.ask(packet::FSETSTAT, 280, |r| r.string(&handle.handle).owner(owner)).await?)
+    }
+
     /// Sets when a file was last changed, in seconds since 1970.
     pub(crate) async fn set_modified(&self, path: &RemotePath, seconds: u32) -> Result<(), Fault> {
         let path = wire(path);

@@ -106,6 +106,11 @@ impl Request {
         self.u32(ATTR_PERMISSIONS).u32(mode)
     }
 
+    /// Attributes that set user and group.
+    pub(crate) fn owner(self, (user, group): (u32, u32)) -> Self {
+        self.u32(ATTR_OWNER).u32(user).u32(group)
+    }
+
     /// Attributes that set both times, of the last reading and the last change, in seconds since 1970.
     pub(crate) fn times(self, seconds: u32) -> Self {
         self.u32(ATTR_TIMES).u32(seconds).u32(seconds)
@@ -270,7 +275,7 @@ impl Fields {
             attributes.size = Some(self.u64()?);
         }
         if flags & ATTR_OWNER != 0 {
-            self.u64()?;
+            attributes.owner = Some((self.u32()?, self.u32()?));
         }
         if flags & ATTR_PERMISSIONS != 0 {
             attributes.permissions = Some(self.u32()?);
@@ -302,6 +307,8 @@ impl Fields {
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) size: Option<u64>,
+    /// User and group.
+    pub(crate) owner: Option<(u32, u32)>,
     /// Type and permission bits, as `st_mode` has them.
     pub(crate) permissions: Option<u32>,
     /// Seconds since 1970.

@@ -347,6 +347,7 @@ pub async fn deliver(
         claim: Claim { delivery, node, epoch: 1, attempt },
         payload: BytesPayload::shared("a.edi", content),
         file_name: "a.edi".into(),
+        received: model::Timestamp::UNIX_EPOCH,
         flow: "flow".into(),
         partner: None,
         notes: log.notes(),

@@ -4,7 +4,7 @@ use crate::connection::{Ask, Remote};
 use crate::error;
 use crate::protocol::answer::Slot;
 use crate::protocol::href::{self, Meaning};
-use crate::protocol::multistatus::{Malformed, Multistatus, PROPERTIES, Response};
+use crate::protocol::multistatus::{CHECKSUMS, Malformed, Multistatus, PROPERTIES, Response};
 use futures::stream::{self, BoxStream, StreamExt};
 use http::StatusCode;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
@@ -40,9 +40,14 @@ struct Listing {
 }
 
 /// Asks about a path.
-async fn ask(remote: &Arc<Remote>, path: &RemotePath, is_listing: bool) -> Result<Listing> {
+async fn ask(
+    remote: &Arc<Remote>,
+    path: &RemotePath,
+    is_listing: bool,
+    properties: &'static str,
+) -> Result<Listing> {
     let operation = if is_listing { LIST } else { LOOK };
-    let ask = Ask::new("PROPFIND", path).header("depth", if is_listing { "1" } else { "0" }).xml(PROPERTIES);
+    let ask = Ask::new("PROPFIND", path).header("depth", if is_listing { "1" } else { "0" }).xml(properties);
     let ask = if is_listing { ask.directory() } else { ask };
     // A listing is read as it is used, like a file: what looks at files meanwhile must not wait for it.
     let slot = if is_listing { remote.download_slot().await? } else { remote.slot().await? };
@@ -81,7 +86,34 @@ pub(super) async fn look_at_version(
     remote: &Arc<Remote>,
     path: &RemotePath,
 ) -> Result<(Entry, Option<String>)> {
-    let mut listing = ask(remote, path, false).await?;
+    let (response, connection) = ask_about(remote, path, PROPERTIES).await?;
+    match response.status {
+        Some(404 | 410) => Err(Error::permanent(ErrorKind::NotFound, LOOK)
+            .with("host", remote.settings.target())
+            .with("path", path)
+            .on_connection(connection)),
+        _ => {
+            let strong = response.strong.clone();
+            Ok((entry(path.clone(), response), strong))
+        }
+    }
+}
+
+/// The checksums that the server tells of a file, as it writes them.
+///
+/// # Errors
+/// By status.
+pub(super) async fn checksums(remote: &Arc<Remote>, path: &RemotePath) -> Result<Option<String>> {
+    ask_about(remote, path, CHECKSUMS).await.map(|(response, _)| response.checksums)
+}
+
+/// Asks for properties of one path.
+async fn ask_about(
+    remote: &Arc<Remote>,
+    path: &RemotePath,
+    properties: &'static str,
+) -> Result<(Response, Option<ConnectionId>)> {
+    let mut listing = ask(remote, path, false, properties).await?;
     let failed = |listing: &Listing, malformed| listing.failed(LOOK, malformed);
     let response = match listing.source.next().await {
         Ok(Some(response)) => response,
@@ -96,16 +128,7 @@ pub(super) async fn look_at_version(
         Ok(_) => {}
         Err(malformed) => return Err(failed(&listing, malformed)),
     }
-    match response.status {
-        Some(404 | 410) => Err(Error::permanent(ErrorKind::NotFound, LOOK)
-            .with("host", remote.settings.target())
-            .with("path", path)
-            .on_connection(listing.connection)),
-        _ => {
-            let strong = response.strong.clone();
-            Ok((entry(path.clone(), response), strong))
-        }
-    }
+    Ok((response, listing.connection))
 }
 
 /// Lists a directory.
@@ -116,7 +139,7 @@ pub(crate) async fn list(
     remote: Arc<Remote>,
     directory: &RemotePath,
 ) -> Result<BoxStream<'static, Result<Entry>>> {
-    let mut listing = ask(&remote, directory, true).await?;
+    let mut listing = ask(&remote, directory, true, PROPERTIES).await?;
     listing.first = match listing.source.next().await {
         Ok(first) => first,
         Err(malformed) => return Err(listing.failed(LIST, malformed)),

@@ -3,10 +3,11 @@
 //! A PUT is acknowledged as a whole, by the status that follows its last byte.
 
 use super::lock::unlock;
-use super::{WebdavFolder, check_name};
+use super::{WebdavFolder, check_name, checksum};
 use crate::connection::{Ask, Remote};
 use crate::error;
 use crate::folder::list::look;
+use crate::options::Cloud;
 use crate::protocol::answer::Answer;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use transport::folder::{EntryKind, Evidence, Upload, Written};
+use transport::folder::{ChecksumKind, EntryKind, Evidence, NotSet, ServerChecksum, Upload, Written};
 
 const OPERATION: &str = "write a file";
 
@@ -50,15 +51,21 @@ struct Put {
     request: JoinHandle<Result<Answer>>,
     connection: Option<ConnectionId>,
     is_locked: bool,
+    /// What the server was given to compare the file with.
+    checksum: Option<ServerChecksum>,
+    /// The checksum that the server computed, if it is that of what was sent.
+    verified_by: Option<ChecksumKind>,
 }
 
 impl WebdavFolder {
-    /// Begins a PUT; with `is_new` it must not replace anything.
+    /// Begins a PUT; with `is_new` it must not replace anything. The server is given the checksum of the file, if there is
+    /// one, to compare it with what it receives.
     pub(super) async fn begin(
         &self,
         path: &RemotePath,
         length: Option<u64>,
         is_new: bool,
+        checksum: Option<&ServerChecksum>,
     ) -> Result<Box<dyn Upload>> {
         check_name(path)?;
         if length == Some(0) && self.remote.settings.is_sharepoint {
@@ -73,14 +80,27 @@ impl WebdavFolder {
         } else if is_new {
             ask = ask.header("if-none-match", "*");
         }
-        let put = self.start(ask, path, length, is_locked).await;
+        if let Some(checksum) = checksum {
+            ask = ask.header("oc-checksum", checksum::header(checksum));
+            if self.remote.settings.cloud == Some(Cloud::Nextcloud) {
+                ask = ask.header("x-hash", "sha256");
+            }
+        }
+        let put = self.start(ask, path, length, is_locked, checksum).await;
         if put.is_err() && is_locked {
             unlock(&self.remote, path).await;
         }
         Ok(Box::new(put?))
     }
 
-    async fn start(&self, ask: Ask, path: &RemotePath, length: Option<u64>, is_locked: bool) -> Result<Put> {
+    async fn start(
+        &self,
+        ask: Ask,
+        path: &RemotePath,
+        length: Option<u64>,
+        is_locked: bool,
+        checksum: Option<&ServerChecksum>,
+    ) -> Result<Put> {
         let slot = self.remote.slot().await?;
         let (sender, receiver) = mpsc::channel(1);
         let (began, has_begun) = oneshot::channel();
@@ -98,6 +118,8 @@ impl WebdavFolder {
             request,
             connection,
             is_locked,
+            checksum: checksum.cloned(),
+            verified_by: None,
         };
         // Until a connection carries it, or it failed. One without a body has its answer at once.
         let early = tokio::select! {
@@ -182,8 +204,25 @@ impl Put {
         match answer.status.as_u16() {
             200 | 201 | 204 => {
                 self.connection = self.connection.or(answer.connection);
+                let computed = checksum::computed(&answer);
                 drop(error::discard(answer).await);
+                if let (Some(sent), Some(computed)) = (&self.checksum, computed)
+                    && sent.kind == computed.kind
+                {
+                    if *sent != computed {
+                        self.stage = Stage::Failed { may_be_there: true };
+                        return Err(checksum::differs(&self.remote.settings.target(), &self.path));
+                    }
+                    self.verified_by = Some(computed.kind);
+                }
                 Ok(())
+            }
+            // ownCloud has no better word for it.
+            400 if self.checksum.is_some() => {
+                self.stage = Stage::Failed { may_be_there: true };
+                let host = self.remote.settings.target();
+                let refused = error::refused(OPERATION, &host, &self.path, answer).await;
+                Err(checksum::differs(&host, &self.path).caused_by(refused))
             }
             status => {
                 // Refused because the name is taken: what is there is somebody else's.
@@ -287,23 +326,35 @@ impl Upload for Put {
             unlock(&self.remote, &self.path).await;
         }
         ended?;
+        let evidence = self.verified_by.map_or(Evidence::Size, Evidence::ServerChecksum);
         match look(&self.remote, &self.path).await {
             Ok(entry) => Ok(match entry.size {
-                Some(size) => Written::there(size),
-                None => {
-                    Written { size: None, evidence: Evidence::Acknowledged, gone: false, permissions: None }
-                }
+                Some(size) => Written { evidence, ..Written::there(size) },
+                None => Written {
+                    size: None,
+                    evidence: Evidence::Acknowledged,
+                    gone: false,
+                    not_set: NotSet::default(),
+                },
             }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: true, permissions: None })
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Written {
+                size: None,
+                evidence: Evidence::Acknowledged,
+                gone: true,
+                not_set: NotSet::default(),
+            }),
             Err(error)
                 if matches!(
                     error.kind(),
                     ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected
                 ) && error.retry() == Retry::Permanent =>
             {
-                Ok(Written { size: None, evidence: Evidence::Acknowledged, gone: false, permissions: None })
+                Ok(Written {
+                    size: None,
+                    evidence: Evidence::Acknowledged,
+                    gone: false,
+                    not_set: NotSet::default(),
+                })
             }
             Err(error) => Err(error),
         }

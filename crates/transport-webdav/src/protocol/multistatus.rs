@@ -26,6 +26,13 @@ const DEPTH_LIMIT: usize = 32;
 pub(crate) const PROPERTIES: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:propfind xmlns:D=\"DAV:\"><D:prop>\
     <D:resourcetype/><D:getcontentlength/><D:getlastmodified/><D:getetag/></D:prop></D:propfind>";
 
+/// The body of a PROPFIND request for the checksums of a file, as ownCloud and Nextcloud have them.
+pub(crate) const CHECKSUMS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:propfind xmlns:D=\"DAV:\" \
+    xmlns:oc=\"http://owncloud.org/ns\"><D:prop><oc:checksums/></D:prop></D:propfind>";
+
+/// The namespace of that property.
+const OWNCLOUD: &str = "http://owncloud.org/ns";
+
 /// What an answer says of one file or directory.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Response {
@@ -38,6 +45,8 @@ pub(crate) struct Response {
     pub(crate) etag: Option<String>,
     /// The same as a condition, where it is strong (RFC 9110, 8.8.1).
     pub(crate) strong: Option<String>,
+    /// Checksums as the server writes them, such as `SHA1:… MD5:…`.
+    pub(crate) checksums: Option<String>,
     /// The status of the whole, if there is one.
     pub(crate) status: Option<u16>,
 }
@@ -78,13 +87,18 @@ enum Element {
     Length,
     Modified,
     Etag,
+    Checksums,
+    Checksum,
     Other,
 }
 
 impl Element {
     fn of(namespace: &ResolveResult<'_>, name: &str) -> Self {
         let is_dav = matches!(namespace, ResolveResult::Bound(bound) if bound.as_ref() == "DAV:");
+        let is_owncloud = matches!(namespace, ResolveResult::Bound(bound) if bound.as_ref() == OWNCLOUD);
         match name {
+            "checksums" if is_owncloud => Self::Checksums,
+            "checksum" if is_owncloud => Self::Checksum,
             _ if !is_dav => Self::Other,
             "multistatus" => Self::Multistatus,
             "response" => Self::Response,
@@ -102,7 +116,10 @@ impl Element {
     }
 
     const fn has_text(self) -> bool {
-        matches!(self, Self::Href | Self::Status | Self::Length | Self::Modified | Self::Etag)
+        matches!(
+            self,
+            Self::Href | Self::Status | Self::Length | Self::Modified | Self::Etag | Self::Checksum
+        )
     }
 }
 
@@ -220,6 +237,11 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
                 let etag = etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"');
                 self.properties.0.etag = (!etag.is_empty()).then(|| etag.to_owned());
             }
+            (Element::Checksum, Some(Element::Checksums)) => {
+                let told = self.properties.0.checksums.get_or_insert_default();
+                told.push_str(self.text.trim());
+                told.push(' ');
+            }
             (Element::Propstat, Some(Element::Response)) => {
                 let (told, status) = std::mem::take(&mut self.properties);
                 // Properties that a file does not have are listed too, under their own status.
@@ -230,6 +252,7 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
                     into.modified = into.modified.or(told.modified);
                     into.etag = into.etag.take().or(told.etag);
                     into.strong = into.strong.take().or(told.strong);
+                    into.checksums = into.checksums.take().or(told.checksums);
                 }
             }
             (Element::Response, Some(Element::Multistatus)) => {

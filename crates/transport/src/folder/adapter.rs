@@ -6,8 +6,8 @@
 
 use super::options::{self, Polling};
 use super::{
-    Folder, FolderDestination, FolderPlace, FolderSource, FolderSourceOptions, Overwrite, WriteOptions,
-    check, check_poll,
+    Folder, FolderDestination, FolderPlace, FolderSource, FolderSourceOptions, Overwrite, Owner,
+    WriteOptions, check, check_poll, polled_directory,
 };
 use crate::{Destination, Services, Source, Transport};
 use futures::future::BoxFuture;
@@ -69,19 +69,21 @@ pub trait FolderProtocol: Send + Sync + 'static {
 }
 
 /// The use for which a folder is opened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FolderUse {
     /// The purpose of its connections, for the connection records.
     pub purpose: Purpose,
     /// The mode (as of `chmod`) of the files that it writes; with `None` the server decides.
     pub permissions: Option<u32>,
+    /// Who owns the files that it writes; with `None` the server decides.
+    pub owner: Option<Owner>,
 }
 
 impl FolderUse {
-    /// A use without permissions.
+    /// A use that leaves permissions and owner to the server.
     #[must_use]
     pub const fn of(purpose: Purpose) -> Self {
-        Self { purpose, permissions: None }
+        Self { purpose, permissions: None, owner: None }
     }
 }
 
@@ -149,6 +151,7 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
         check_poll(directory.as_ref(), &polling, findings);
         check::check_stable_for(poll, findings);
         check::check_done_file(poll, findings);
+        polled_directory::check(poll, findings);
         self.protocol.check_polling(endpoint, &polling, findings);
     }
 
@@ -224,7 +227,8 @@ impl<P: FolderProtocol> Transport for FolderTransport<P> {
             let write = WriteOptions::read(&endpoint, destination, place, findings)?;
             Some((write, findings.accept("permissions", options::permissions(destination))?))
         })?;
-        let opened = FolderUse { purpose: Purpose::Deliver, permissions };
+        let owner = write.owner.clone();
+        let opened = FolderUse { purpose: Purpose::Deliver, permissions, owner };
         let folder = self.protocol.folder(&endpoint, opened, &services)?;
         Ok(Arc::new(FolderDestination::new(folder, write, services)?))
     }

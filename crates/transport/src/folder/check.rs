@@ -3,7 +3,7 @@
 
 use super::done_file::DoneFile;
 use super::options::{After, Claim, Polling};
-use super::{FolderPlace, LOCAL_ADDRESS, Overwrite, WriteOptions, check_affix};
+use super::{DirectoryBelow, FolderPlace, LOCAL_ADDRESS, Overwrite, WriteOptions, check_affix};
 use model::definition::{Access, Definitions, Endpoint, Flow, FlowSource, PollSource};
 use model::schedule::TimeZone;
 use model::schema::{FieldPath, Finding, Findings, Section, Value};
@@ -122,7 +122,7 @@ fn takers<'a, 'b>(
     let upwards = std::iter::successors(Some(place.directory.clone()), RemotePath::parent);
     let found = upwards.enumerate().flat_map(move |(above, directory)| {
         let polled = pollers.get(&(address.clone(), directory)).into_iter().flatten();
-        polled.filter(move |polled| above == 0 || polled.polling.recursive)
+        polled.filter(move |polled| above == 0 || polled.polling.effects().is_recursive)
     });
     found.filter(|polled| !matches!((polled.node, endpoint.node.as_deref()), (Some(a), Some(b)) if a != b))
 }
@@ -143,6 +143,8 @@ pub(super) fn definitions(
         let Some(endpoint) = endpoint(&poll.endpoint) else { continue };
         let polled = Polled { flow, polling: Polling::of(poll), node: endpoint.node.as_deref() };
         if let Some(FolderPlace { address, directory }) = place(endpoint) {
+            let below = polled.polling.effects().directory;
+            let directory = below.map_or(directory.clone(), |below| directory.join(&below));
             pollers.entry((address, directory)).or_default().push(polled);
         }
     }
@@ -174,7 +176,10 @@ pub(super) fn definitions(
             // Files that are written elsewhere come into the polled directory whole.
             let unfinished = match write.temporary_directory.clone().filter(|_| write.temporary_name) {
                 Some(directory) => FolderPlace { directory, ..written },
-                None => written,
+                None => {
+                    let below = write.below.as_ref().map(DirectoryBelow::fixed_part).unwrap_or_default();
+                    FolderPlace { directory: written.directory.join(&below), ..written }
+                }
             };
             for taker in takers(&pollers, endpoint, &unfinished) {
                 if let Some(message) = unfinished_taken(&destination.name, &write, taker) {

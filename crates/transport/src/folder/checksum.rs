@@ -57,7 +57,7 @@ impl ChecksumKind {
     }
 }
 
-/// A checksum that a server has computed of a file.
+/// A checksum of a file: one that a server has computed, or one that it is given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServerChecksum {
     /// How.

@@ -6,9 +6,11 @@
 //! collected it. Without a note the whole file is sent again under a new temporary name.
 
 mod append;
+mod below;
 mod copying;
 mod corrected;
 mod direct;
+mod direct_resume;
 mod dropped;
 mod existing;
 mod file_path;
@@ -25,10 +27,11 @@ mod write;
 pub(super) use copying::copy;
 pub(super) use resume::is_cut;
 
-use super::{Folder, check_affix, names, parse_directory};
+use super::{Folder, Owner, check_affix, names, parse_directory};
 use crate::{Deliver, Destination, Payload, Probe, Sent, Services};
 pub use append::APPENDING;
 use async_trait::async_trait;
+pub use below::DirectoryBelow;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
 pub use file_path::{FILE_NAME, IS_FILE_PATH};
@@ -135,6 +138,8 @@ pub struct WriteOptions {
     pub address: String,
     /// The directory to write to, in the server's form; empty for the login directory.
     pub directory: RemotePath,
+    /// The directory below it that files are written to; `None` for the directory itself.
+    pub below: Option<DirectoryBelow>,
     /// The beginning of temporary names.
     pub temporary_prefix: String,
     /// The end of temporary names, by which other programs ignore them (`.a`, `_tmp`).
@@ -159,6 +164,8 @@ pub struct WriteOptions {
     pub keep_time: bool,
     /// The name of an empty file that is written after each file, made of the file's name.
     pub marker: Option<NameTemplate>,
+    /// Who owns delivered files; with `None` the place decides.
+    pub owner: Option<Owner>,
     /// The absolute directories below which the metadata of a file may name its path ([`IS_FILE_PATH`]).
     pub paths_below: Vec<RemotePath>,
     /// The longest file name, in bytes.
@@ -175,6 +182,7 @@ impl WriteOptions {
             endpoint: endpoint.into(),
             address: String::new(),
             directory,
+            below: None,
             temporary_prefix: names::TEMPORARY_PREFIX.into(),
             temporary_suffix: names::TEMPORARY.into(),
             temporary_directory: None,
@@ -186,6 +194,7 @@ impl WriteOptions {
             verify: Verify::default(),
             keep_time: false,
             marker: None,
+            owner: None,
             paths_below: Vec::new(),
             name_limit: names::NAME_LIMIT,
             resume_from: resume::LEAST,
@@ -218,6 +227,11 @@ impl WriteOptions {
                 "a file that is written under its own name can be collected before it is read back; remove \
                  temporary = \"none\", or set verify = \"size\"",
             );
+        }
+        if self.owner.is_some() && self.overwrite == Overwrite::Append {
+            let message =
+                "has no effect with overwrite = \"append\": a file that is appended to keeps its owner";
+            findings.warning("owner", message);
         }
         if let Some(marker) = &self.marker {
             findings.accept("marker", marker::check(marker));
@@ -254,8 +268,8 @@ impl FolderDestination {
         Ok(Self { folder, options, services })
     }
 
-    /// The path of a delivery's file in the folder.
-    fn final_path(&self, file_name: &RemotePath) -> Result<RemotePath> {
+    /// The path of a file in the folder, in the directory of a delivery.
+    fn final_path(&self, directory: &RemotePath, file_name: &RemotePath) -> Result<RemotePath> {
         let refused = |advice: String| {
             Error::permanent(ErrorKind::Rejected, "use a file name")
                 .with("endpoint", &self.options.endpoint)
@@ -274,7 +288,7 @@ impl FolderDestination {
                 "a part of it has {longest} bytes, and at most {limit} are allowed there; shorten it with \
                 the destination's file_name"
             ))),
-            _ => Ok(self.options.directory.join(&named)),
+            _ => Ok(directory.join(&named)),
         }
     }
 
@@ -367,7 +381,9 @@ impl Destination for FolderDestination {
     }
 
     fn check_name(&self, file_name: &RemotePath) -> Result<()> {
-        let path = self.final_path(file_name)?;
+        // Directories of other times differ in their digits alone.
+        let directory = self.directory_at(self.services.clock.now(), "")?;
+        let path = self.final_path(&directory, file_name)?;
         self.folder.check_path(&path)?;
         let Some(marker) = self.marker_path(&path)? else { return Ok(()) };
         self.folder.check_path(&marker)

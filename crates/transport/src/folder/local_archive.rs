@@ -24,6 +24,24 @@ pub struct ToArchive<'a> {
     pub again: bool,
 }
 
+/// The path of a received file's copy in an archive, where that is free: in its directories, with a time added to its name.
+#[must_use]
+pub fn path_in_archive(
+    directory: &RemotePath,
+    received: &RemotePath,
+    timestamp: Option<Timestamp>,
+) -> RemotePath {
+    let relative = if received.escapes() || received.is_absolute() || received.is_empty() {
+        RemotePath::from_bytes(received.file_name())
+    } else {
+        received.clone()
+    };
+    directory.join(&match timestamp {
+        Some(at) => relative.with_file_name(&names::timestamped(relative.file_name(), at, names::NAME_LIMIT)),
+        None => relative,
+    })
+}
+
 /// Writes a copy of a payload to an archive and returns where it is; durable when it returns. Idempotent with `again`: if
 /// the archive has a file with that name and content, nothing is written. Another file with the name stays, and the copy
 /// gets a number.
@@ -36,20 +54,11 @@ pub async fn archive_payload(
     archive: ToArchive<'_>,
 ) -> Result<ArchivedFile> {
     let ToArchive { offer, payload, directory, timestamp, again } = archive;
-    let received = payload.file_name();
-    let relative = if received.escapes() || received.is_absolute() || received.is_empty() {
-        RemotePath::from_bytes(received.file_name())
-    } else {
-        received.clone()
-    };
-    let target = directory.join(&match timestamp {
-        Some(at) => relative.with_file_name(&names::timestamped(relative.file_name(), at, names::NAME_LIMIT)),
-        None => relative,
-    });
+    let target = path_in_archive(&directory, payload.file_name(), timestamp);
     let _lease = budget.take(BUFFERS + payload.reader_buffers()).await;
     folder.make_directory(&target.parent().unwrap_or_default()).await?;
     let id = offer.uuid().simple().to_string();
-    let suffix = format!(".{}.archiving", &id[id.len() - 12..]);
+    let suffix = format!(".{}.archiving{}", &id[id.len() - 12..], names::TEMPORARY);
     let temporary = target.with_file_name(&names::wrapped(b".", target.file_name(), suffix.as_bytes()));
     let mut is_written = false;
     for number in 1..=NUMBER_LIMIT {

@@ -14,6 +14,17 @@ pub(super) const TEMPORARY_PREFIX: &str = ".";
 /// The end of the names of files that another gateway, or an older claim, has set aside. Such files are never polled.
 pub(super) const CLAIMED_SUFFIX: &[u8] = b".stage";
 
+/// What stands before [`TEMPORARY`] in the names of files in archives, and in directories that files are moved to, that do
+/// not have their final names yet: copies that are being written, complete files that are looked at once more, and notes.
+const IN_ARCHIVES: [&[u8]; 8] =
+    [b".moving", b".copying", b".copied", b".trial", b".naming", b".made", b".archiving", b".error"];
+
+/// Whether a file in an archive does not have its final name yet: no poll takes it, whatever suffix its flow ignores.
+pub(super) fn is_unfinished_in_archive(name: &[u8]) -> bool {
+    let Some(name) = name.strip_suffix(TEMPORARY.as_bytes()) else { return false };
+    name.starts_with(b".") && IN_ARCHIVES.iter().any(|what| name.ends_with(what))
+}
+
 /// `<prefix><name>.<delivery>-<attempt><suffix>`. The name is shortened so that the whole stays within `limit`.
 ///
 /// The delivery is identified by the last 12 hex digits of its id: the first digits are a time, which deliveries of
@@ -125,6 +136,18 @@ mod tests {
         assert!(long.ends_with(b".abcdef012345-12_tmp"));
         let text = temporary_name("é".repeat(127).as_bytes(), id(), 1, (b".", b".a"), NAME_LIMIT);
         assert!(text.len() <= NAME_LIMIT && std::str::from_utf8(&text).is_ok());
+    }
+
+    #[test]
+    fn what_is_unfinished_in_an_archive_is_told_by_its_name() {
+        for name in
+            [".po.edi.0123456789ab.copying.a", "..po.edi.0123456789ab.moving.a.copying.a", ".po.edi.error.a"]
+        {
+            assert!(is_unfinished_in_archive(name.as_bytes()), "{name}");
+        }
+        for name in ["po.edi", ".hidden", "copying.a", ".po.copying", "po.moving.a", ".po.removing.a"] {
+            assert!(!is_unfinished_in_archive(name.as_bytes()), "{name}");
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The options of flows for any folder transport: declared and read here.
 
+pub use super::attributes::{OWNER, PERMISSIONS, owner, permissions};
 use super::done_file::DoneFile;
 use super::filter::{self, Filter};
-use super::{FolderPlace, Overwrite, Verify, WriteOptions, names, parse_directory};
+use super::{
+    DirectoryBelow, FolderPlace, Overwrite, PolledDirectory, Verify, WriteOptions, names, parse_directory,
+};
 use model::definition::{Destination, Endpoint, LocalArchive, PollEffects, PollSource};
 use model::schema::{Field, FieldPath, Findings, Group, Kind, Rule, Value, Values};
 use model::{IdentityRule, NameTemplate};
@@ -29,6 +32,21 @@ pub static SOURCE: Group = Group::of(&[
         Kind::Bool,
         "false",
         "Whether subdirectories are polled as well; a file's path below the polled directory is kept.",
+    ),
+    Field::optional(
+        "directory",
+        Kind::Template,
+        "A directory below the endpoint's that is polled in its place. Its name may contain the date by the clock of \
+        `time_zone`, as `in/{date:%Y/%m/%d}`: then those of today and of the days before (`past_days`) are \
+        polled, and one that is missing is taken for empty.",
+    )
+    .per_environment(),
+    Field::preset(
+        "past_days",
+        Kind::Integer { min: 0, max: 366 },
+        "1",
+        "With a date in `directory`: how many days before today are polled too. What is left in an older directory is not \
+        taken any more.",
     ),
     Field::preset(
         "ignore_times",
@@ -97,7 +115,8 @@ pub static SOURCE: Group = Group::of(&[
         archive.",
     )
     .per_environment(),
-]);
+])
+.with(&[Rule::NeedsOneOf("past_days", &["directory"])]);
 
 const AFTER: Kind = Kind::OneOf(&[Kind::Choice(&["delete", "keep"]), Kind::Table(&AFTER_TABLE)]);
 
@@ -161,6 +180,13 @@ pub const fn unfinished(suffix: &'static str) -> Field {
 
 /// Fields of a destination that is a folder.
 pub static DESTINATION: Group = Group::of(&[
+    Field::optional(
+        "directory",
+        Kind::Template,
+        "A directory below the endpoint's that files are delivered to. Its name may contain `{flow}` and the time at which a \
+        file was received by the clock of `time_zone`, as `{received:%Y/%m/%d}`. It is created when it is missing.",
+    )
+    .per_environment(),
     Field::preset("prefix", Kind::Text, "", "Text that is put before the names of delivered files."),
     Field::preset("suffix", Kind::Text, "", "Text that is put after the names of delivered files."),
     Field::preset(
@@ -210,14 +236,6 @@ pub static DESTINATION: Group = Group::of(&[
         directory may mean a wrong path or a file system that is not mounted.",
     ),
 ]);
-
-/// The destination option for Unix permissions.
-pub static PERMISSIONS: Group = Group::of(&[Field::optional(
-    "permissions",
-    Kind::Text,
-    "Permissions of delivered files, in octal (\"0640\"); left out, the place decides. A server that cannot set them is \
-     ignored.",
-)]);
 
 /// The destination option for temporary names; `forms` contains a table with [`temporary_suffix`] and the protocol's
 /// own default.
@@ -359,6 +377,8 @@ pub struct Polling {
     pub stable_for: Duration,
     /// Whether subdirectories are polled.
     pub recursive: bool,
+    /// The directory below the endpoint's that is polled; `None` for the endpoint's own.
+    pub directory: Option<PolledDirectory>,
     /// Whether modification times are ignored. A file is then identified by its path and size alone.
     pub ignore_times: bool,
     /// What tells files apart.
@@ -387,6 +407,7 @@ impl Polling {
             error_directory: options.text("error_directory").map(str::to_owned),
             stable_for: stable_for.min(poll.schedule.interval().unwrap_or(stable_for)),
             recursive: options.bool("recursive"),
+            directory: PolledDirectory::of(poll),
             ignore_times: options.bool("ignore_times"),
             identity: options.text("identity").and_then(IdentityRule::parse).unwrap_or_default(),
             claim: Claim::of(options),
@@ -427,6 +448,10 @@ impl Polling {
             None => values,
         };
         let values = self.filter.write(values);
+        let values = match &self.directory {
+            Some(directory) => directory.write(values),
+            None => values,
+        };
         match error_directory {
             Some(directory) => values.with("error_directory", Value::Text(directory)),
             None => values,
@@ -436,11 +461,19 @@ impl Polling {
     /// What polling with these options does to the polled directory.
     #[must_use]
     pub fn effects(&self) -> PollEffects {
+        let directory = self.directory.as_ref();
         PollEffects {
-            is_recursive: self.recursive,
+            directory: directory.map(|polled| polled.template.fixed_part()),
+            // Those of each day are below the one that all of them are in.
+            is_recursive: self.recursive || directory.is_some_and(|polled| polled.template.is_dated()),
             keeps_files: self.after == After::Keep,
             moves_refused: self.error_directory.is_some(),
             streams: self.stream,
+            names_archive: !self.stream
+                && matches!(
+                    self.after,
+                    After::Archive { timestamp: true, .. } | After::ArchiveLocally { timestamp: true, .. }
+                ),
             local_archive: match &self.after {
                 After::ArchiveLocally { directory, timestamp } => Some(LocalArchive {
                     directory: directory.clone(),
@@ -465,6 +498,7 @@ impl WriteOptions {
         let text = |name: &str| options.text(name).unwrap_or_default().to_owned();
         let temporary = options.table("temporary");
         let directory = temporary.text("directory").map(parse_directory).transpose();
+        let below = options.text("directory").map(|text| DirectoryBelow::parse(text, destination.hours.zone));
         let marker = options.text("marker").map(NameTemplate::parse).transpose();
         let mut paths_below = Vec::new();
         for (text, number) in options.texts("paths_below").zip(1..) {
@@ -473,6 +507,7 @@ impl WriteOptions {
         }
         let read = Self {
             address: place.address,
+            below: findings.accept("directory", below.transpose())?,
             temporary_prefix: temporary.text("prefix").unwrap_or(names::TEMPORARY_PREFIX).to_owned(),
             temporary_suffix: temporary.text("suffix").unwrap_or(names::TEMPORARY).to_owned(),
             temporary_directory: findings.accept("temporary.directory", directory)?,
@@ -489,26 +524,6 @@ impl WriteOptions {
         };
         read.check(findings);
         findings.accept("permissions", permissions(destination))?;
-        Some(read)
+        Some(Self { owner: findings.accept("owner", owner(destination))?, ..read })
     }
-}
-
-/// The mode of delivered files, from [`PERMISSIONS`]; with `None` the server decides.
-///
-/// # Errors
-/// What is wrong, for a finding at the field: the value is not an octal number with three or four digits.
-pub fn permissions(destination: &Destination) -> Result<Option<u32>, String> {
-    let text = destination.options.text("permissions").unwrap_or_default();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    // Checked separately, because `from_str_radix` also accepts a sign.
-    let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
-    let mode = u32::from_str_radix(text, 8).ok().filter(|_| is_octal);
-    let wrong = || {
-        format!(
-            "'{text}' cannot be used: write permissions in octal, with three or four digits, such as \"0640\""
-        )
-    };
-    mode.map(Some).ok_or_else(wrong)
 }

@@ -131,8 +131,32 @@ impl FolderSource {
         }
     }
 
-    pub(super) fn walk<'a>(&self) -> Walk<'a> {
-        Walk::new(Arc::clone(&self.folder), self.options.directory.clone(), self.polling.recursive)
+    /// A walk through what is polled now.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: the flow's `directory` cannot be used.
+    pub(super) fn walk<'a>(&self) -> Result<Walk<'a>> {
+        let (folder, base) = (Arc::clone(&self.folder), self.options.directory.clone());
+        let recursive = self.polling.recursive;
+        let Some(polled) = &self.polling.directory else { return Ok(Walk::new(folder, base, recursive)) };
+        let mut paths = polled.paths(&base, self.services.clock.now())?;
+        Ok(match polled.template.is_dated() {
+            true => Walk::of_several(folder, paths, base, recursive),
+            false => Walk::new(folder, paths.remove(0), recursive),
+        })
+    }
+
+    /// The directory that can be watched; `None` if that is another one each day.
+    fn watched(&self) -> Result<Option<RemotePath>> {
+        let base = &self.options.directory;
+        match &self.polling.directory {
+            None => Ok(Some(base.clone())),
+            Some(polled) if polled.template.is_dated() => Ok(None),
+            Some(polled) => {
+                let paths = polled.paths(base, self.services.clock.now())?;
+                Ok(paths.into_iter().next())
+            }
+        }
     }
 
     /// Why a file is skipped; `None` if it is not.
@@ -140,7 +164,7 @@ impl FolderSource {
         let suffix = self.polling.temporary_suffix.as_bytes();
         if name.ends_with(names::CLAIMED_SUFFIX) {
             Some(SkipReason::SetAside)
-        } else if !suffix.is_empty() && name.ends_with(suffix) {
+        } else if !suffix.is_empty() && name.ends_with(suffix) || names::is_unfinished_in_archive(name) {
             Some(SkipReason::TemporaryName)
         } else if !self.poll.mask.matches(name) {
             Some(SkipReason::Mask)
@@ -164,7 +188,7 @@ impl FolderSource {
         if done_file.is_marker(name) {
             return Some(SkipReason::DoneFile);
         }
-        let marker = markers.get(&listed.relative.with_file_name(&done_file.marker_of(name)));
+        let marker = markers.get(&listed.path.with_file_name(&done_file.marker_of(name)));
         listed.marker = marker.cloned().map(Box::new);
         marker.is_none().then_some(SkipReason::NoDoneFile)
     }
@@ -243,7 +267,7 @@ impl FolderSource {
     async fn collect(&self, discovery: &Discovery) -> Result<Vec<Candidate>> {
         let known = Arc::clone(&discovery.known);
         let markers = self.markers().await?;
-        let mut walk = self.walk().observed(move |why, path| known.skipped(&SkippedFile::listed(path, why)));
+        let mut walk = self.walk()?.observed(move |why, path| known.skipped(&SkippedFile::listed(path, why)));
         let (bound, beyond) = self.candidates();
         let mut selection = Selection::new(bound);
         let mut batch = Vec::with_capacity(KNOWN_BATCH);
@@ -298,7 +322,7 @@ impl FolderSource {
             candidates.into_iter().map(|c| (c.identity.path.clone(), c)).collect();
         let mut stable = Vec::new();
         let mut moved = BTreeMap::new();
-        let mut walk = self.walk();
+        let mut walk = self.walk()?;
         let skipped = |candidate: &Candidate, why| discovery.known.skipped(&candidate.skipped(why));
         while !waiting.is_empty() {
             let Some(listed) = walk.next().await? else { break };
@@ -494,12 +518,23 @@ impl Source for FolderSource {
         self.release_claim(&offer.identity.path).await
     }
 
+    fn archive_path(&self, offer: &Offer) -> Option<RemotePath> {
+        match &self.polling.after {
+            // Without a time in the name, it may get a number.
+            After::Archive { directory, timestamp: true } => self.target(offer, directory, true).ok(),
+            _ => None,
+        }
+    }
+
     async fn remove_archived(&self, file: &ArchivedFile) -> Result<ArchivedRemoval> {
         remove_unchanged(self.folder.as_ref(), file).await
     }
 
     async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
-        self.folder.watch(&self.options.directory).await
+        match self.watched()? {
+            Some(directory) => self.folder.watch(&directory).await,
+            None => Ok(None),
+        }
     }
 
     async fn probe(&self) -> Probe {

@@ -5,6 +5,7 @@ use super::{Entry, EntryKind, Folder};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use model::{Error, ErrorKind, RemotePath, Result, SkipReason};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The deepest level of subdirectories, counted from the polled directory. It ends loops of links or mounts.
@@ -45,7 +46,7 @@ pub(super) struct Listed {
 /// The callback for each entry that a walk skips.
 type Observer<'a> = Box<dyn FnMut(SkipReason, &RemotePath) + Send + 'a>;
 
-/// A walk through one directory. It returns files, and entries that may be files.
+/// A walk through one directory, or through several. It returns files, and entries that may be files.
 pub(super) struct Walk<'a> {
     folder: Arc<dyn Folder>,
     base: RemotePath,
@@ -60,11 +61,17 @@ pub(super) struct Walk<'a> {
     invalid: Invalid,
     current: Option<(RemotePath, usize, BoxStream<'static, Result<Entry>>)>,
     observer: Option<Observer<'a>>,
+    /// Directories that are walked through after this one; those that are missing are passed over.
+    others: VecDeque<RemotePath>,
+    /// Where the directories may be missing: the one that they are in, to be looked at if all of them are.
+    above: Option<RemotePath>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(folder: Arc<dyn Folder>, base: RemotePath, recursive: bool) -> Self {
         Self {
+            others: VecDeque::new(),
+            above: None,
             folder,
             base,
             recursive,
@@ -77,6 +84,23 @@ impl<'a> Walk<'a> {
             invalid: Invalid::default(),
             current: None,
             observer: None,
+        }
+    }
+
+    /// A walk through several directories, one after the other, of which any may be missing. Paths of files are relative to
+    /// the directory that they are in. `above` is the directory that all are in.
+    pub(super) fn of_several(
+        folder: Arc<dyn Folder>,
+        directories: Vec<RemotePath>,
+        above: RemotePath,
+        recursive: bool,
+    ) -> Self {
+        let others = directories.into();
+        Self {
+            started: true,
+            others,
+            above: Some(above),
+            ..Self::new(folder, RemotePath::default(), recursive)
         }
     }
 
@@ -125,7 +149,7 @@ impl<'a> Walk<'a> {
         }
         loop {
             let Some((relative, depth, stream)) = &mut self.current else {
-                if !self.descend().await? {
+                if !self.descend().await? && !self.begin_next().await? {
                     return Ok(None);
                 }
                 continue;
@@ -187,6 +211,29 @@ impl<'a> Walk<'a> {
         if let Some((_, _, stream)) = self.current.take() {
             end_listing(stream).await;
         }
+    }
+
+    /// Begins the next one of several directories; false if there is none.
+    ///
+    /// # Errors
+    /// It cannot be listed; or all of them are missing, and the one that they are in as well.
+    async fn begin_next(&mut self) -> Result<bool> {
+        while let Some(directory) = self.others.pop_front() {
+            match self.folder.list(&directory).await {
+                Ok(stream) => {
+                    (self.base, self.above) = (directory, None);
+                    self.current = Some((RemotePath::default(), 0, stream));
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // That nothing is there says nothing about files if the place itself is missing, as when it is not mounted.
+        if let Some(above) = self.above.take().filter(|above| !above.is_empty()) {
+            self.folder.stat(&above).await?;
+        }
+        Ok(false)
     }
 
     /// Opens the next directory; false if there is none. A directory that no longer exists has no files. One that may

@@ -1,5 +1,7 @@
 //! Documents checked by the declarations of the real transports.
 
+mod pages;
+
 use crate::commands::catalogue;
 use config::{Documents, ProcessEnvironment, Report, Settings, Severity};
 use model::Timestamp;
@@ -361,56 +363,6 @@ async fn what_endpoints_say_of_webdav() {
         (&format!("{share}tls = {{ client_key = \"bare\" }}\n"), "over HTTPS only"),
         (&format!("{share}server = \"sharpoint\"\n"), "sharepoint"),
     ]);
-    // The page's own example.
-    let page =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/webdav.md")).unwrap();
-    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let here = desk.path("good.key").display().to_string();
-    let example = example.replace("/run/secrets/globex-dav", &here).replace("\"erp\"", "\"folder\"");
-    let (valid, lines) = desk.check(&example);
-    assert!(valid && lines.is_empty(), "{lines:?}");
-}
-
-/// The examples of the page about SFTP are valid; the second one is warned of, as it allows old algorithms.
-#[tokio::test]
-async fn what_the_page_about_sftp_shows_is_valid() {
-    let desk = Desk::new();
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sftp.md")).unwrap();
-    let here = desk.path("good.key").display().to_string();
-    let examples: Vec<_> = page.split("```toml\n").skip(1).collect();
-    assert_eq!(examples.len(), 3);
-    for (example, warnings) in examples.into_iter().zip([0, 0, 1]) {
-        let example = example.split("```").next().unwrap();
-        let files = ["/run/secrets/acme", "/run/secrets/bastion", "/run/secrets/old"];
-        let example = files.iter().fold(example.to_owned(), |text, file| text.replace(file, &here));
-        let (valid, lines) = desk.check(&example);
-        assert!(valid, "{lines:?}");
-        let about_old = lines.iter().filter(|line| line.contains("no longer safe")).count();
-        assert_eq!((about_old, lines.len()), (warnings, warnings), "{lines:?}");
-    }
-}
-
-#[tokio::test]
-async fn the_examples_of_the_pages_on_directories_writing_and_steps_are_valid() {
-    let desk = Desk::new();
-    let example = |page: &str| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page);
-        let page = fs::read_to_string(path).unwrap();
-        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        example.replace("\"partner\"", "\"folder\"").replace("\"globex-drop\"", "\"out\"")
-    };
-    let directory = example("file.md").replace("/srv/exchange", "/srv/waybill");
-    let source = "[endpoint.out]\ntransport = \"file\"\nurl = \"file:///srv/waybill/out\"\n[flow.orders]\nsource = { endpoint = \"folder\", after = \"keep\" }\n";
-    let endpoint = |name: &str| {
-        format!("[endpoint.{name}]\ntransport = \"file\"\nurl = \"file:///srv/waybill/{name}\"\n")
-    };
-    let endpoints = ["acme-orders", "out", "mainframe"].map(endpoint).concat();
-    let steps =
-        example("steps.md").replace("error_directory = \"bad\"", "error_directory = \"/srv/waybill/bad\"");
-    for text in [directory, format!("{source}{}", example("writing.md")), format!("{endpoints}{steps}")] {
-        let (valid, lines) = desk.check(&text);
-        assert!(valid, "{text}\n{lines:?}");
-    }
 }
 
 #[tokio::test]

@@ -30,7 +30,8 @@ fn names_keep_their_bytes() {
         .finish();
     let names = names(body.slice(9..)).unwrap();
     assert_eq!(&names[0].name[..], b"caf\xe9");
-    let expected = Attributes { size: Some(5), permissions: Some(0o100_644), modified: Some(4) };
+    let expected =
+        Attributes { size: Some(5), owner: Some((1, 2)), permissions: Some(0o100_644), modified: Some(4) };
     assert_eq!(names[0].attributes, expected);
 }
 

@@ -33,6 +33,7 @@ fn place(endpoint: &Endpoint) -> Option<FolderPlace> {
 
 fn polling(suffix: &str, recursive: bool) -> Polling {
     Polling {
+        directory: None,
         after: After::Delete,
         keep_for: None,
         error_directory: None,
@@ -81,6 +82,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         continue_after_failure: false,
         retention: Duration::ZERO,
         on_failure: None,
+        metadata: Vec::new(),
         steps: Vec::new(),
         pool: None,
     })

@@ -12,7 +12,7 @@ use super::receipt::Arrival;
 use super::resume::is_cut;
 use super::{FolderDestination, is_not_shown, known_sha256};
 use crate::folder::sum::fill;
-use crate::folder::{Evidence, Upload};
+use crate::folder::{Evidence, NotSet, Upload};
 use crate::{Deliver, Sent};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
 use serde::{Deserialize, Serialize};
@@ -280,7 +280,7 @@ impl FolderDestination {
             connection: appending.connection,
             time: None,
             resumptions: &[],
-            permissions: None,
+            not_set: NotSet::default(),
         };
         Ok(self.arrived(arrival, [("appended_at_byte", appending.before.into())]))
     }

@@ -6,13 +6,13 @@
 //! file is ours and may be incomplete; it is written again. (3) After the server acknowledged the last byte, before
 //! the file is closed: the file is complete, and if it no longer exists, it was collected.
 
-use super::copying::{CHUNK, copy};
+use super::copying::CHUNK;
 use super::modified::ModifiedTime;
 use super::publish::{TAKEN, to_note};
 use super::receipt::Arrival;
 use super::{FolderDestination, Overwrite, is_not_shown, known_sha256, names};
-use crate::folder::{Entry, Evidence, PermissionsNotSet, Upload};
-use crate::{Deliver, Sent};
+use crate::folder::{Entry, Evidence, NotSet, Upload};
+use crate::{Deliver, Resumption, Sent};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,18 +25,20 @@ const MAYBE_OURS: &str = "an interrupted attempt may have left an empty file of 
 
 /// A file that is being written.
 pub(super) struct Writing {
-    name: RemotePath,
+    pub(super) name: RemotePath,
     /// Whether the file is known to have been created: the file with this name is ours, whatever its size.
     made: bool,
     /// Whether the server has acknowledged the last byte.
     whole: bool,
     evidence: Evidence,
-    /// Why it does not have the permissions that the flow asks for.
-    permissions: Option<PermissionsNotSet>,
+    /// What the flow asks for and the server has not set.
+    not_set: NotSet,
     /// The connection over which it is written.
-    connection: Option<ConnectionId>,
+    pub(super) connection: Option<ConnectionId>,
     /// What became of its modification time, if it was to be kept.
     time: Option<ModifiedTime>,
+    /// The times that the attempt went on after its connection broke.
+    pub(super) resumptions: Vec<Resumption>,
     /// The file that had the name before and was to be replaced, as the server reported it.
     replaced: Option<Replaced>,
 }
@@ -116,7 +118,7 @@ impl FolderDestination {
         let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
         let reader = delivery.payload.open(0..length).await?;
         delivery.log.may_act()?;
-        let (name, mut upload, replaced) = match earlier {
+        let (name, upload, replaced) = match earlier {
             EarlierUpload::Ours(name) => self.begin_replacing(&name, length).await?,
             EarlierUpload::Unknown => {
                 let begun = self.begin_free(delivery, &path, length).await;
@@ -134,37 +136,17 @@ impl FolderDestination {
             made: true,
             whole: false,
             evidence,
-            permissions: None,
+            not_set: NotSet::default(),
             connection,
             time: None,
+            resumptions: Vec::new(),
             replaced,
         };
         if let Err(error) = self.note_writing(delivery, &writing).await {
             discard(delivery, upload).await;
             return Err(error);
         }
-        let copied = async {
-            let copied = copy(reader, &mut *upload).await?;
-            upload.flush().await?;
-            Ok(copied)
-        };
-        match copied.await {
-            Ok(copied) if copied == length => {}
-            Ok(copied) => {
-                self.give_up(delivery, upload, &writing).await;
-                return Err(Error::transient(
-                    ErrorKind::IntegrityFailed,
-                    "read a payload completely from staging",
-                )
-                .with("payload", delivery.payload.id())
-                .with("expected bytes", length)
-                .with("read bytes", copied));
-            }
-            Err(error) => {
-                self.give_up(delivery, upload, &writing).await;
-                return Err(error);
-            }
-        }
+        let upload = self.send_directly(delivery, (reader, upload), &mut writing).await?;
         // Asked here, before the note: once the note says that the file is complete, this attempt must not stop.
         delivery.log.may_act()?;
         writing.whole = true;
@@ -182,7 +164,7 @@ impl FolderDestination {
         };
         match finished {
             Ok(finished) => {
-                (writing.evidence, writing.permissions) = (finished.evidence, finished.permissions);
+                (writing.evidence, writing.not_set) = (finished.evidence, finished.not_set);
                 if !finished.gone {
                     // The file is delivered whatever the answer is.
                     writing.time = self
@@ -280,7 +262,7 @@ impl FolderDestination {
             Err(error) if error.kind() == ErrorKind::NotFound || is_not_shown(&error) => None,
             Err(error) => return Err(error),
         };
-        let mut upload = self.begin(name, name, Some(length)).await?;
+        let mut upload = self.begin(name, name, Some(length), None).await?;
         let replaced = earlier.as_ref().map(Replaced::of);
         if let Some(earlier) = earlier {
             upload.replaces(earlier);
@@ -335,9 +317,10 @@ impl FolderDestination {
                 made: false,
                 whole: false,
                 evidence,
-                permissions: None,
+                not_set: NotSet::default(),
                 connection: None,
                 time: None,
+                resumptions: Vec::new(),
                 replaced: None,
             };
             self.note_writing(delivery, &opening).await?;
@@ -368,8 +351,13 @@ impl FolderDestination {
     }
 
     /// Gives up an incomplete file. If it cannot be removed now, the next attempt writes it again.
-    async fn give_up(&self, delivery: &Deliver, upload: Box<dyn Upload>, writing: &Writing) {
+    pub(super) async fn give_up(&self, delivery: &Deliver, upload: Box<dyn Upload>, writing: &Writing) {
         discard(delivery, upload).await;
+        self.note_if_gone(delivery, writing).await;
+    }
+
+    /// Takes the note of an incomplete file back if the file is gone.
+    pub(super) async fn note_if_gone(&self, delivery: &Deliver, writing: &Writing) {
         let is_gone =
             matches!(self.folder.stat(&writing.name).await, Err(e) if e.kind() == ErrorKind::NotFound);
         if is_gone && let Err(error) = delivery.log.note(WRITING, Value::Null).await {
@@ -400,9 +388,10 @@ impl FolderDestination {
             made,
             whole,
             evidence: Evidence::Acknowledged,
-            permissions: None,
+            not_set: NotSet::default(),
             connection,
             time: None,
+            resumptions: Vec::new(),
             replaced,
         })
     }
@@ -415,8 +404,8 @@ impl FolderDestination {
             verified_by: writing.evidence.words(),
             connection: writing.connection,
             time: writing.time.as_ref(),
-            resumptions: &[],
-            permissions: writing.permissions,
+            resumptions: &writing.resumptions,
+            not_set: writing.not_set,
         };
         Ok(self.arrived(arrival, [("published_by_attempt", delivery.claim.attempt.into())]))
     }

@@ -2,7 +2,7 @@
 
 use super::receipt::Arrival;
 use super::{FolderDestination, Overwrite, is_not_shown, known_sha256};
-use crate::folder::{EntryKind, READER_BUFFERS, SUM_CHUNK, sum};
+use crate::folder::{EntryKind, NotSet, READER_BUFFERS, SUM_CHUNK, sum};
 use crate::{Deliver, Sent};
 use model::{Error, ErrorKind, RemotePath, Result};
 
@@ -15,7 +15,7 @@ impl FolderDestination {
         if self.options.overwrite != Overwrite::SkipSame {
             return Err(exists);
         }
-        let path = self.final_path(&delivery.file_name)?;
+        let path = self.path_of(delivery)?;
         let found = self.find_same(delivery, &path).await?;
         found.ok_or_else(|| {
             exists.with("the file there", "has other content, or cannot be read to compare it")
@@ -56,7 +56,7 @@ impl FolderDestination {
             connection: None,
             time: None,
             resumptions: &[],
-            permissions: None,
+            not_set: NotSet::default(),
         };
         Ok(Some(self.arrived(arrival, [("existed", true.into())])))
     }

@@ -2,14 +2,9 @@
 
 use super::FolderDestination;
 use crate::{Deliver, Sent};
+pub use model::metadata::{FILE_NAME, IS_FILE_PATH};
 use model::{Error, ErrorKind, RemotePath, Result};
 use serde_json::Value;
-
-/// In a file's metadata: its name in the destination directory, or with [`IS_FILE_PATH`] its absolute path.
-pub const FILE_NAME: &str = "file_name";
-
-/// In a file's metadata: whether [`FILE_NAME`] is an absolute path. Left out, it is a name.
-pub const IS_FILE_PATH: &str = "is_file_path";
 
 /// In a receipt: the absolute path at which the file was written, where the server tells.
 const FILE_PATH: &str = "file_path";
@@ -31,13 +26,14 @@ impl FolderDestination {
     pub(super) fn path_of(&self, delivery: &Deliver) -> Result<RemotePath> {
         let metadata = delivery.payload.metadata();
         let Some(named) = metadata.get(FILE_NAME).and_then(Value::as_str) else {
-            return self.final_path(&delivery.file_name);
+            return self
+                .final_path(&self.directory_at(delivery.received, &delivery.flow)?, &delivery.file_name);
         };
         let named = RemotePath::from(named);
         let path = if is_true(metadata.get(IS_FILE_PATH)) {
             self.allowed_path(named)?
         } else {
-            self.final_path(&named)?
+            self.final_path(&self.directory_at(delivery.received, &delivery.flow)?, &named)?
         };
         self.folder.check_path(&path)?;
         Ok(path)

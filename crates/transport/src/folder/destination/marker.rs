@@ -37,6 +37,7 @@ fn name(marker: &NameTemplate, file_name: &[u8]) -> Vec<u8> {
         transfer,
         sequence: 1,
         failure: None,
+        archive: None,
     })
 }
 
@@ -96,12 +97,12 @@ impl FolderDestination {
                 .advice("a file that is not empty has this name; move it away, or change 'marker'"));
         }
         if !self.options.temporary_name {
-            let upload = self.begin(marker, marker, Some(0)).await?;
+            let upload = self.begin(marker, marker, Some(0), None).await?;
             return upload.finish().await.map(drop);
         }
         self.remove_older(delivery, marker).await;
         let temporary = self.temporary_path(marker, delivery, delivery.claim.attempt);
-        let upload = self.begin(&temporary, marker, Some(0)).await?;
+        let upload = self.begin(&temporary, marker, Some(0), None).await?;
         upload.finish().await?;
         match self.folder.publish(&temporary, marker, true).await? {
             Published::Published => Ok(()),

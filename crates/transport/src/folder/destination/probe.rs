@@ -63,7 +63,7 @@ impl FolderDestination {
     }
 
     async fn write_for_probe(&self, temporary: &RemotePath, name: &RemotePath) -> Result<Written> {
-        let mut upload = self.begin(temporary, name, Some(CONTENT.len() as u64)).await?;
+        let mut upload = self.begin(temporary, name, Some(CONTENT.len() as u64), None).await?;
         upload.write(Bytes::from_static(CONTENT)).await?;
         upload.finish().await
     }

@@ -4,7 +4,7 @@ use super::dropped::remove_temporary;
 use super::modified::ModifiedTime;
 use super::receipt::Arrival;
 use super::{FolderDestination, Overwrite, Verify, is_not_shown, names};
-use crate::folder::{Evidence, PermissionsNotSet, Published, RENAME_REFUSED};
+use crate::folder::{Evidence, NotSet, Published, RENAME_REFUSED};
 use crate::{Deliver, DeliveryLog, Resumption, Sent};
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry, Sha256};
 use serde::{Deserialize, Serialize};
@@ -62,9 +62,9 @@ pub(super) struct Publishing {
     /// The times that the attempt went on after its connection broke.
     #[serde(default)]
     pub(super) resumptions: Vec<Resumption>,
-    /// Why it does not have the permissions that the flow asks for.
+    /// What the flow asks for and the server has not set.
     #[serde(default)]
-    pub(super) permissions: Option<PermissionsNotSet>,
+    pub(super) not_set: NotSet,
 }
 
 /// What was found under a temporary name.
@@ -315,7 +315,7 @@ impl FolderDestination {
             connection: publishing.connection,
             time: publishing.time.as_ref(),
             resumptions: &publishing.resumptions,
-            permissions: publishing.permissions,
+            not_set: publishing.not_set,
         };
         let by = ("published_by_attempt", delivery.claim.attempt.into());
         self.arrived(arrival, [("written_by_attempt", publishing.attempt.into()), by])

@@ -2,7 +2,7 @@
 
 use super::FolderDestination;
 use super::modified::ModifiedTime;
-use crate::folder::PermissionsNotSet;
+use crate::folder::NotSet;
 use crate::{Resumption, Sent};
 use model::{ConnectionId, Receipt, ReceiptKind, RemotePath, Sha256};
 use serde_json::{Map, Value};
@@ -24,8 +24,8 @@ pub(super) struct Arrival<'a> {
     pub(super) time: Option<&'a ModifiedTime>,
     /// The times that it went on after its connection broke.
     pub(super) resumptions: &'a [Resumption],
-    /// Why it does not have the permissions that the flow asks for.
-    pub(super) permissions: Option<PermissionsNotSet>,
+    /// What the flow asks for and the server has not set.
+    pub(super) not_set: NotSet,
 }
 
 impl FolderDestination {
@@ -45,9 +45,7 @@ impl FolderDestination {
         if let Some(time) = arrival.time {
             time.tell(&mut detail);
         }
-        if let Some(why) = arrival.permissions {
-            detail.insert("permissions_not_set".into(), Value::from(why.words()));
-        }
+        arrival.not_set.tell(&mut detail);
         if !arrival.resumptions.is_empty() {
             // Plain values always have a JSON form.
             detail.insert("resumed".into(), serde_json::to_value(arrival.resumptions).unwrap_or_default());

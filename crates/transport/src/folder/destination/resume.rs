@@ -36,12 +36,12 @@ pub(super) struct Transmitted {
 }
 
 /// How sending a file broke off.
-struct Broken {
-    error: Error,
+pub(super) struct Broken {
+    pub(super) error: Error,
     /// How many bytes the server has confirmed; `None` if it confirms whole files only.
-    acknowledged: Option<u64>,
+    pub(super) acknowledged: Option<u64>,
     /// Whether what has arrived was left there.
-    is_left: bool,
+    pub(super) is_left: bool,
 }
 
 impl Broken {
@@ -66,12 +66,13 @@ impl FolderDestination {
         path: &RemotePath,
         temporary: &RemotePath,
     ) -> Result<Transmitted> {
+        let checksum = self.checksum_to_send(delivery).await?;
         let length = delivery.payload.length();
         let mut reader = match opened {
             Some(reader) => reader,
             None => delivery.payload.open(0..length).await?,
         };
-        let mut upload = self.begin(temporary, path, Some(length)).await?;
+        let mut upload = self.begin(temporary, path, Some(length), checksum.as_ref()).await?;
         let mut from = 0;
         let mut resumptions = Vec::new();
         loop {
@@ -95,13 +96,7 @@ impl FolderDestination {
                 }
                 return Err(with_count(broken.error, &resumptions));
             };
-            let mut after = broken.error.to_string();
-            after.truncate(after.floor_char_boundary(TEXT_LIMIT));
-            tracing::warn!(
-                endpoint = %self.options.endpoint, path = %temporary, from = at, after,
-                "the connection broke; the file goes on at the byte that has arrived"
-            );
-            resumptions.push(Resumption { from: at, connection: resumed.connection(), after });
+            resumptions.push(self.resumption(temporary, &broken.error, at, resumed.connection()));
             reader = match delivery.payload.open(at..length).await {
                 Ok(reader) => reader,
                 Err(error) => {
@@ -111,6 +106,23 @@ impl FolderDestination {
             };
             (from, upload) = (at, resumed);
         }
+    }
+
+    /// The record of a file that goes on over another connection.
+    pub(super) fn resumption(
+        &self,
+        path: &RemotePath,
+        error: &Error,
+        from: u64,
+        connection: Option<ConnectionId>,
+    ) -> Resumption {
+        let mut after = error.to_string();
+        after.truncate(after.floor_char_boundary(TEXT_LIMIT));
+        tracing::warn!(
+            endpoint = %self.options.endpoint, %path, from, after,
+            "the connection broke; the file goes on at the byte that has arrived"
+        );
+        Resumption { from, connection, after }
     }
 
     /// Sends the payload from an offset on, and closes the file.
@@ -174,7 +186,7 @@ impl FolderDestination {
     ///
     /// # Errors
     /// The server cannot be asked.
-    async fn next(
+    pub(super) async fn next(
         &self,
         delivery: &Deliver,
         temporary: &RemotePath,
@@ -232,7 +244,7 @@ impl FolderDestination {
 }
 
 /// The error of an attempt, with how often it went on.
-fn with_count(error: Error, resumptions: &[Resumption]) -> Error {
+pub(super) fn with_count(error: Error, resumptions: &[Resumption]) -> Error {
     match resumptions.len() {
         0 => error,
         count => error.with("resumed times", count),

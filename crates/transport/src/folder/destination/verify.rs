@@ -1,6 +1,6 @@
 //! Verifying that a written file is whole.
 
-use super::{FolderDestination, Verify, is_not_shown};
+use super::{FolderDestination, Verify, is_not_shown, known_sha256};
 use crate::Deliver;
 use crate::folder::checksum::checksum_of;
 use crate::folder::{ChecksumKind, Evidence, ServerChecksum, Written, sum};
@@ -52,6 +52,9 @@ impl FolderDestination {
         if self.options.verify != Verify::Checksum || written.gone {
             return Ok(written);
         }
+        if matches!(written.evidence, Evidence::ServerChecksum(_)) {
+            return Ok(written);
+        }
         // A streamed file cannot be read again for another sum than the one that is known.
         let is_usable =
             |there: &ServerChecksum| !delivery.payload.is_streamed() || there.kind == ChecksumKind::Sha256;
@@ -96,6 +99,19 @@ impl FolderDestination {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The checksum of a payload that goes with it, where the flow asks for checksums and the server takes one. The caller
+    /// holds a lease for the buffers.
+    ///
+    /// # Errors
+    /// The payload cannot be read.
+    pub(super) async fn checksum_to_send(&self, delivery: &Deliver) -> Result<Option<ServerChecksum>> {
+        // A streamed file is read once, and its sum is known afterwards.
+        let is_asked = self.options.verify == Verify::Checksum && !delivery.payload.is_streamed();
+        let Some(kind) = self.folder.checksum_with_upload().filter(|_| is_asked) else { return Ok(None) };
+        let value = checksum_of(&*delivery.payload, known_sha256(&*delivery.payload)?, kind).await?;
+        Ok(Some(ServerChecksum { kind, value }))
     }
 
     /// The checksum that the server computes of a file; `None` if it does not, or not now: then the file is read back.

@@ -4,7 +4,7 @@ use super::copying::CHUNK;
 use super::resume::Transmitted;
 use super::{FolderDestination, Publishing, is_not_shown};
 use crate::Deliver;
-use crate::folder::{EntryKind, Evidence, Upload, Written};
+use crate::folder::{EntryKind, Evidence, ServerChecksum, Upload, Written};
 use model::{Error, ErrorKind, RemotePath, Result};
 use tokio::io::AsyncReadExt;
 
@@ -77,7 +77,7 @@ impl FolderDestination {
             refused: false,
             time,
             resumptions,
-            permissions: written.permissions,
+            not_set: written.not_set,
         };
         if written.gone { Err(self.taken(&publishing)) } else { Ok(publishing) }
     }
@@ -104,11 +104,11 @@ impl FolderDestination {
         // have been collected.
         match self.folder.stat(path).await {
             Ok(entry) if entry.size == Some(length) => {
-                Ok(Written { permissions: written.permissions, ..Written::there(length) })
+                Ok(Written { not_set: written.not_set, ..Written::there(length) })
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let evidence = Evidence::AcknowledgedAgainst(stated);
-                Ok(Written { size: None, evidence, gone: true, permissions: written.permissions })
+                Ok(Written { size: None, evidence, gone: true, not_set: written.not_set })
             }
             _ => Err(Error::transient(ErrorKind::IntegrityFailed, "write a file completely")
                 .with("endpoint", &self.options.endpoint)
@@ -165,8 +165,15 @@ impl FolderDestination {
         temporary: &RemotePath,
         path: &RemotePath,
         length: Option<u64>,
+        checksum: Option<&ServerChecksum>,
     ) -> Result<Box<dyn Upload>> {
-        match self.folder.begin_write(temporary, length).await {
+        let begin = || async {
+            match checksum {
+                Some(checksum) => self.folder.begin_write_with(temporary, length, checksum).await,
+                None => self.folder.begin_write(temporary, length).await,
+            }
+        };
+        match begin().await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.make_way(path, error).await?;
                 if let Some(directory) = &self.options.temporary_directory {
@@ -176,7 +183,7 @@ impl FolderDestination {
             Err(error) if self.was_made_meanwhile(temporary, &error).await => {}
             other => return other,
         }
-        self.folder.begin_write(temporary, length).await
+        begin().await
     }
 
     /// Whether a file may have been refused because its directory was missing, and another delivery has created that

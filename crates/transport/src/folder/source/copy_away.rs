@@ -1,8 +1,8 @@
 //! Moving a file by copying it, if the server does not rename it: an archive on another file system, or a server that
 //! refuses to rename.
 //!
-//! Two files are created one after the other beside the target: `.<name>.<offer>.copying`, which is incomplete and is
-//! written again by the next call, and `.<name>.<offer>.copied`, which is complete and verified. Only when the second
+//! Two files are created one after the other beside the target: `.<name>.<offer>.copying.a`, which is incomplete and is
+//! written again by the next call, and `.<name>.<offer>.copied.a`, which is complete and verified. Only when the second
 //! exists, the original is removed; then the copy gets its final name. So an interrupted call can always be repeated,
 //! and there is always at least one complete file. If the server does not rename in the target directory either,
 //! `copy_named` does the copy.

@@ -1,8 +1,8 @@
 //! Moving a file by copying it, if the server renames nothing at all: the copy is written under its final name.
 //!
-//! Before the copy begins, its number is noted beside it, as the size of `.<name>.<offer>.naming`: a server that does
+//! Before the copy begins, its number is noted beside it, as the size of `.<name>.<offer>.naming.a`: a server that does
 //! not let files be read may still report sizes. Once this offer has created the copy's file, and not before,
-//! `.<name>.<offer>.made` is written there. So the next call knows which file may be an incomplete copy of this
+//! `.<name>.<offer>.made.a` is written there. So the next call knows which file may be an incomplete copy of this
 //! offer, and touches no other file: a file is removed only if this offer created it and it contains nothing but the
 //! beginning of the original. If it was noted but not marked as created, it is written to only if it is empty.
 

@@ -3,6 +3,7 @@
 use super::FolderSource;
 use crate::FoundOffer;
 use crate::folder::done_file::Marker;
+use crate::folder::walk::Listed;
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -15,7 +16,7 @@ const MARKER_BYTES: usize = 16 << 20;
 /// The key of a file's marker in an offer's `source_data`.
 const MARKER: &str = "done_file";
 
-/// The markers that a walk found, by their paths below the polled directory.
+/// The markers that a walk found, by their paths.
 pub(super) type Markers = HashMap<RemotePath, Marker>;
 
 impl FolderSource {
@@ -25,21 +26,20 @@ impl FolderSource {
     /// The directory cannot be listed.
     pub(super) async fn markers(&self) -> Result<Option<Markers>> {
         let Some(done_file) = self.done_file() else { return Ok(None) };
-        let (mut walk, mut markers, mut bytes) = (self.walk(), Markers::new(), 0);
+        let (mut walk, mut markers, mut bytes) = (self.walk()?, Markers::new(), 0);
         while let Some(listed) = walk.next().await? {
             if !done_file.is_marker(listed.relative.file_name()) {
                 continue;
             }
-            bytes += listed.relative.as_bytes().len();
+            bytes += listed.path.as_bytes().len();
             if markers.len() >= MARKER_LIMIT || bytes > MARKER_BYTES {
                 tracing::warn!(directory = %listed.path, markers = markers.len(), "there are more done files than a poll can hold; the files of the others are left to later polls");
                 break;
             }
-            let (entry, relative) = (listed.entry, listed.relative);
+            let Listed { entry, relative, path, .. } = listed;
             let modified = entry.modified.filter(|_| self.is_timed());
-            let marker =
-                Marker { relative: relative.clone(), size: entry.size, modified, version: entry.version };
-            markers.insert(relative, marker);
+            let marker = Marker { relative, size: entry.size, modified, version: entry.version };
+            markers.insert(path, marker);
         }
         Ok(Some(markers))
     }

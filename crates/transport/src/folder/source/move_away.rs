@@ -209,7 +209,7 @@ impl FolderSource {
 /// A name beside the target that only this offer uses.
 pub(super) fn beside(offer: &Offer, target: &RemotePath, what: &str) -> RemotePath {
     let id = offer.id.uuid().simple().to_string();
-    let tail = format!(".{}{what}", &id[id.len() - 12..]);
+    let tail = format!(".{}{what}{}", &id[id.len() - 12..], names::TEMPORARY);
     target.with_file_name(&names::wrapped(b".", target.file_name(), tail.as_bytes()))
 }
 

@@ -52,7 +52,7 @@ impl FolderSource {
         passed: &Mutex<BTreeMap<SkipReason, Passed>>,
     ) -> Result<(usize, Option<Listed>)> {
         let markers = self.markers().await?;
-        let mut walk = self.walk().observed(|why, relative: &RemotePath| {
+        let mut walk = self.walk()?.observed(|why, relative: &RemotePath| {
             let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
             let passed = passed.entry(why).or_default();
             passed.count += 1;

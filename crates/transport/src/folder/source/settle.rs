@@ -120,7 +120,7 @@ impl FolderSource {
 
     /// The path to move the file to: the same path below the target directory as it had below the polled one. A time
     /// in the name is the time when the file was found, so that a second call finds what the first one moved.
-    fn target(&self, offer: &Offer, directory: &str, timestamp: bool) -> Result<RemotePath> {
+    pub(super) fn target(&self, offer: &Offer, directory: &str, timestamp: bool) -> Result<RemotePath> {
         let relative = offer
             .source_data
             .get(RELATIVE)
@@ -164,8 +164,7 @@ impl FolderSource {
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {
         let name = names::wrapped(b"", moved.file_name(), b".error.json");
-        let suffix = [b".error", self.polling.temporary_suffix.as_bytes()].concat();
-        let temporary = moved.with_file_name(&names::wrapped(b".", moved.file_name(), &suffix));
+        let temporary = moved.with_file_name(&names::wrapped(b".", moved.file_name(), b".error.a"));
         let words = json!({
             "error": PeerText::new(cause.as_bytes()).as_str(),
             "file": offer.identity.path.to_text(),

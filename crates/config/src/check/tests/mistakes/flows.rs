@@ -270,11 +270,23 @@ fn flows() {
         ),
         (
             &destination("endpoint = \"folder\"\nfile_name = \"{steam}\""),
-            "error: flow.f.destination[1].file_name: file name \"{steam}\": no field '{steam}'; did you mean '{stem}'?",
+            "error: flow.f.destination[1].file_name: template \"{steam}\": no field '{steam}'; did you mean '{stem}'?",
         ),
         (
             &destination("endpoint = \"folder\"\nfile_name = \"a*\""),
-            "error: flow.f.destination[1].file_name: file name \"a*\": '*' cannot be part",
+            "error: flow.f.destination[1].file_name: template \"a*\": '*' cannot be part",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nfile_name = \"{archive.name}\""),
+            "error: flow.f.destination[1].file_name: names the copy in the archive of the flow's source, which has none",
+        ),
+        (
+            &destination("endpoint = \"folder\"\n[flow.f.metadata]\nfile_name = \"{counter}\""),
+            "error: flow.f.metadata: has for 'file_name' the template \"{counter}\": '{counter}' is for 'file_name' alone",
+        ),
+        (
+            &destination("endpoint = \"folder\"\n[flow.f.metadata]\nsource_path = \"x\""),
+            "error: flow.f.metadata: cannot have the key 'source_path'",
         ),
         (
             &destination("endpoint = \"folder\"\nbetween = []"),
@@ -286,7 +298,7 @@ fn flows() {
         ),
         (
             &destination("endpoint = \"folder\"\ntime_zone = \"Europe/Berlin\""),
-            "warning: flow.f.destination[1].time_zone: has no effect without 'between', 'not_on', or a date or daily counter in 'file_name'",
+            "warning: flow.f.destination[1].time_zone: has no effect without 'between', 'not_on', or a date in a template, as 'file_name' is one",
         ),
         (
             &destination("endpoint = \"folder\"\nnot_on = \"holidays\""),

@@ -1,0 +1,122 @@
+//! The examples of the pages in `docs/` are valid definitions, with the endpoints beside them that they name.
+
+use super::Desk;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// An example: its page, what stands before it and after it, and how many warnings it gives.
+struct Example {
+    page: &'static str,
+    before: &'static str,
+    after: &'static str,
+    warnings: usize,
+}
+
+const fn example(page: &'static str) -> Example {
+    Example { page, before: "", after: "", warnings: 0 }
+}
+
+/// Endpoints that pages name and do not define.
+const ACME: &str =
+    "[endpoint.acme-orders]\ntransport = \"webdav\"\nurl = \"davs://files.acme.example/out\"\n";
+const GLOBEX: &str = "[endpoint.globex-drop]\ntransport = \"file\"\nurl = \"file:///srv/waybill/globex\"\n";
+
+/// All examples, in the order in which they stand on each page.
+const EXAMPLES: &[Example] = &[
+    Example {
+        before: "[endpoint.partner]\ntransport = \"file\"\nurl = \"file:///srv/waybill/partner\"\n",
+        ..example("file.md")
+    },
+    example("ftp.md"),
+    Example {
+        before: "[endpoint.acme]\ntransport = \"sftp\"\nurl = \"sftp://sftp.acme.example/in\"\nusername = \"waybill\"\n\
+                 host_key = \"SHA256:gGQZHBHcGZq4cRUVqDmiaRiBTRqlmFRJeiWJoCVWGFE\"\n",
+        ..example("install.md")
+    },
+    Example {
+        before: ACME,
+        after: "[[flow.orders.destination]]\nendpoint = \"folder\"\n",
+        ..example("polling.md")
+    },
+    Example {
+        before: ACME,
+        after: "[[flow.orders.destination]]\nendpoint = \"folder\"\n",
+        ..example("polling.md")
+    },
+    example("sftp.md"),
+    example("sftp.md"),
+    // It allows old algorithms.
+    Example { warnings: 1, ..example("sftp.md") },
+    Example {
+        before: "[endpoint.acme-orders]\ntransport = \"webdav\"\nurl = \"davs://files.acme.example/out\"\n\
+                 [endpoint.globex-drop]\ntransport = \"file\"\nurl = \"file:///srv/waybill/globex\"\n\
+                 [endpoint.mainframe]\ntransport = \"file\"\nurl = \"file:///srv/waybill/mainframe\"\n",
+        ..example("steps.md")
+    },
+    Example {
+        before: "[endpoint.erp]\ntransport = \"file\"\nurl = \"file:///srv/waybill/erp\"\n",
+        ..example("webdav.md")
+    },
+    Example {
+        before: GLOBEX,
+        after: "[flow.orders.source]\nendpoint = \"folder\"\nafter = \"keep\"\nerror_directory = \"/srv/waybill/bad\"\n",
+        ..example("writing.md")
+    },
+    Example {
+        before: GLOBEX,
+        after: "[flow.orders.source]\nendpoint = \"folder\"\nafter = \"keep\"\nerror_directory = \"/srv/waybill/bad\"\n\
+                [[flow.orders.destination]]\nendpoint = \"globex-drop\"\npaths_below = [\"/srv/waybill\"]\n",
+        ..example("writing.md")
+    },
+];
+
+fn pages(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(pages(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A text whose references lead to the desk's own files, and whose local directories are below its root.
+fn at_desk(desk: &Desk, text: &str) -> String {
+    let mut lines = Vec::new();
+    for line in text.replace("/srv/exchange", "/srv/waybill").lines() {
+        let name = if line.starts_with("pem") { "good.pem" } else { "good.key" };
+        lines.push(match (line.find("${file:"), line.rfind('}')) {
+            (Some(begin), Some(end)) => {
+                format!("{}${{file:{}{}", &line[..begin], desk.path(name).display(), &line[end..])
+            }
+            _ => line.to_owned(),
+        });
+    }
+    lines.join("\n") + "\n"
+}
+
+#[tokio::test]
+async fn every_example_of_the_pages_is_valid() {
+    let desk = Desk::new();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let mut expected = EXAMPLES.iter();
+    for path in pages(&docs) {
+        let page = path.strip_prefix(&docs).unwrap().display().to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        for block in text.split("\n```toml\n").skip(1) {
+            let block = block.split("\n```").next().unwrap();
+            let example = expected.next().filter(|example| example.page == page);
+            let example = example.unwrap_or_else(|| {
+                panic!("an example of docs/{page} is not among those that are checked here: add it\n{block}")
+            });
+            let (valid, lines) =
+                desk.check(&at_desk(&desk, &format!("{}{block}\n{}", example.before, example.after)));
+            assert!(valid && lines.len() == example.warnings, "docs/{page}:\n{block}\n{lines:#?}");
+        }
+    }
+    assert!(expected.next().is_none(), "a page has fewer examples than are checked here");
+}
