@@ -371,8 +371,8 @@ pub(crate) static POLLED: Group = Group::of(&[
     Field::optional(
         "preferred_node",
         TEXT,
-        "The name of the node that polls the source as long as it is alive; otherwise any other node polls it. Left out, the \
-        node that comes first does.",
+        "The name of the node that polls the source as long as it is alive, and has not refused the revision that brings the flow \
+        as it is now; otherwise any other node polls it. Left out, the node that comes first does.",
     )
     .per_environment(),
     Field::optional(

@@ -12,7 +12,7 @@ use crate::queues::Queues;
 use crate::settings::EngineSettings;
 use crate::suspensions::Suspensions;
 use model::definition::{Definitions, Endpoint, OfflineRule};
-use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Suspension, Timestamp};
 use staging::Staging;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,6 +99,37 @@ impl Context {
 
     pub(crate) fn suspensions(&self) -> Arc<Suspensions> {
         Arc::clone(&self.suspensions.borrow())
+    }
+
+    /// Why an endpoint is not used: a person set it offline, or one through which it is reached.
+    pub(crate) fn set_offline(&self, definitions: &Definitions, name: &str) -> Option<Suspension> {
+        let suspensions = self.suspensions();
+        // Most of the time nothing is.
+        suspensions.endpoints().next()?;
+        let mut way = vec![name];
+        let mut at = 0;
+        while let Some(name) = way.get(at).copied() {
+            if let Some(suspension) = suspensions.endpoint(name) {
+                return Some(suspension.clone());
+            }
+            at += 1;
+            let Some(endpoint) = definitions.endpoints.get(name) else { continue };
+            let Some(transport) = self.transports.get(endpoint.transport.as_str()) else { continue };
+            let through = transport.spec().ways().filter_map(|field| endpoint.options.text(field));
+            // Each once: a way that goes round in a circle is refused when definitions are checked.
+            let new: Vec<&str> = through.filter(|other| !way.contains(other)).collect();
+            way.extend(new);
+        }
+        None
+    }
+
+    /// The endpoints that are not used because people set them offline, or those through which they are reached.
+    pub(crate) fn all_set_offline(&self, definitions: &Definitions) -> Vec<String> {
+        let suspensions = self.suspensions();
+        let named = suspensions.endpoints().map(str::to_owned);
+        let behind =
+            definitions.endpoints.keys().filter(|name| self.set_offline(definitions, name).is_some());
+        named.chain(behind.cloned()).collect()
     }
 
     /// Endpoints that are bound to other nodes.

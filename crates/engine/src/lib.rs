@@ -20,6 +20,7 @@
 
 mod addresses;
 mod at_source;
+mod claim_loop;
 mod clock;
 mod context;
 mod crash;

@@ -137,6 +137,8 @@ words! {
         FlowFilesMissing = "flow.files_missing",
         /// The files that a flow expected came after their time.
         FlowFilesArrived = "flow.files_arrived",
+        /// The node that a flow prefers refused the flow's revision: another node polls the flow's source.
+        FlowPreferredNodeBehind = "flow.preferred_node_behind",
         /// A person paused a flow: it takes no new files.
         FlowPaused = "flow.paused",
         /// A person resumed a paused flow.
@@ -412,6 +414,7 @@ impl EventKind {
             | Self::AddressOffline
             | Self::EndpointSetOffline
             | Self::FlowPaused
+            | Self::FlowPreferredNodeBehind
             | Self::TransferHeld
             | Self::PayloadQuarantined
             | Self::NodeFenced

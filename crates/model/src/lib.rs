@@ -87,8 +87,8 @@ pub use syslog::SyslogTarget;
 pub use template::{FORBIDDEN, FailureValues, NameCounter, NameTemplate, TemplateError, TemplateValues};
 pub use tls::{ClientCertificates, TlsVersion};
 pub use transfer::{
-    Claim, Content, Delivery, IdentityRule, Offer, OfferIdentity, Outcome, PayloadRecord, ProcessingClaim,
-    Receipt, ReceiptKind, Sha256, Transfer, TransferKind,
+    Claim, Content, Delivery, IdentityRule, OVERTAKEN, Offer, OfferIdentity, Outcome, PayloadRecord,
+    ProcessingClaim, Receipt, ReceiptKind, Sha256, Transfer, TransferKind,
 };
 
 /// A time in UTC, in whole microseconds, the precision of both databases. Code that reads a clock cuts the

@@ -323,3 +323,7 @@ pub enum Outcome {
     /// Given up, or its deliveries failed: goes to the error directory, where the flow names one.
     Refused,
 }
+
+/// The key of a note among a delivery's: `true` when a person sent it again after later ones of its lane had been begun, so
+/// that what stands at the destination since its last attempt may be theirs.
+pub const OVERTAKEN: &str = "overtaken";

@@ -1,39 +1,19 @@
 //! 256 MiB through sign, encrypt, decrypt and verify: the heap stays small.
-#![allow(unsafe_code, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use smime::{
     Cipher, EncryptedContentKey, Entity, KeyTransport, Keys, Part, PartReceiver, Payload, ReadOptions,
     read_message,
 };
 use support::{Party, content_type};
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use testkit::heap::{CountingAllocator, Heap};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const LEN: u64 = 256 << 20;
 
@@ -80,8 +60,7 @@ fn any_length_in_a_few_buffers() {
     for compressed in [false, true] {
         let key =
             EncryptedContentKey::generate(Cipher::Aes256Cbc, &recipients, KeyTransport::default()).unwrap();
-        let before = NOW.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
+        let heap = Heap::watch();
         let payload = Payload::new(Generated(LEN), LEN);
         let entity = Entity::new(content_type("application/octet-stream"), payload);
         let mut counter = Counter(0);
@@ -99,7 +78,7 @@ fn any_length_in_a_few_buffers() {
         };
         assert!(report.signed().is_some());
         assert_eq!(counter.0, LEN);
-        let grown = PEAK.load(Ordering::Relaxed) - before;
+        let grown = heap.grown();
         println!("peak heap growth: {} KiB", grown / 1024);
         assert!(grown < 4 << 20, "{grown} bytes");
     }

@@ -1,34 +1,14 @@
 //! A file of any size passes a step in bounded memory.
 
-#![allow(unsafe_code, clippy::unwrap_used, reason = "a test program that counts what it allocates")]
+#![allow(clippy::unwrap_used, reason = "a test program that counts what it allocates")]
 
 use model::definition::StepDefinition;
 use model::schema::{Value, Values};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use testkit::heap::{CountingAllocator, Heap};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const BYTES: u64 = 48 << 20;
 
@@ -59,11 +39,10 @@ fn a_large_file_is_converted_in_the_buffers_that_the_step_names() {
             Values::defaults(kind.group.fields).unwrap().with("from", text(from)).with("to", text(to));
         let step = steps::step(&StepDefinition { kind: kind.name.to_owned(), options }).unwrap();
         let mut written = Counted(0);
-        let before = NOW.load(Ordering::SeqCst);
-        PEAK.store(before, Ordering::SeqCst);
+        let heap = Heap::watch();
         // One line without end.
         step.run(&mut io::repeat(byte).take(BYTES / 3), &mut written).unwrap();
-        let held = PEAK.load(Ordering::SeqCst) - before;
+        let held = heap.grown();
         assert_eq!(written.0, each * (BYTES / 3), "{from} to {to}");
         assert!(held <= step.buffers() + 65_536, "{from} to {to}: {held} bytes, of {}", step.buffers());
     }

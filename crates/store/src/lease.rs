@@ -81,7 +81,8 @@ impl Store {
     }
 
     /// Takes the right to poll a source: true if it is free, already held, or its holder is dead. While another node that is
-    /// preferred for it is alive, the right is given up, and not taken.
+    /// preferred for it is alive, the right is given up, and not taken; unless that node refused the revision (`preferred`
+    /// tells since which one the flow is as it is) and so does not poll it as it is now.
     ///
     /// # Errors
     /// The database failed.
@@ -89,11 +90,26 @@ impl Store {
         &self,
         lease: &NodeLease,
         source: &str,
-        preferred: Option<&NodeName>,
+        preferred: Option<(&NodeName, i64)>,
         now: Timestamp,
     ) -> Result<bool> {
-        let preferred = preferred.filter(|node| **node != lease.node).cloned();
+        let preferred = preferred.filter(|(node, _)| **node != lease.node);
+        let preferred = preferred.map(|(node, since)| (node.clone(), since));
         self.write(AcquireSource { lease: lease.clone(), source: source.to_owned(), preferred, now }).await
+    }
+
+    /// Why a living node has no revision from this one on in force, if it refused one; it goes on with an older one.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn refusal_of(&self, node: &NodeName, revision: i64, now: Timestamp) -> Result<Option<String>> {
+        self.read("read whether a node has the revision in force", async {
+            on!(self.pool(), c => sqlx::query_scalar(
+                "SELECT r.problem FROM node_revisions r JOIN leases l ON l.node = r.node \
+                 WHERE r.node = $1 AND r.problem IS NOT NULL AND r.revision < $2 AND l.held AND l.until_at > $3")
+                .bind(node.as_str()).bind(revision).bind(now).fetch_optional(c).await)
+        })
+        .await
     }
 
     /// The flows whose sources are polled, each with the living node that polls it.
@@ -245,8 +261,8 @@ impl Command for ReleaseNode {
 struct AcquireSource {
     lease: NodeLease,
     source: String,
-    /// Another node that is preferred.
-    preferred: Option<NodeName>,
+    /// Another node that is preferred, and the revision that it must have in force.
+    preferred: Option<(NodeName, i64)>,
     now: Timestamp,
 }
 
@@ -259,11 +275,14 @@ impl Command for AcquireSource {
             return Ok(false);
         }
         let time = tx.lease_time(self.now);
-        if let Some(preferred) = &self.preferred {
-            let alive: bool = on!(tx, c => sqlx::query_scalar(
-                "SELECT EXISTS (SELECT 1 FROM leases WHERE node = $1 AND held AND until_at > $2)")
-                .bind(preferred.as_str()).bind(time).fetch_one(c).await)?;
-            if alive {
+        if let Some((preferred, since)) = &self.preferred {
+            // One that has not looked at the revision yet will; one that refused it goes on without.
+            let polls: bool = on!(tx, c => sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM leases WHERE node = $1 AND held AND until_at > $2) \
+                 AND NOT EXISTS (SELECT 1 FROM node_revisions \
+                   WHERE node = $1 AND problem IS NOT NULL AND revision < $3)")
+                .bind(preferred.as_str()).bind(time).bind(since).fetch_one(c).await)?;
+            if polls {
                 if release_source(tx, &self.lease, &self.source).await? {
                     give_back_runs(tx, &self.source, &self.lease).await?;
                 }

@@ -12,6 +12,7 @@ pub mod crash;
 pub mod defined;
 pub mod fake;
 pub mod forgetful;
+pub mod heap;
 pub mod ledger;
 pub mod proxy;
 pub mod server;

@@ -100,6 +100,28 @@ async fn a_listing_that_the_server_does_not_confirm_is_no_listing() {
     assert!(error.to_string().contains("426 broken off"), "{error}");
 }
 
+/// The data connection ends as after a whole file: only the answer tells that it was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_the_server_does_not_confirm_is_an_error_however_its_data_ended() {
+    for (most, answer) in [
+        (3, "426 broken off\r\n"),
+        (3, "451 disk error\r\n"),
+        (3, "551 page type unknown\r\n"),
+        (0, "426 broken off\r\n"),
+        // All bytes came, and the server says that something was wrong with them.
+        (7, "451 disk error\r\n"),
+        // An answer that has no place here says nothing about the file.
+        (7, "350 go on\r\n"),
+    ] {
+        let server = Scripted::start(Script { cuts: Some((most, answer)), ..Script::default() }).await;
+        server.put(b"/a", b"content");
+        let world = World::new(model::definition::Definitions::default());
+        let folder = world.folder(&Build::at(server.port).set("timeout", "2s").done());
+        let error = read(&folder, "/a", 0).await.unwrap_err();
+        assert!(error.to_string().contains(answer.trim_end()), "{most} {answer}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_login_is_told_once_and_too_many_connections_come_again() {
     // A server that is busy is asked again `connect_retries` times.

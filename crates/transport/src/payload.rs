@@ -69,6 +69,11 @@ pub trait Payload: Send + Sync {
     /// # Errors
     /// As [`Payload::open`].
     fn open_blocking(&self, range: Range<u64>) -> Result<Box<dyn io::Read + Send>>;
+
+    /// A reader of what was written of this payload: reading back keeps to the endpoint's bandwidth too.
+    fn read_back(&self, reader: PayloadReader) -> PayloadReader {
+        reader
+    }
 }
 
 /// A part on its way into staging. All methods block: call them on a blocking thread, or let

@@ -13,8 +13,8 @@ use testkit::clock::SeededRandom;
 use testkit::conformance::Interlude;
 use testkit::fake::{Act, Fault, MemoryFolder, ScriptedFolder, services};
 use testkit::through::Attempt;
-use transport::Services;
 use transport::folder::{APPENDING, Folder, Overwrite, Verify, is_unsettled};
+use transport::{DeliveryLog, Services};
 
 const CHUNK: usize = 256 * 1024;
 
@@ -123,6 +123,31 @@ async fn an_attempt_that_sent_nothing_takes_nothing_of_others_for_its_own() {
     scene.memory.put("out/all.edi", by_another.clone());
     scene.deliver().await.unwrap();
     assert_eq!(scene.there(), [by_another, scene.content.clone()].concat());
+}
+
+/// As after `continue_after_failure` and a person's retry: another file was appended in between, and begins as this one does.
+#[tokio::test]
+async fn what_another_file_appended_meanwhile_is_not_taken_for_a_part_of_this_one() {
+    for others in [CHUNK, 3 * CHUNK + 77] {
+        let mut scene = Scene::new();
+        Scene::cut_at_write(&scene.script, 0);
+        scene.deliver().await.unwrap_err();
+        let by_another = [&b"earlier"[..], &scene.content[..others]].concat();
+        scene.memory.put("out/all.edi", by_another.clone());
+        scene.attempt.log.note(model::OVERTAKEN, true.into()).await.unwrap();
+        let error = scene.deliver().await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::IntegrityFailed, Retry::Permanent),
+            "{error:?}"
+        );
+        assert_eq!(scene.there(), by_another, "nothing is appended before a person has looked");
+        // That person retries it, and a connection breaks in the middle: what is ours is known as ours again.
+        Scene::cut_at_write(&scene.script, 1);
+        scene.deliver().await.unwrap_err();
+        scene.deliver().await.unwrap();
+        assert_eq!(scene.there(), [by_another, scene.content.clone()].concat());
+    }
 }
 
 #[tokio::test]

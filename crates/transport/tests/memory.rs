@@ -1,49 +1,24 @@
 //! A folder of 100,000 files, polled with a limit of ten: the oldest are found, and the heap stays small.
 
-#![allow(
-    unsafe_code,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test program that counts what it allocates"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program that counts what it allocates")]
 
 mod strange;
 
 use futures::{StreamExt, stream};
 use model::definition::{Order, PollSource};
 use model::{RemotePath, Result, SkipReason, Timestamp};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use strange::Strange;
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::{Known, services};
+use testkit::heap::{CountingAllocator, Heap};
 use transport::folder::{After, Entry, EntryKind, FolderSource, FolderSourceOptions};
 use transport::{Discovery, Source};
 
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const FILES: u32 = 100_000;
 
@@ -71,11 +46,10 @@ async fn the_oldest_of_many_files_are_found_in_bounded_memory() {
         let services = services(Arc::new(Interlude::default()));
         let source = FolderSource::new(Arc::clone(&folder) as _, options, services).unwrap();
         let known = Arc::new(Known::default());
-        let before = NOW.load(Ordering::Relaxed);
-        PEAK.store(before, Ordering::Relaxed);
+        let heap = Heap::watch();
         let discovery = Discovery { known: Arc::clone(&known) as _ };
         let found: Vec<_> = source.discover(discovery).await.unwrap().collect().await;
-        let peak = PEAK.load(Ordering::Relaxed) - before;
+        let peak = heap.grown();
         let names: Vec<RemotePath> = found.into_iter().map(|offer| offer.unwrap().identity.path).collect();
         let oldest: Vec<RemotePath> =
             (FILES - 10..FILES).rev().map(|n| format!("in/{n:06}.edi").as_str().into()).collect();

@@ -35,6 +35,8 @@ pub struct EndpointDetail {
     pub used_by: Vec<EndpointUse>,
     /// Who set it offline, since when and why.
     pub offline: Option<Suspension>,
+    /// The endpoint through which it is reached and which is set offline: it is not used either.
+    pub reached_through: Option<Suspension>,
     /// The nodes on which it is offline after failures, since when, until when and why.
     pub failing: Vec<FailingEndpoint>,
 }
@@ -71,6 +73,7 @@ impl Control {
                 transport: transport(endpoint),
                 used_by: of(Section::FLOW).flat_map(|flow| uses(flow, &endpoint.name)).collect(),
                 offline: offline.iter().find(|found| found.name == endpoint.name).cloned(),
+                reached_through: self.offline_on_the_way(&definitions, &offline, &endpoint.name),
                 failing: failing.iter().filter(|found| found.endpoint == endpoint.name).cloned().collect(),
             })
             .collect();
@@ -81,6 +84,7 @@ impl Control {
                 transport: String::new(),
                 used_by: Vec::new(),
                 offline: Some(found.clone()),
+                reached_through: None,
                 failing: Vec::new(),
             })
             .collect();
@@ -89,6 +93,36 @@ impl Control {
         }
         endpoints.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(EndpointList { endpoints })
+    }
+}
+
+impl Control {
+    /// The suspension of an endpoint through which another one is reached, directly or through others.
+    pub(crate) fn offline_on_the_way(
+        &self,
+        definitions: &[StoredDefinition],
+        offline: &[Suspension],
+        endpoint: &str,
+    ) -> Option<Suspension> {
+        if offline.is_empty() {
+            return None;
+        }
+        let mut way = vec![endpoint];
+        let mut at = 0;
+        while let Some(name) = way.get(at).copied() {
+            at += 1;
+            let is_it =
+                |found: &&StoredDefinition| found.section == Section::ENDPOINT.as_str() && found.name == name;
+            let Some(found) = definitions.iter().find(is_it) else { continue };
+            let fields = self.0.catalogue.get(&transport(found)).into_iter().flat_map(|spec| spec.ways());
+            let next = fields.filter_map(|field| found.document.get(field)?.as_str());
+            let new: Vec<&str> = next.filter(|next| !way.contains(next)).collect();
+            if let Some(suspension) = offline.iter().find(|found| new.contains(&found.name.as_str())) {
+                return Some(suspension.clone());
+            }
+            way.extend(new);
+        }
+        None
     }
 }
 

@@ -97,7 +97,8 @@ impl Control {
                 let mut flow = flow(definition);
                 flow.paused = of_name(&paused, &flow.name);
                 if let Some(FlowSourceDetail::Endpoint(endpoint)) = &flow.source {
-                    flow.source_offline = of_name(&offline, endpoint);
+                    flow.source_offline = of_name(&offline, endpoint)
+                        .or_else(|| self.offline_on_the_way(&definitions, &offline, endpoint));
                 }
                 let schedule = FlowDocument::of(definition).schedule(&calendars);
                 flow.polls =

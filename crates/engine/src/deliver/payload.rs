@@ -84,6 +84,10 @@ impl Payload for StagedBytes {
         }
         Ok(Box::new(self.pace.blocking(self.staging.read(&self.staged, range)?, runtime)))
     }
+
+    fn read_back(&self, reader: PayloadReader) -> PayloadReader {
+        Box::new(self.pace.reader(reader))
+    }
 }
 
 impl StagedBytes {

@@ -138,12 +138,9 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
     let context = &polled.context;
     polled.unrecorded.wait().await;
     let lease = context.lease.current();
-    match context
-        .store
-        .acquire_source(&lease, &polled.source_name(), polled.poll.preferred_node.as_ref(), context.now())
-        .await
-    {
-        Ok(true) => {}
+    let preferred = polled.poll.preferred_node.as_ref().map(|node| (node, polled.flow_since()));
+    match context.store.acquire_source(&lease, &polled.source_name(), preferred, context.now()).await {
+        Ok(true) => polled.tell_of_preferred_node().await,
         Ok(false) => {
             // Another node polls it, and reports the count.
             polled.unstable.forget_flow(&polled.flow.name);
@@ -169,6 +166,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
         return Done::QueueFull;
     }
     let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease, early).await) }).await;
+    polled.forget_made();
     let (error, reachability) = match outcome.unwrap_or_else(|error| Err(PollError::Source(error))) {
         Ok(()) => (None, Reachability::Answered),
         Err(PollError::Source(error)) => {
@@ -202,6 +200,7 @@ async fn poll_once(
     early: Option<&mut Early>,
 ) -> Result<(), PollError> {
     polled.forget_missed();
+    polled.forget_made();
     drop(polled.tally.take());
     let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
     let streams = transport.poll_effects(&polled.poll).streams;

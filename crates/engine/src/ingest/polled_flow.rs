@@ -8,11 +8,11 @@ use crate::ingest::tally::Tally;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
 use crate::staged::discard;
-use model::definition::{Flow, PollSource};
+use model::definition::{self, Flow, PollSource};
 use model::{AuditEvent, Error, EventKind, PeerText, RemotePath, Result, Severity};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{FLOW_SOURCE, FailedPoll};
 use tokio_util::task::TaskTracker;
 use transport::FoundOffer;
@@ -27,6 +27,16 @@ pub(crate) struct Polling {
     pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
     pub(crate) claimed: Arc<ClaimedFiles>,
 }
+
+/// What is made once for all files of a poll: with the definitions that are in force when it is first needed.
+#[derive(Default)]
+struct Made {
+    archive: Option<Option<FlowArchive>>,
+    destinations: Option<Destinations>,
+}
+
+/// The destinations of a flow in their order; `None` for one whose endpoint cannot be used now.
+pub(crate) type Destinations = Arc<Vec<Option<Arc<dyn transport::Destination>>>>;
 
 /// A flow whose source is polled.
 pub(crate) struct PolledFlow {
@@ -48,6 +58,10 @@ pub(crate) struct PolledFlow {
     may_be_failing: AtomicBool,
     /// Offers that no longer existed or had changed when they were opened, and how many polls ago.
     missed: Mutex<HashMap<String, u8>>,
+    /// What is made once for all files of a poll.
+    made: Mutex<Made>,
+    /// Whether it was told that another node polls than the preferred one.
+    instead_of_preferred: AtomicBool,
 }
 
 impl PolledFlow {
@@ -72,6 +86,62 @@ impl PolledFlow {
             tally,
             may_be_failing: AtomicBool::new(true),
             missed,
+            made: Mutex::default(),
+            instead_of_preferred: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins or ends a poll: what was made for its files is made anew for the next one.
+    pub(crate) fn forget_made(&self) {
+        drop(std::mem::take(&mut *self.made()));
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The destinations, for questions about names.
+    pub(crate) fn destinations(&self) -> Destinations {
+        let mut made = self.made();
+        let make = || {
+            let context = &self.context;
+            let one = |destination: &definition::Destination| {
+                let (endpoint, transport) = context.endpoint(&destination.endpoint).ok()?;
+                let endpoint = context.addresses.first(&endpoint);
+                transport.destination(endpoint, destination, context.services.clone()).ok()
+            };
+            Arc::new(self.flow.destinations.iter().map(one).collect())
+        };
+        Arc::clone(made.destinations.get_or_insert_with(make))
+    }
+
+    /// Since which revision the flow is as it is here.
+    pub(crate) fn flow_since(&self) -> i64 {
+        let definitions = self.context.definitions();
+        definitions.flows_since.get(&self.flow.name).copied().unwrap_or(self.revision)
+    }
+
+    /// Tells once that this node polls the source because the preferred one refused the flow's revision.
+    pub(crate) async fn tell_of_preferred_node(&self) {
+        let context = &self.context;
+        let Some(preferred) =
+            self.poll.preferred_node.as_ref().filter(|node| **node != context.settings.node)
+        else {
+            return;
+        };
+        let problem = match context.store.refusal_of(preferred, self.flow_since(), context.now()).await {
+            Ok(problem) => problem,
+            Err(error) => {
+                tracing::warn!(flow = %self.flow.name, error = %error.chain(), "it is not known why the preferred node does not poll");
+                return;
+            }
+        };
+        let was_told = self.instead_of_preferred.swap(problem.is_some(), Ordering::SeqCst);
+        if let Some(problem) = problem.filter(|_| !was_told) {
+            tracing::warn!(flow = %self.flow.name, %preferred, %problem, "this node polls the source: the preferred one refused the flow's revision");
+            let event = self.event(EventKind::FlowPreferredNodeBehind);
+            let event = event.detail("preferred_node", preferred.as_str()).detail("problem", problem);
+            context.record_event(event).await;
         }
     }
 
@@ -91,8 +161,13 @@ impl PolledFlow {
     /// # Errors
     /// Its endpoint is not defined any more, so it is not known what becomes of its files.
     pub(crate) fn archive(&self) -> Result<Option<FlowArchive>> {
+        if let Some(archive) = &self.made().archive {
+            return Ok(archive.clone());
+        }
         let (_, transport) = self.context.endpoint(&self.poll.endpoint)?;
-        Ok(FlowArchive::of(transport.as_ref(), &self.flow))
+        let archive = FlowArchive::of(transport.as_ref(), &self.flow);
+        self.made().archive = Some(archive.clone());
+        Ok(archive)
     }
 
     /// Records that a poll failed.

@@ -88,7 +88,7 @@ impl Pollers {
             let endpoint = definitions.endpoints.get(&poll.endpoint);
             endpoint.is_none_or(|endpoint| self.polling.context.may_use(endpoint))
                 && suspensions.flow(&flow.name).is_none()
-                && suspensions.endpoint(&poll.endpoint).is_none()
+                && self.polling.context.set_offline(definitions, &poll.endpoint).is_none()
         });
         let ours: BTreeMap<&str, _> = ours.map(|(flow, poll)| (flow.name.as_str(), (flow, poll))).collect();
         let goes_on = |name: &String, running: &Running| {

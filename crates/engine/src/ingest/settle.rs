@@ -112,7 +112,8 @@ impl Settler {
         outcome: Outcome,
     ) -> bool {
         // It stays due: the next round tries it when the endpoint is online.
-        if self.context.suspensions().endpoint(&offer.identity.endpoint).is_some() {
+        let definitions = self.context.definitions();
+        if self.context.set_offline(&definitions, &offer.identity.endpoint).is_some() {
             return false;
         }
         // The poller that recorded it and the settling round must not both settle it: the second could delete a new

@@ -103,7 +103,7 @@ impl ArchiveRetention {
         if !context.may_use(&endpoint) {
             return Err(unusable("it is bound to another node"));
         }
-        if context.suspensions().endpoint(name).is_some()
+        if context.set_offline(&definitions, name).is_some()
             || context.health.offline_until(name, context.now()).is_some()
         {
             return Err(unusable("it is offline"));

@@ -7,8 +7,9 @@ use model::definition::{Endpoint, Flow, Throttle, WorkerPool};
 use model::schedule::{Schedule, Window};
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::fake::{Answer, Fault, ScriptedOffer};
+use testkit::fake::{Answer, Fault, MemoryFolder, ScriptedOffer};
 use transport::Wanted;
+use transport::folder::Overwrite;
 
 fn offers(scene: &Scene, count: usize) {
     for n in 0..count {
@@ -140,6 +141,25 @@ both! {
         scene.pass(HOUR + Duration::from_secs(60), 10).await;
         scene.until("the others are", || async { begun(&scene, "out") == 2 }).await;
         scene.until_all(2, TransferState::Completed).await;
+    }
+
+    bandwidth_holds_for_reading_back(scene) {
+        throttle(&scene, "out", Throttle { bandwidth: Some(100_000), ..Throttle::default() });
+        scene.flow(flow("orders", &["out"]));
+        // The file is there already: its bytes are read and compared.
+        let there = MemoryFolder::new();
+        let content = vec![7_u8; 500_000];
+        there.put("out/big", content.clone());
+        scene.place("out").use_folder(Arc::new(there), "out", Overwrite::SkipSame);
+        scene.place("in").offer(ScriptedOffer::file("big", content));
+        let begun = transport::Clock::monotonic(scene.clock.as_ref());
+        let _engine = scene.start().await;
+        let took = || transport::Clock::monotonic(scene.clock.as_ref()) - begun;
+        let step = Duration::from_millis(50);
+        scene.until_by(step, "it is compared", || async {
+            scene.transfers().await.iter().any(|transfer| transfer.state == TransferState::Completed)
+        }).await;
+        assert!(took() >= Duration::from_millis(4_800), "{:?}", took());
     }
 
     bandwidth_holds_for_reading_and_writing(scene) {

@@ -1,14 +1,15 @@
 //! What people decide about flows and endpoints while the engine runs, and before it starts.
 
 use crate::database::both;
-use crate::scene::{Scene, flow, polling, receiving, saying};
+use crate::scene::{Scene, endpoint, flow, polling, receiving, saying};
 use engine::Engine;
 use model::schedule::Schedule;
 use model::{Actor, ErrorKind, PollReport, SkipReason, Suspension, SuspensionKind, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use store::{EndSuspension, FlowRunResult, NewFlowRun, Store};
-use testkit::fake::{Answer, Fault, MemoryFolder, ScriptedOffer};
+use testkit::defined;
+use testkit::fake::{Answer, Fault, MemoryFolder, SPEC, ScriptedOffer};
 use transport::folder::{Empty, Filter, Overwrite};
 use transport::{Clock, Wanted};
 use uuid::Uuid;
@@ -134,6 +135,30 @@ both! {
         end(&scene, &scene.store, ENDPOINT, "in").await;
         scene.until_all(1, TransferState::Completed).await;
         scene.until("it is settled", || async { scene.place("in").offers().is_empty() }).await;
+    }
+
+    an_endpoint_behind_one_that_is_set_offline_is_used_neither_as_source_nor_as_destination(scene) {
+        scene.flow(flow("orders", &["out"]));
+        scene.flow(polling(flow("back", &["other"]), |poll| poll.endpoint = "far".into()));
+        let behind = |name: &str, through: &str| {
+            Arc::new(defined::endpoint(&SPEC, name, "fake:place", &[("through", through)]))
+        };
+        scene.define(|all| {
+            for (name, through) in [("out", "bastion"), ("far", "bastion"), ("bastion", "gate")] {
+                all.endpoints.insert(name.into(), behind(name, through));
+            }
+            all.endpoints.insert("gate".into(), endpoint("gate"));
+        });
+        suspend(&scene, &scene.store, ENDPOINT, "gate").await;
+        let engine = scene.start().await;
+        put(&scene, "a");
+        scene.place("far").offer(ScriptedOffer::file("b", *b"x"));
+        scene.until("it is taken", || async { scene.transfers().await.len() == 1 }).await;
+        scene.pass(Duration::from_secs(60), 30).await;
+        assert!(scene.place("out").deliveries().is_empty() && scene.transfers().await.len() == 1);
+        end(&scene, &scene.another_or_same().await, ENDPOINT, "gate").await;
+        follows(&scene, &engine, 0).await;
+        scene.until_all(2, TransferState::Completed).await;
     }
 
     online_ends_what_failures_began(scene) {

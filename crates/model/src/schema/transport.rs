@@ -1,6 +1,6 @@
 //! What a transport says of itself, once.
 
-use super::{Field, Group, Rule, SectionSpec};
+use super::{Field, Group, Kind, Rule, Section, SectionSpec};
 
 /// A transport as data: names, addresses, roles, and the fields of each place where a person may say something to it.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +55,12 @@ impl TransportSpec {
     #[must_use]
     pub fn scheme(&self, name: &str) -> Option<&'static Scheme> {
         self.schemes.iter().find(|scheme| scheme.name == name)
+    }
+
+    /// The fields of its endpoints that name other endpoints: those through which an endpoint is reached.
+    pub fn ways(&self) -> impl Iterator<Item = &'static str> {
+        let fields = self.endpoint.iter().flat_map(|group| group.fields);
+        fields.filter(|field| matches!(field.kind, Kind::Name(Section::ENDPOINT))).map(|field| field.name)
     }
 }
 

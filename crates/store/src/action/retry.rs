@@ -11,9 +11,11 @@ use crate::row::{DeliveryRow, later};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    DeliveryEvent, DeliveryId, EventKind, Lifecycle, Result, TransferAction, TransferEvent, TransferId,
-    TransferState, transition,
+    DeliveryEvent, DeliveryId, EventKind, Lifecycle, OVERTAKEN, Result, TransferAction, TransferEvent,
+    TransferId, TransferState, transition,
 };
+use serde_json::Value;
+use sqlx::types::Json;
 use std::time::Duration;
 
 /// A flow as the revision in force has it: what is retried goes through it.
@@ -122,6 +124,7 @@ async fn requeue(
         .bind(row.id).bind(head.state()? == TransferState::Held).bind(expires)
         .bind((revision != head.revision).then_some(revision)).bind(lane_continues)
         .execute(c).await.map(|_| ()))?;
+    note_overtaken(tx, row).await?;
     let delivery = DeliveryId::new(row.id);
     let event = act
         .event(tx, EventKind::DeliveryRequeued)
@@ -133,6 +136,19 @@ async fn requeue(
     tx.event(head.named_in(event));
     let (destination, endpoint) = (row.destination.clone(), row.endpoint.clone());
     Ok(Requeued { delivery, destination, endpoint, revision, in_force: found.is_some() })
+}
+
+/// Notes that later deliveries of its lane were begun since it was sent last: it does not stand where it stood.
+async fn note_overtaken(tx: &mut Tx<'_>, row: &DeliveryRow) -> Result<(), Fault> {
+    let Some(lane) = &row.lane else { return Ok(()) };
+    on!(tx, c => sqlx::query(
+        "INSERT INTO notes (delivery_id, key, value) SELECT $1, $2, $3 WHERE EXISTS ( \
+         SELECT 1 FROM deliveries WHERE lane = $4 AND attempt > 0 \
+           AND lane_seq > (SELECT lane_seq FROM deliveries WHERE id = $1)) \
+         ON CONFLICT (delivery_id, key) DO UPDATE SET value = excluded.value")
+        .bind(row.id).bind(OVERTAKEN).bind(Json(Value::Bool(true))).bind(lane)
+        .execute(c).await.map(|_| ()))?;
+    Ok(())
 }
 
 struct RetryDelivery {

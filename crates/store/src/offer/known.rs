@@ -1,7 +1,7 @@
 //! Which offers a poll may skip.
 
 use crate::command::Command;
-use crate::either::on;
+use crate::either::{Backend, on};
 use crate::fault::Fault;
 use crate::open::Store;
 use crate::row::{digest, word};
@@ -9,9 +9,12 @@ use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{OfferState, RemotePath, Result, SkipReason, Timestamp};
 use serde_json::{Map, Value};
-use sqlx::FromRow;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, FromRow};
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 /// The most keys of one query.
 const BATCH: usize = 5000;
@@ -67,27 +70,17 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn known(&self, keys: &[String], now: Timestamp) -> Result<HashSet<String>> {
-        let mut known = HashSet::new();
-        for keys in keys.chunks(BATCH) {
-            let by_digest: HashMap<String, &String> = keys.iter().map(|key| (digest(key), key)).collect();
-            let digests: Vec<&str> = by_digest.keys().map(String::as_str).collect();
-            let found: Vec<String> = self
-                .read("look up known offers", async {
-                    on!(self.pool(),
-                        sqlite c => sqlx::query_scalar(
-                            "SELECT identity FROM offers WHERE hides AND identity IN (SELECT value FROM json_each($1)) \
-                             AND NOT (state = 'backed_off' AND next_at <= $2)")
-                            .bind(Json(&digests)).bind(now).fetch_all(c).await,
-                        postgres c => sqlx::query_scalar(
-                            "SELECT identity FROM offers WHERE hides AND identity = ANY($1) \
-                             AND NOT (state = 'backed_off' AND next_at <= $2)")
-                            .bind(&digests).bind(now).fetch_all(c).await,
-                    )
-                })
-                .await?;
-            known.extend(found.iter().filter_map(|digest| by_digest.get(digest)).map(|key| (*key).clone()));
-        }
-        Ok(known)
+        let by_digest = by_digest(keys);
+        let found: Vec<(String,)> = self
+            .rows_of(
+                "look up known offers",
+                "SELECT identity FROM offers WHERE hides AND identity ANY_OF_THESE \
+                 AND NOT (state = 'backed_off' AND next_at <= $2)",
+                &by_digest,
+                Some(now),
+            )
+            .await?;
+        Ok(asked_for(&by_digest, found))
     }
 
     /// The keys of done files of these that came with an offer which is recorded and not yet settled, refused, or kept at
@@ -96,27 +89,17 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn used_done_files(&self, keys: &[String]) -> Result<HashSet<String>> {
-        let mut used = HashSet::new();
-        for keys in keys.chunks(BATCH) {
-            let by_digest: HashMap<String, &String> = keys.iter().map(|key| (digest(key), key)).collect();
-            let digests: Vec<&str> = by_digest.keys().map(String::as_str).collect();
-            let found: Vec<String> = self
-                .read("look up used done files", async {
-                    on!(self.pool(),
-                        sqlite c => sqlx::query_scalar(
-                            "SELECT done_file FROM offers WHERE hides AND done_file IN (SELECT value FROM json_each($1)) \
-                             AND state NOT IN ('seen', 'staging', 'backed_off')")
-                            .bind(Json(&digests)).fetch_all(c).await,
-                        postgres c => sqlx::query_scalar(
-                            "SELECT done_file FROM offers WHERE hides AND done_file = ANY($1) \
-                             AND state NOT IN ('seen', 'staging', 'backed_off')")
-                            .bind(&digests).fetch_all(c).await,
-                    )
-                })
-                .await?;
-            used.extend(found.iter().filter_map(|digest| by_digest.get(digest)).map(|key| (*key).clone()));
-        }
-        Ok(used)
+        let by_digest = by_digest(keys);
+        let found: Vec<(String,)> = self
+            .rows_of(
+                "look up used done files",
+                "SELECT done_file FROM offers WHERE hides AND done_file ANY_OF_THESE \
+                 AND state NOT IN ('seen', 'staging', 'backed_off')",
+                &by_digest,
+                None,
+            )
+            .await?;
+        Ok(asked_for(&by_digest, found))
     }
 
     /// Those of these paths at which any flow has offers that are to be settled, whatever the endpoint: several flows and
@@ -125,27 +108,16 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn unsettled_paths(&self, paths: &[RemotePath]) -> Result<HashSet<RemotePath>> {
-        let mut unsettled = HashSet::new();
-        for paths in paths.chunks(BATCH) {
-            let by_text: HashMap<String, &RemotePath> =
-                paths.iter().map(|path| (path.to_text(), path)).collect();
-            let texts: Vec<&str> = by_text.keys().map(String::as_str).collect();
-            let found: Vec<String> = self
-                .read("look up offers that are not settled", async {
-                    on!(self.pool(),
-                        sqlite c => sqlx::query_scalar(
-                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL \
-                             AND path IN (SELECT value FROM json_each($1))")
-                            .bind(Json(&texts)).fetch_all(c).await,
-                        postgres c => sqlx::query_scalar(
-                            "SELECT path FROM offers WHERE settle_outcome IS NOT NULL AND path = ANY($1)")
-                            .bind(&texts).fetch_all(c).await,
-                    )
-                })
-                .await?;
-            unsettled.extend(found.iter().filter_map(|text| by_text.get(text)).map(|path| (*path).clone()));
-        }
-        Ok(unsettled)
+        let by_text: HashMap<String, &RemotePath> = paths.iter().map(|path| (path.to_text(), path)).collect();
+        let found: Vec<(String,)> = self
+            .rows_of(
+                "look up offers that are not settled",
+                "SELECT path FROM offers WHERE settle_outcome IS NOT NULL AND path ANY_OF_THESE",
+                &by_text,
+                None,
+            )
+            .await?;
+        Ok(asked_for(&by_text, found))
     }
 
     /// The records of those identity keys that must not be offered now, by key.
@@ -153,31 +125,65 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn known_offers(&self, keys: &[String]) -> Result<HashMap<String, KnownOffer>> {
+        let by_digest = by_digest(keys);
+        let found: Vec<KnownRow> = self
+            .rows_of(
+                "look up known offers",
+                "SELECT identity, state, kept, next_at, error FROM offers WHERE hides AND identity ANY_OF_THESE",
+                &by_digest,
+                None,
+            )
+            .await?;
         let mut known = HashMap::new();
-        for keys in keys.chunks(BATCH) {
-            let by_digest: HashMap<String, &String> = keys.iter().map(|key| (digest(key), key)).collect();
-            let digests: Vec<&str> = by_digest.keys().map(String::as_str).collect();
-            let found: Vec<KnownRow> = self
-                .read("look up known offers", async {
+        for row in found {
+            let state = word(OfferState::parse(&row.state), "offers.state", &row.state)?;
+            let offer = KnownOffer { state, kept: row.kept, next_at: row.next_at, error: row.error };
+            known.extend(by_digest.get(&row.identity).map(|key| ((*key).clone(), offer)));
+        }
+        Ok(known)
+    }
+
+    /// Rows by many values of a column, some thousands to a query. In `sql`, `ANY_OF_THESE` stands behind the column, and
+    /// $2 for the time, where one is given.
+    async fn rows_of<K, R>(
+        &self,
+        what: &'static str,
+        sql: &'static str,
+        of: &HashMap<String, &K>,
+        at: Option<Timestamp>,
+    ) -> Result<Vec<R>>
+    where
+        K: Sync,
+        R: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let values: Vec<&str> = of.keys().map(String::as_str).collect();
+        let these = match self.backend() {
+            Backend::Sqlite => "IN (SELECT value FROM json_each($1))",
+            Backend::Postgres => "= ANY($1)",
+        };
+        let sql = sql.replace("ANY_OF_THESE", these);
+        let mut rows = Vec::new();
+        for values in values.chunks(BATCH) {
+            let sql = AssertSqlSafe(sql.clone());
+            let found: Vec<R> = self
+                .read(what, async {
                     on!(self.pool(),
-                        sqlite c => sqlx::query_as(
-                            "SELECT identity, state, kept, next_at, error FROM offers \
-                             WHERE hides AND identity IN (SELECT value FROM json_each($1))")
-                            .bind(Json(&digests)).fetch_all(c).await,
-                        postgres c => sqlx::query_as(
-                            "SELECT identity, state, kept, next_at, error FROM offers \
-                             WHERE hides AND identity = ANY($1)")
-                            .bind(&digests).fetch_all(c).await,
+                        sqlite c => {
+                            let query = sqlx::query_as(sql).bind(Json(values));
+                            let query = if let Some(at) = at { query.bind(at) } else { query };
+                            query.fetch_all(c).await
+                        },
+                        postgres c => {
+                            let query = sqlx::query_as(sql).bind(values);
+                            let query = if let Some(at) = at { query.bind(at) } else { query };
+                            query.fetch_all(c).await
+                        },
                     )
                 })
                 .await?;
-            for row in found {
-                let state = word(OfferState::parse(&row.state), "offers.state", &row.state)?;
-                let offer = KnownOffer { state, kept: row.kept, next_at: row.next_at, error: row.error };
-                known.extend(by_digest.get(&row.identity).map(|key| ((*key).clone(), offer)));
-            }
+            rows.extend(found);
         }
-        Ok(known)
+        Ok(rows)
     }
 
     /// The record of earlier attempts to stage or settle an offer with this identity key; empty if it is unknown.
@@ -231,6 +237,16 @@ impl Store {
     pub async fn forget_unlisted(&self, flow: &str, endpoint: &str, at: Timestamp) -> Result<u64> {
         self.write(ForgetUnlisted { flow: flow.to_owned(), endpoint: endpoint.to_owned(), at }).await
     }
+}
+
+/// Keys by their digests, which are what the database has.
+fn by_digest(keys: &[String]) -> HashMap<String, &String> {
+    keys.iter().map(|key| (digest(key), key)).collect()
+}
+
+/// What was asked about, of the values that were found.
+fn asked_for<K: Clone + Eq + Hash>(of: &HashMap<String, &K>, found: Vec<(String,)>) -> HashSet<K> {
+    found.iter().filter_map(|(value,)| of.get(value)).map(|asked| (*asked).clone()).collect()
 }
 
 struct Listed {

@@ -87,7 +87,15 @@ both! {
         // Sent again by a person, the first takes its place in front.
         store.finish(&second.claim, retry(now()), now(), vec![]).await.unwrap();
         store.retry_delivery(first.delivery.id, &act()).await.unwrap();
-        assert_eq!(claim_one(&store, &lease).await.delivery.id, first.delivery.id);
+        let again = claim_one(&store, &lease).await;
+        assert_eq!(again.delivery.id, first.delivery.id);
+        // Its transport is told that others came between.
+        assert_eq!(again.notes.get(model::OVERTAKEN), Some(&true.into()));
+        store.finish(&again.claim, failed(true), now(), vec![]).await.unwrap();
+        let second = claim_one(&store, &lease).await;
+        store.finish(&second.claim, failed(true), now(), vec![]).await.unwrap();
+        store.retry_delivery(second.delivery.id, &act()).await.unwrap();
+        assert_eq!(claim_one(&store, &lease).await.notes.get(model::OVERTAKEN), None, "it is the last");
     }
 
     numbers_have_no_gaps_whoever_fails(store) {

@@ -88,7 +88,7 @@ both! {
 
     a_source_goes_to_its_preferred_node_as_long_as_that_is_alive(store) {
         let (preferred, other) = (lease_for(&store, "n1", SHORT).await, lease(&store, "n2").await);
-        let acquire = async |lease| store.acquire_source(lease, "orders", Some(&node("n1")), now()).await.unwrap();
+        let acquire = async |lease| store.acquire_source(lease, "orders", Some((&node("n1"), 7)), now()).await.unwrap();
         assert!(!acquire(&other).await, "it would not poll at once, but it is alive");
         assert!(acquire(&preferred).await);
         wait_out().await;
@@ -100,6 +100,28 @@ both! {
         assert!(acquire(&preferred).await);
         store.release_node(&preferred, now()).await.unwrap();
         assert!(acquire(&other).await);
+    }
+
+    a_preferred_node_that_refused_the_revision_keeps_no_other_from_polling(store) {
+        let (preferred, other) = (lease(&store, "n1").await, lease(&store, "n2").await);
+        let acquire = async |lease| store.acquire_source(lease, "orders", Some((&node("n1"), 7)), now()).await.unwrap();
+        let report = async |revision, problem: Option<&str>| {
+            let problem = problem.map(str::to_owned);
+            store.report_revision(&node("n1"), revision, problem, now(), vec![]).await.unwrap();
+        };
+        // It has not looked yet.
+        report(6, None).await;
+        assert!(!acquire(&other).await);
+        report(6, Some("a file is missing")).await;
+        assert_eq!(store.refusal_of(&node("n1"), 7, now()).await.unwrap().as_deref(), Some("a file is missing"));
+        assert!(acquire(&other).await && !acquire(&preferred).await);
+        // What it refused is later than the flow: it polls as all do.
+        report(7, Some("another file is missing")).await;
+        assert_eq!(store.refusal_of(&node("n1"), 7, now()).await.unwrap(), None);
+        assert!(!acquire(&other).await && acquire(&preferred).await);
+        report(6, Some("a file is missing")).await;
+        store.release_node(&preferred, now()).await.unwrap();
+        assert_eq!(store.refusal_of(&node("n1"), 7, now()).await.unwrap(), None, "it is dead, and no news");
     }
 
     a_source_has_one_poller(store) {

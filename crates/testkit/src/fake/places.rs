@@ -6,7 +6,7 @@ use super::lent::locked;
 use super::source::FakeSource;
 use model::Result;
 use model::definition::{self, Endpoint, Flow, PollEffects, PollSource};
-use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, TransportSpec};
+use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, Section, TransportSpec};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use transport::folder::{
@@ -39,10 +39,17 @@ impl FakeTransport {
 pub static SPEC: TransportSpec = TransportSpec {
     schemes: &[Scheme { name: "fake", port: None, paths: Paths::None, connects_per_poll: false }],
     roles: Roles { source: true, destination: true, listener: false },
+    endpoint: &[&ENDPOINT],
     source: &[&folder::SOURCE, &SOURCE],
     destination: &[&folder::DESTINATION, &DESTINATION],
     ..TransportSpec::new("fake", "A place of tests.")
 };
+
+static ENDPOINT: Group = Group::of(&[Field::optional(
+    "through",
+    Kind::Name(Section::ENDPOINT),
+    "An endpoint through which this one is reached, as a jump host.",
+)]);
 
 static SOURCE: Group = Group::of(&[
     folder::unfinished(".a"),

@@ -32,6 +32,8 @@ pub struct Script {
     pub endless: bool,
     /// Transfers by these commands end with the control connection closed in the answer's stead.
     pub drops: &'static [&'static str],
+    /// Downloads are cut to so many bytes, their data connection closed in order, and answered like this.
+    pub cuts: Option<(usize, &'static str)>,
     /// Bytes of an upload that are kept; `None` for all.
     pub keeps: Option<usize>,
     /// Whether an upload that is dropped leaves what had its name, as on servers that write to a hidden file first.
@@ -255,6 +257,11 @@ impl Session {
             "RETR" => {
                 let content = self.files.lock().unwrap().get(&argument)?.clone();
                 let content = content.get(std::mem::take(&mut self.offset)..)?.to_vec();
+                if let Some((most, answer)) = self.script.cuts {
+                    let _ = data.write_all(content.get(..most.min(content.len()))?).await;
+                    let _ = data.shutdown().await;
+                    return Some(answer.to_owned());
+                }
                 let (first, second) = content.split_at(content.len() / 2);
                 data.write_all(first).await.ok()?;
                 for _ in 0..self.script.waits_for {

@@ -109,6 +109,6 @@ async fn is_same(
     if entry.kind != EntryKind::File || entry.size != Some(payload.length()) {
         return Ok(false);
     }
-    let (bytes, sha256) = sum(folder, path).await?;
+    let (bytes, sha256) = sum(folder.read(path, 0).await?).await?;
     Ok(bytes == payload.length() && Some(sha256) == payload.sha256())
 }

@@ -1,20 +1,18 @@
 //! The length and digest of a file at a folder's place.
 
-use super::Folder;
 use bytes::BytesMut;
-use model::{Error, RemotePath, Result, Sha256};
+use model::{Error, Result, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The number of bytes that are read at a time.
 pub(super) const SUM_CHUNK: usize = 128 * 1024;
 
-/// The length in bytes and the SHA-256 of a file, which is read to its end. The caller holds a lease for [`SUM_CHUNK`] bytes
+/// The length in bytes and the SHA-256 of what a reader gives to its end. The caller holds a lease for [`SUM_CHUNK`] bytes
 /// and the reader's buffers.
 ///
 /// # Errors
 /// By the folder's codes.
-pub(super) async fn sum(folder: &dyn Folder, path: &RemotePath) -> Result<(u64, Sha256)> {
-    let mut reader = folder.read(path, 0).await?;
+pub(super) async fn sum(mut reader: impl AsyncRead + Unpin) -> Result<(u64, Sha256)> {
     let mut chunk = BytesMut::with_capacity(SUM_CHUNK);
     let (mut bytes, mut hash) = (0, openssl::sha::Sha256::new());
     loop {

@@ -149,6 +149,9 @@ fn state(endpoint: &EndpointDetail) -> String {
         format!("offline on node {node} after failures since {since}, until {until}{error}")
     };
     let by_hand = endpoint.offline.as_ref().map(Suspension::words);
-    let states: Vec<String> = by_hand.into_iter().chain(endpoint.failing.iter().map(by_failures)).collect();
+    let through = endpoint.reached_through.as_ref();
+    let through = through.map(|other| format!("reached through {}, which was {}", other.name, other.words()));
+    let states: Vec<String> =
+        by_hand.into_iter().chain(through).chain(endpoint.failing.iter().map(by_failures)).collect();
     if states.is_empty() { "-".to_owned() } else { states.join("; ") }
 }

@@ -87,6 +87,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::FlowFilesMissing => &["orders", "at least 2 files by 18:00", "2026-11-20", "1"],
         EventKind::FlowFilesArrived => &["orders", "at least 2 files by 18:00", "2026-11-20"],
         EventKind::FlowPaused | EventKind::FlowResumed => &["ada", "orders", "done"],
+        EventKind::FlowPreferredNodeBehind => &["n1", "orders", "n7", "a file is missing"],
         EventKind::FlowRunRequested => &["ada", "orders"],
         EventKind::FlowRun => &["orders", "ada", "n1", "2 files accepted", "refused"],
         EventKind::FlowDryRun => &["ada", "orders", "5 files"],
@@ -126,7 +127,7 @@ fn every_kind_says_who_where_and_what() {
         "month": "2026-01", "child": "0192f7a1", "events": 12, "user": "bob", "change": "made",
     })));
     detail.extend(object(json!({
-        "hosts": "getafix,172.22.52.130", "key_type": "ssh-ed25519", "fingerprint": "SHA256:abc"
+        "preferred_node": "n7", "problem": "a file is missing", "hosts": "getafix,172.22.52.130", "key_type": "ssh-ed25519", "fingerprint": "SHA256:abc"
     })));
     let nothing = Map::new();
     for kind in EventKind::ALL {

@@ -14,7 +14,7 @@ use super::{FolderDestination, is_not_shown, known_sha256};
 use crate::folder::sum::fill;
 use crate::folder::{Evidence, NotSet, Upload};
 use crate::{Deliver, Sent};
-use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Retry};
+use model::{ConnectionId, Error, ErrorKind, OVERTAKEN, RemotePath, Result, Retry};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -56,6 +56,11 @@ enum There {
     Unknown,
 }
 
+/// Whether later files were appended since this one's last attempt, as far as the flow's own lane tells.
+fn is_overtaken(delivery: &Deliver) -> bool {
+    delivery.notes.get(OVERTAKEN) == Some(&Value::Bool(true))
+}
+
 impl FolderDestination {
     /// The note of an earlier attempt about this same place.
     fn noted_appending(&self, delivery: &Deliver) -> Option<Appending> {
@@ -67,6 +72,10 @@ impl FolderDestination {
     /// Appends the payload to the file at a path, which is created if it is missing.
     pub(super) async fn deliver_appended(&self, delivery: &Deliver, path: RemotePath) -> Result<Sent> {
         let (appending, done) = match self.noted_appending(delivery) {
+            Some(appending) if is_overtaken(delivery) && !appending.whole => {
+                self.settle_overtaken(delivery, &appending).await?;
+                (self.first_look(delivery, path).await?, 0)
+            }
             Some(appending) => match self.find_appended(delivery, &appending).await? {
                 Earlier::Part(done) => (appending, done),
                 Earlier::Whole(evidence) => return self.appended(delivery, &appending, evidence),
@@ -76,12 +85,31 @@ impl FolderDestination {
         self.append_from(delivery, appending, done).await
     }
 
+    /// Looks at what follows the size before, after other files were appended: nobody can tell a part of this file from the
+    /// beginning of another one.
+    ///
+    /// # Errors
+    /// Permanent: there is something. Ambiguous: the server cannot be asked now.
+    async fn settle_overtaken(&self, delivery: &Deliver, appending: &Appending) -> Result<()> {
+        let _lease = self.services.budget.take(2 * CHUNK + delivery.payload.reader_buffers()).await;
+        let there =
+            self.compare(delivery, appending).await.map_err(|error| error.retry_as(Retry::Ambiguous))?;
+        match there {
+            There::Bytes(0) => Ok(()),
+            _ => self.give_up_appending(delivery, appending, "bytes of this file or of later ones").await,
+        }
+    }
+
     /// Settles what an earlier attempt appended, if the flow asks for something else now.
     ///
     /// # Errors
     /// Permanent: a part of the file is there.
     pub(super) async fn settle_appended(&self, delivery: &Deliver) -> Result<Option<Sent>> {
         let Some(appending) = self.noted_appending(delivery) else { return Ok(None) };
+        if is_overtaken(delivery) && !appending.whole {
+            self.settle_overtaken(delivery, &appending).await?;
+            return delivery.log.note(APPENDING, Value::Null).await.map(|()| None);
+        }
         match self.find_appended(delivery, &appending).await? {
             Earlier::Whole(evidence) => self.appended(delivery, &appending, evidence).map(Some),
             Earlier::Part(0) => delivery.log.note(APPENDING, Value::Null).await.map(|()| None),
@@ -105,6 +133,10 @@ impl FolderDestination {
         })?;
         let (address, directory) = (self.options.address.clone(), self.options.directory.clone());
         let appending = Appending { name, before, whole: false, address, directory, connection: None };
+        if is_overtaken(delivery) {
+            // What follows this size from now on is ours.
+            delivery.log.note(OVERTAKEN, Value::Null).await?;
+        }
         delivery.log.note(APPENDING, to_note(&appending)?).await?;
         Ok(appending)
     }
@@ -235,10 +267,11 @@ impl FolderDestination {
         if size == appending.before {
             return Ok(There::Bytes(0));
         }
-        let mut there = match self.folder.read(&appending.name, appending.before).await {
+        let there = match self.folder.read(&appending.name, appending.before).await {
             Err(error) if is_not_shown(&error) => return Ok(There::Unknown),
             read => read?,
         };
+        let mut there = delivery.payload.read_back(Box::new(there));
         let mut ours = delivery.payload.open(0..delivery.payload.length()).await?;
         let mut same = 0;
         loop {

@@ -38,7 +38,11 @@ impl FolderDestination {
             Err(error) => return Err(error),
         }
         let _lease = self.services.budget.take(SUM_CHUNK + READER_BUFFERS).await;
-        match sum(self.folder.as_ref(), path).await {
+        let read_back = async {
+            let there = self.folder.read(path, 0).await?;
+            sum(delivery.payload.read_back(Box::new(there))).await
+        };
+        match read_back.await {
             Ok(sum) if sum == (length, sha256) => {}
             Ok(_) => return Ok(None),
             Err(error) if is_unusable(&error) => {

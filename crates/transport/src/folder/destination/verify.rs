@@ -74,7 +74,11 @@ impl FolderDestination {
                     ));
             }
         }
-        match sum(self.folder.as_ref(), path).await {
+        let read_back = async {
+            let there = self.folder.read(path, 0).await?;
+            sum(delivery.payload.read_back(Box::new(there))).await
+        };
+        match read_back.await {
             Ok(sum) if sum == (delivery.payload.length(), sha256) => {
                 Ok(Written { evidence: Evidence::ReadBack, ..written })
             }
