@@ -2,7 +2,7 @@
 //! curl on the same server in the same run.
 //!
 //! `WAYBILL_BENCH_BYTES` (1 GiB), `WAYBILL_BENCH_FILES` (10,000 of 4 KiB), `WAYBILL_BENCH_ROUNDS` (3, the median counts),
-//! `WAYBILL_BENCH_DELAY` (milliseconds that a proxy holds each piece back; only what runs through it is compared then),
+//! `WAYBILL_BENCH_DELAY` (milliseconds that everything takes on its way, by a proxy),
 //! `WAYBILL_BENCH_PROTOCOLS` (`Sftp,Ftp,Ftps,Webdav`).
 
 mod alone;
@@ -13,10 +13,9 @@ pub(crate) mod site;
 use alone::network;
 use peers::Peer;
 use site::{Protocol, Site, make, measure};
-use std::any::Any;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use testkit::proxy::ftp::FtpProxy;
 use testkit::proxy::{Behaviour, FaultProxy};
 use tokio::runtime::Runtime;
 
@@ -79,21 +78,18 @@ pub(crate) fn run() {
     }
 }
 
-/// Proxies that hold back what passes through, before a server; they run until they are dropped.
-type Proxies = Vec<Box<dyn Any>>;
-
-async fn delayed(site: &mut Site, milliseconds: usize) -> Proxies {
-    let behaviour = Behaviour::Delay(Duration::from_millis(milliseconds as u64));
-    if matches!(site.protocol, Protocol::Ftp | Protocol::Ftps) {
-        let proxy = FtpProxy::before(site.port).await.unwrap();
-        proxy.set_data(behaviour);
-        site.port = proxy.address().port();
-        return vec![Box::new(proxy)];
+/// Everything goes through an address of its own, 127.0.0.2, with the server's ports: that of its data connections, if they
+/// have some, as well, which servers name by their numbers alone (EPSV).
+async fn delayed(site: &mut Site, milliseconds: usize) -> Vec<FaultProxy> {
+    let mut proxies = Vec::new();
+    for port in std::iter::once(site.port).chain(site.data_ports()) {
+        let host = Ipv4Addr::new(127, 0, 0, 2);
+        let proxy = FaultProxy::at((host, port).into(), (Ipv4Addr::LOCALHOST, port).into()).await.unwrap();
+        proxy.set(Behaviour::Delay(Duration::from_millis(milliseconds as u64))).await.unwrap();
+        proxies.push(proxy);
     }
-    let proxy = FaultProxy::before(([127, 0, 0, 1], site.port).into()).await.unwrap();
-    proxy.set(behaviour).await.unwrap();
-    site.port = proxy.address().port();
-    vec![Box::new(proxy)]
+    site.host = "127.0.0.2";
+    proxies
 }
 
 /// The median time of one copy, each into an empty directory.

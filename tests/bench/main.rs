@@ -1,7 +1,7 @@
 //! Speed and memory, beside public tools in the same run. Prints tables; asserts nothing.
 //!
 //! `tests/bench/run.sh` builds everything optimised and runs all of it; `waybill-bench NAME` runs one:
-//! `as2`, `flow`, `folders`, `idle`, `large`, `listing`, `local`.
+//! `as2`, `flow`, `folders`, `idle`, `large`, `listing`, `local`, `long`.
 
 mod as2;
 mod flow;
@@ -10,13 +10,14 @@ mod idle;
 mod large;
 mod listing;
 mod local;
+mod long;
 mod measure;
 mod pair;
 mod way;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let all: [(&str, fn()); 7] = [
+    let all: [(&str, fn()); 8] = [
         ("as2", as2::run),
         ("flow", flow::run),
         ("folders", folders::run),
@@ -24,6 +25,7 @@ fn main() {
         ("large", large::run),
         ("listing", listing::run),
         ("local", local::run),
+        ("long", long::run),
     ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {

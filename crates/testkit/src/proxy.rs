@@ -32,7 +32,7 @@ pub enum Behaviour {
         /// How it ends.
         how: Ending,
     },
-    /// Holds each piece back for this long.
+    /// Everything arrives so much later, in each direction, as over a long line.
     Delay(Duration),
     /// Accepts and never answers; open connections fall silent, and go on when this ends.
     BlackHole,
@@ -96,7 +96,15 @@ impl FaultProxy {
     /// # Errors
     /// No port is free.
     pub async fn before(server: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), server).await
+    }
+
+    /// Starts a proxy before a server, on an address of one's own choice.
+    ///
+    /// # Errors
+    /// The address is not free.
+    pub async fn at(address: SocketAddr, server: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let behaviour = watch::Sender::new(Behaviour::Pass);
         let (tell, listening) = watch::channel(true);

@@ -60,7 +60,7 @@ fn known_hosts(site: &Site) -> String {
     let key = std::fs::read_to_string(known).unwrap();
     let key: Vec<&str> = key.split_whitespace().skip(1).collect();
     let path = format!("{known}.bench-{}", site.port);
-    std::fs::write(&path, format!("[127.0.0.1]:{} {}\n", site.port, key.join(" "))).unwrap();
+    std::fs::write(&path, format!("[{}]:{} {}\n", site.host, site.port, key.join(" "))).unwrap();
     path
 }
 
@@ -74,7 +74,7 @@ fn sftp(site: &Site, local: &Path, directory: &str, is_upload: bool) {
         Command::new("sftp")
             .args(["-q", "-b", "-", "-B", "262000", "-R", "256", "-o", &known, "-o", "IdentitiesOnly=yes"])
             .args(["-o", "Ciphers=aes256-gcm@openssh.com", "-i", site.server.text("key")])
-            .args(["-P", &site.port.to_string(), &format!("{}@127.0.0.1", site.server.text("user"))]),
+            .args(["-P", &site.port.to_string(), &format!("{}@{}", site.server.text("user"), site.host)]),
         &batch,
     );
 }
@@ -106,7 +106,7 @@ fn rclone(site: &Site, local: &Path, directory: &str, is_upload: bool) {
     let set: Vec<(&str, String)> = match site.protocol {
         Protocol::Sftp => vec![
             ("TYPE", "sftp".into()),
-            ("HOST", "127.0.0.1".into()),
+            ("HOST", site.host.into()),
             ("PORT", port),
             ("USER", user),
             ("KEY_FILE", site.server.text("key").into()),
@@ -118,7 +118,7 @@ fn rclone(site: &Site, local: &Path, directory: &str, is_upload: bool) {
         ],
         Protocol::Ftp | Protocol::Ftps => vec![
             ("TYPE", "ftp".into()),
-            ("HOST", "127.0.0.1".into()),
+            ("HOST", site.host.into()),
             ("PORT", port),
             ("USER", user),
             ("PASS", secret()),
@@ -129,7 +129,7 @@ fn rclone(site: &Site, local: &Path, directory: &str, is_upload: bool) {
         ],
         Protocol::Webdav => vec![
             ("TYPE", "webdav".into()),
-            ("URL", format!("http://127.0.0.1:{}", site.port)),
+            ("URL", format!("http://{}:{}", site.host, site.port)),
             ("VENDOR", "other".into()),
             ("USER", user),
             ("PASS", secret()),
@@ -159,9 +159,11 @@ fn lftp(site: &Site, local: &Path, directory: &str, is_upload: bool) {
             writeln!(script, "set sftp:connect-program \"ssh -a -x -i {key} -o UserKnownHostsFile={known} -o IdentitiesOnly=yes -c aes256-gcm@openssh.com\"").unwrap();
             // With larger pieces it stops for good in the middle of an upload.
             script.push_str("set sftp:max-packets-in-flight 64\n");
-            writeln!(script, "open -u {user}, sftp://127.0.0.1:{}", site.port).unwrap();
+            writeln!(script, "open -u {user}, sftp://{}:{}", site.host, site.port).unwrap();
         }
-        _ => writeln!(script, "open -u {user},{} ftp://127.0.0.1:{}", site.password(), site.port).unwrap(),
+        _ => {
+            writeln!(script, "open -u {user},{} ftp://{}:{}", site.password(), site.host, site.port).unwrap()
+        }
     }
     let (remote, local) = (site.remote(directory), local.display());
     match is_upload {
@@ -173,9 +175,9 @@ fn lftp(site: &Site, local: &Path, directory: &str, is_upload: bool) {
 
 fn curl(site: &Site, local: &Path, directory: &str, is_upload: bool) {
     let base = match site.protocol {
-        Protocol::Sftp => format!("sftp://127.0.0.1:{}/~/", site.port),
-        Protocol::Ftp | Protocol::Ftps => format!("ftp://127.0.0.1:{}/", site.port),
-        Protocol::Webdav => format!("http://127.0.0.1:{}/", site.port),
+        Protocol::Sftp => format!("sftp://{}:{}/~/", site.host, site.port),
+        Protocol::Ftp | Protocol::Ftps => format!("ftp://{}:{}/", site.host, site.port),
+        Protocol::Webdav => format!("http://{}:{}/", site.host, site.port),
     };
     let mut config =
         format!("parallel\nparallel-max = {CONNECTIONS}\nparallel-immediate\nsilent\nshow-error\nfail\n");

@@ -8,6 +8,7 @@ use openssl::hash::MessageDigest;
 use openssl::x509::X509;
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,12 +33,16 @@ impl Protocol {
     pub(crate) const ALL: [Self; 4] = [Self::Sftp, Self::Ftp, Self::Ftps, Self::Webdav];
 }
 
+/// Ports of FTP's data connections: outside those that the system gives away by itself.
+const DATA_PORTS: RangeInclusive<u16> = 10_000..=18_999;
+
 /// A server.
 pub(crate) struct Site {
     pub(crate) protocol: Protocol,
     pub(crate) files: PathBuf,
     pub(crate) server: Server,
-    /// The port that clients connect to: the server's, or that of a proxy before it.
+    /// Where clients connect to: the server's address, or that of a proxy before it.
+    pub(crate) host: &'static str,
     pub(crate) port: u16,
 }
 
@@ -54,25 +59,29 @@ struct Fields {
 
 impl Site {
     pub(crate) fn start(protocol: Protocol) -> Self {
-        // UTF-8 names, which rclone asks for and does without nothing else.
-        let proftpd =
-            ["--server", "proftpd", "--extra", "MaxInstances 200", "--extra", "LoadModule mod_lang.c"];
-        let proftpd = [&proftpd[..], &["--extra", "UseEncoding on", "--extra", "LangEngine on"]].concat();
+        // rclone gives up at the answer of ProFTPD to OPTS UTF8.
+        let ports = format!("--passiveportrange={}:{}", DATA_PORTS.start(), DATA_PORTS.end());
+        let ftp = ["--server", "pureftpd", "--extra", &ports];
         let server = match protocol {
             Protocol::Sftp => {
                 Server::start("sshd", &["--extra", "MaxStartups 100", "--extra", "MaxSessions 100"])
             }
-            Protocol::Ftp => Server::start("ftp", &proftpd),
-            Protocol::Ftps => {
-                // lftp and rclone take a new session for each data connection.
-                let tls = ["--tls", "explicit", "--extra", "TLSOptions NoSessionReuseRequired"];
-                Server::start("ftp", &[&proftpd[..], &tls].concat())
-            }
+            Protocol::Ftp => Server::start("ftp", &ftp),
+            Protocol::Ftps => Server::start("ftp", &[&ftp[..], &["--tls", "explicit"]].concat()),
             Protocol::Webdav => Server::start("apache", &["--authentication", "basic"]),
         };
         let files = PathBuf::from(server.text("folder"));
         let port = server.port();
-        Self { protocol, files, server, port }
+        Self { protocol, files, server, host: "127.0.0.1", port }
+    }
+
+    /// The ports of its data connections.
+    pub(crate) fn data_ports(&self) -> RangeInclusive<u16> {
+        match self.protocol {
+            Protocol::Ftp | Protocol::Ftps => DATA_PORTS,
+            // None.
+            Protocol::Sftp | Protocol::Webdav => RangeInclusive::new(1, 0),
+        }
     }
 
     /// An empty directory of this name that the server's user may write to.
@@ -87,12 +96,12 @@ impl Site {
     }
 
     fn fields(&self, directory: &str) -> Fields {
-        let (port, remote) = (self.port, self.remote(directory));
+        let (host, port, remote) = (self.host, self.port, self.remote(directory));
         let password = || vec![("password", self.password())];
         let text = |name: &'static str, value: &str| (name, value.to_owned());
         let fields = |transport, scheme: &str, mut options: Vec<_>, secrets| {
             options.push(text("username", self.server.text("user")));
-            let url = format!("{scheme}://127.0.0.1:{port}/{remote}");
+            let url = format!("{scheme}://{host}:{port}/{remote}");
             Fields { transport, url, options, secrets, pin: None }
         };
         match self.protocol {
@@ -194,8 +203,8 @@ pub(crate) fn make(directory: &Path, files: usize, bytes: usize) {
 pub(crate) fn measure(directory: &Path) -> (usize, u64) {
     let mut found = (0, 0);
     for entry in fs::read_dir(directory).unwrap().flatten() {
-        let metadata = entry.metadata().unwrap();
-        if metadata.is_file() {
+        // One that was just renamed counts the next time.
+        if let Some(metadata) = entry.metadata().ok().filter(std::fs::Metadata::is_file) {
             found = (found.0 + 1, found.1 + metadata.len());
         }
     }

@@ -7,9 +7,13 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 const PIECE: usize = 64 * 1024;
+
+/// The most bytes under way on a long line in one direction; a sender waits then.
+const ON_THE_LINE: usize = 32 << 20;
 
 /// Why a direction stopped before its end.
 enum Stop {
@@ -100,6 +104,13 @@ async fn pump(
                 continue;
             }
             Behaviour::HalfOpen => return Err(Stop::HalfOpen),
+            Behaviour::Delay(by) => {
+                let counted = |n| counts.passed(direction, n);
+                if late(&mut from, &mut to, by, &mut behaviour, counted).await? {
+                    return to.shutdown().await.map_err(|_| Stop::Broken);
+                }
+                continue;
+            }
             Behaviour::Cut { direction: cut, after, how } if cut == direction => {
                 match usize::try_from(after.saturating_sub(passed)).unwrap_or(PIECE) {
                     0 => return Err(Stop::Cut(how)),
@@ -114,12 +125,8 @@ async fn pump(
             read = from.read(&mut piece[..most]) => read.map_err(|_| Stop::Broken)?,
             () = silent(&mut behaviour) => continue,
         };
-        match now {
-            Behaviour::Delay(by) => tokio::time::sleep(by).await,
-            Behaviour::Slow(rate) => {
-                tokio::time::sleep(Duration::from_secs(1).mul_f64(n as f64 / rate.max(1) as f64)).await;
-            }
-            _ => {}
+        if let Behaviour::Slow(rate) = now {
+            tokio::time::sleep(Duration::from_secs(1).mul_f64(n as f64 / rate.max(1) as f64)).await;
         }
         if n == 0 {
             // This way is done; the other may still have something to say.
@@ -129,4 +136,42 @@ async fn pump(
         passed += n as u64;
         counts.passed(direction, n as u64);
     }
+}
+
+/// A long line: each piece arrives so much later, and those behind it follow without waiting for it. Answers whether the
+/// sender has ended; if not, the behaviour has changed.
+async fn late(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    by: Duration,
+    behaviour: &mut watch::Receiver<Behaviour>,
+    counted: impl Fn(u64),
+) -> Result<bool, Stop> {
+    let (send, mut receive) = mpsc::channel::<(Instant, Vec<u8>)>(ON_THE_LINE / PIECE);
+    let reading = async move {
+        loop {
+            let mut piece = vec![0; PIECE];
+            let n = tokio::select! {
+                read = from.read(&mut piece) => read.map_err(|_| Stop::Broken)?,
+                () = silent(behaviour) => return Ok(false),
+            };
+            if n == 0 {
+                return Ok(true);
+            }
+            piece.truncate(n);
+            if send.send((Instant::now() + by, piece)).await.is_err() {
+                return Err(Stop::Broken);
+            }
+        }
+    };
+    let writing = async {
+        while let Some((due, piece)) = receive.recv().await {
+            tokio::time::sleep_until(due).await;
+            to.write_all(&piece).await.map_err(|_| Stop::Broken)?;
+            counted(piece.len() as u64);
+        }
+        Ok(())
+    };
+    let (has_ended, ()) = tokio::try_join!(reading, writing)?;
+    Ok(has_ended)
 }

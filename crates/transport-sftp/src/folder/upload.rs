@@ -106,7 +106,7 @@ impl SftpUpload {
                 Ok(answer) => client::ok(answer),
                 Err(fault) => Err(fault),
             };
-            written.map_err(|fault| self.failed("write a file", fault))?;
+            written.map_err(|fault| self.failed(WRITE, fault))?;
             self.outstanding -= length;
         }
         Ok(())
@@ -116,6 +116,10 @@ impl SftpUpload {
         fault.error(operation, self.lease.target(), Some(&self.path))
     }
 }
+
+const WRITE: &str = "write a file";
+
+const SYNC: &str = "sync a file to the server's disk";
 
 const LEARN: &str = "check the size of a written file";
 
@@ -174,7 +178,7 @@ impl Upload for SftpUpload {
             let length = data.len() as u64;
             self.settle(ROOM.saturating_sub(length)).await?;
             let sent = self.lease.client().write(&self.handle, self.position, &data).await;
-            let answer = sent.map_err(|fault| self.failed("write a file", fault))?;
+            let answer = sent.map_err(|fault| self.failed(WRITE, fault))?;
             self.asked.push_back((length, answer));
             self.outstanding += length;
             self.position += length;
@@ -186,9 +190,13 @@ impl Upload for SftpUpload {
         self.settle(0).await
     }
 
+    /// The last writes, the size and the end of the file go out in one breath, as a server answers requests for one
+    /// handle in their order (draft-ietf-secsh-filexfer-13, 4.1): a small file costs one round trip here.
     async fn finish(mut self: Box<Self>) -> Result<Written> {
-        self.settle(0).await?;
-        let Self { handle, lease, path, wanted, position, .. } = *self;
+        if self.wanted.permissions.is_some() || self.wanted.owner.is_some() {
+            self.settle(0).await?;
+        }
+        let Self { handle, lease, path, wanted, position, mut asked, .. } = *self;
         let failed = |operation, fault: Fault| fault.error(operation, lease.target(), Some(&path));
         let client = lease.client();
         let mut not_set = NotSet::default();
@@ -206,20 +214,31 @@ impl Upload for SftpUpload {
         }
         // Where files go as soon as they are closed, or nobody may look, this is what tells their size.
         let told = client.stat_open(&handle).await.map_err(|fault| failed(LEARN, fault))?;
-        if client.abilities().fsync {
-            match client.sync(&handle).await {
+        let synced = match client.abilities().fsync {
+            true => Some(client.send_sync(&handle).await.map_err(|fault| failed(SYNC, fault))?),
+            false => None,
+        };
+        let closed = client.close(handle).await.map_err(|fault| failed(CLOSE, fault))?;
+        let looked = client.send_stat(&path).await.map_err(|fault| failed(LEARN, fault))?;
+        while let Some((_, answer)) = asked.pop_front() {
+            answer.await.and_then(client::ok).map_err(|fault| failed(WRITE, fault))?;
+        }
+        let before = shown(told.await.and_then(client::attributes)).map_err(|fault| failed(LEARN, fault))?;
+        if let Some(synced) = synced {
+            match synced.await.and_then(client::ok) {
                 Ok(()) => {}
                 // A server can offer it and its operator forbid it.
                 Err(fault) if fault.is(code::OP_UNSUPPORTED) || fault.is(code::PERMISSION_DENIED) => {}
-                Err(fault) => return Err(failed("sync a file to the server's disk", fault)),
+                Err(fault) => return Err(failed(SYNC, fault)),
             }
         }
-        let before = shown(told.await.and_then(client::attributes)).map_err(|fault| failed(LEARN, fault))?;
-        // Looked for in the same breath, so that it costs no further round trip.
-        let closed = client.close(handle).await.map_err(|fault| failed(CLOSE, fault))?;
-        let looked = client.send_stat(&path).await.map_err(|fault| failed(LEARN, fault))?;
         closed.await.and_then(client::ok).map_err(|fault| failed(CLOSE, fault))?;
-        let (after, gone) = match looked.await.and_then(client::attributes) {
+        let looked = match looked.await.and_then(client::attributes) {
+            // A server may show a file only once it is closed, and answer before.
+            Err(Fault::Refused(_)) => client.stat(&path).await,
+            answer => answer,
+        };
+        let (after, gone) = match looked {
             Ok(attributes) => (attributes.size, false),
             Err(fault @ Fault::Refused(_)) => (None, refine(client, fault, &path).await.says_missing()),
             Err(fault) => return Err(failed(LEARN, fault)),

@@ -276,9 +276,8 @@ impl Client {
     }
 
     /// Makes the server bring an open file's bytes to its disk. Only where [`Abilities::fsync`].
-    pub(crate) async fn sync(&self, handle: &FileHandle) -> Result<(), Fault> {
-        let write = |r: Request| r.string(b"fsync@openssh.com").string(&handle.handle);
-        ok(self.ask(packet::EXTENDED, 300, write).await?)
+    pub(crate) async fn send_sync(&self, handle: &FileHandle) -> Result<Awaited, Fault> {
+        self.send(packet::EXTENDED, 300, |r| r.string(b"fsync@openssh.com").string(&handle.handle)).await
     }
 
     /// Closes a file; the answer can tell that its last bytes were not written.
