@@ -60,6 +60,11 @@ async fn a_pasted_line_is_compared_and_confirmed_before_it_is_added() {
     let refused = browser.post("/known-hosts/add", &form).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     let form = [&form[..], &[("others", "replace")]].concat();
+    // A form that did not show the key on file replaces nothing.
+    let unseen = browser.post("/known-hosts/add", &form).await;
+    assert_eq!(unseen.status, StatusCode::UNPROCESSABLE_ENTITY);
+    shows(&unseen.text, &["compare again", "name=\"on_file\" value=\"SHA256:AAA "]);
+    let form = [&form[..], &[("on_file", "SHA256:AAA ")]].concat();
     assert_eq!(browser.post("/known-hosts/add", &form).await.status, StatusCode::SEE_OTHER);
     let hosts = world.store.known_hosts().await.unwrap().hosts;
     assert_eq!(hosts.iter().map(|host| host.line.as_str()).collect::<Vec<_>>(), [changed]);

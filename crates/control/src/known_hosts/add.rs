@@ -47,6 +47,10 @@ pub struct AddKnownHosts {
     pub confirmed: Vec<String>,
     /// What happens to other keys of these hosts.
     pub others: OtherKeys,
+    /// The fingerprints of the other keys that were shown. Nothing else is replaced: somebody may have put another key on
+    /// file meanwhile.
+    #[serde(default)]
+    pub on_file: Vec<String>,
 }
 
 /// What a text holds.
@@ -141,6 +145,13 @@ impl Control {
                 return Err(invalid("the fingerprint of a line was not confirmed".to_owned())
                     .with("hosts", &line.hosts)
                     .with("key", format_args!("{} {}", line.key_type, line.fingerprint)));
+            }
+            let unseen = others.iter().find(|other| !request.on_file.contains(&other.fingerprint));
+            if let (Some(other), OtherKeys::Replace) = (unseen, request.others) {
+                return Err(Error::permanent(ErrorKind::AlreadyExists, OPERATION)
+                    .with("hosts", &line.hosts)
+                    .with("on file", format_args!("{} {}", other.key_type(), other.fingerprint))
+                    .advice("this key would be replaced, and was not shown: somebody put it on file meanwhile; compare again"));
             }
             if let (Some(other), OtherKeys::Refuse) = (others.first(), request.others) {
                 return Err(Error::permanent(ErrorKind::AlreadyExists, OPERATION)

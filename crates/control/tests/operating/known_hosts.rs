@@ -7,7 +7,7 @@ use model::{Actor, ErrorKind, HostKeyStanding, OfferedHostKey, Role};
 
 fn add(text: &str, confirmed: &[&str], others: OtherKeys) -> AddKnownHosts {
     let confirmed = confirmed.iter().map(|key| (*key).to_owned()).collect();
-    AddKnownHosts { text: text.into(), confirmed, others }
+    AddKnownHosts { text: text.into(), confirmed, others, on_file: Vec::new() }
 }
 
 fn offered(key: &str) -> OfferedHostKey {
@@ -86,7 +86,11 @@ async fn another_key_of_a_host_replaces_the_old_one_only_when_a_person_says_so()
             && words.contains("SHA256:NEW"),
         "{words}"
     );
-    control.add_known_hosts(&admin, &new(OtherKeys::Replace)).await.unwrap();
+    // What was not shown is not replaced: somebody else may have put it on file.
+    let unseen = control.add_known_hosts(&admin, &new(OtherKeys::Replace)).await.unwrap_err();
+    assert!(unseen.to_string().contains("compare again"), "{unseen}");
+    let seen = AddKnownHosts { on_file: vec!["SHA256:AAA".into()], ..new(OtherKeys::Replace) };
+    control.add_known_hosts(&admin, &seen).await.unwrap();
     assert_eq!(lines(control, &admin).await, ["getafix ssh-ed25519 NEW"]);
     let told: Vec<String> = events(&world).await.iter().map(store::EventView::summary).collect();
     assert!(told.iter().any(|told| told.ends_with("it replaces SHA256:AAA")), "{told:?}");

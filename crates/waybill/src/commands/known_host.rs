@@ -169,7 +169,9 @@ async fn added(settings: &Settings, add: AddKnownHost, output: Output) -> Result
                 confirmed.push(line.line.fingerprint.clone());
             }
         }
-        let request = AddKnownHosts { text, confirmed, others };
+        let on_file =
+            read.lines.iter().flat_map(|line| &line.others).map(|other| other.fingerprint.clone()).collect();
+        let request = AddKnownHosts { text, confirmed, others, on_file };
         control.add_known_hosts(&caller, &request).await.map(Some)
     };
     let Some(added) = beside(settings, operation).await? else { return Ok(ExitCode::SUCCESS) };
@@ -206,7 +208,12 @@ fn show(unwritten: &UnwrittenKnownHost) {
     write::note(format_args!("{} {}: {} {}", line.hosts, line.mark, line.key_type, line.fingerprint));
     for other in &unwritten.others {
         let added = format!("added {} by {}", write::time(other.at), other.by.name());
-        write::note(format_args!("  on file: {} {}, {added}", other.key_type(), other.fingerprint));
+        write::note(format_args!(
+            "  on file for {}: {} {}, {added}",
+            other.hosts(),
+            other.key_type(),
+            other.fingerprint
+        ));
     }
     if line.mark == KnownHostMark::Authority {
         write::note(

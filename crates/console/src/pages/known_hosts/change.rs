@@ -26,6 +26,9 @@ pub(crate) struct Confirmed {
     /// What becomes of other keys of the hosts.
     #[serde(default)]
     others: String,
+    /// The fingerprints on file that were shown, with spaces between.
+    #[serde(default)]
+    on_file: String,
 }
 
 /// `POST /known-hosts/add`
@@ -43,6 +46,7 @@ pub(crate) async fn add(
         text: form.text,
         confirmed: fingerprints.filter(|_| is_compared).collect(),
         others: OtherKeys::parse(&form.others).unwrap_or_default(),
+        on_file: form.on_file.split_whitespace().map(str::to_owned).collect(),
     };
     let problem = match control.add_known_hosts(&caller, &request).await {
         Ok(_) => return Ok(Redirect::to(PATH).into_response()),

@@ -54,6 +54,8 @@ struct ReviewedKey {
 
 /// A key on file.
 struct OtherKey {
+    /// The names of its line, which go with it.
+    hosts: String,
     fingerprint: String,
     by: String,
     at: Moment,
@@ -62,6 +64,7 @@ struct OtherKey {
 impl From<UnwrittenKnownHost> for ReviewedKey {
     fn from(UnwrittenKnownHost { line, is_listed, others }: UnwrittenKnownHost) -> Self {
         let other = |host: KnownHost| OtherKey {
+            hosts: host.hosts().to_owned(),
             by: host.by.name(),
             at: Moment(host.at),
             fingerprint: host.fingerprint,
