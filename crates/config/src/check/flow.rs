@@ -81,6 +81,7 @@ impl<'a> Checker<'a> {
             destination.steps = self.steps(name, &reader, FieldPath::from("destination").item(number));
             if streams {
                 Self::stream_to(&reader);
+                self.stream_on_one_node(source, &destination, &reader);
             }
             let endpoint = self.endpoints.get(&destination.endpoint).and_then(|facts| facts.read.as_ref());
             if let Some(endpoint) = endpoint.filter(|_| reader.is_complete()) {

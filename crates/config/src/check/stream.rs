@@ -1,8 +1,9 @@
 //! Flows that stream: what needs a copy of each file is refused.
 
 use super::Checker;
+use super::source::CheckedSource;
 use crate::reader::Reader;
-use model::definition::{Destination, SettleWhen};
+use model::definition::{Destination, FlowSource, SettleWhen};
 
 /// Why a field cannot be used.
 const NO_COPY: &str =
@@ -29,6 +30,26 @@ impl Checker<'_> {
     pub(super) fn stream_to(destination: &Reader<'_>) {
         if destination.has("steps") {
             destination.error("steps", NO_COPY);
+        }
+    }
+
+    /// Refuses endpoints that are bound to two nodes: one node reads and writes, so that none would deliver.
+    pub(super) fn stream_on_one_node(
+        &self,
+        source: Option<&CheckedSource>,
+        destination: &Destination,
+        reader: &Reader<'_>,
+    ) {
+        let Some(FlowSource::Poll(poll)) = source.map(|source| &source.source) else { return };
+        let node = |endpoint: &str| self.endpoints.get(endpoint)?.read.as_ref()?.node.clone();
+        if let (Some(from), Some(to)) = (node(&poll.endpoint), node(&destination.endpoint))
+            && from != to
+        {
+            let message = format!(
+                "is bound to node '{to}', and the flow's source to node '{from}': with stream = true one node reads and \
+                 writes; let one of both be bound to none"
+            );
+            reader.error("endpoint", message);
         }
     }
 

@@ -144,6 +144,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
         Ok(false) => {
             // Another node polls it, and reports the count.
             polled.unstable.forget_flow(&polled.flow.name);
+            polled.is_polled_elsewhere();
             return Done::NotOurs;
         }
         Err(error) => {

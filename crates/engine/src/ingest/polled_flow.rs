@@ -186,6 +186,11 @@ impl PolledFlow {
         self.may_be_failing.store(true, Ordering::Relaxed);
     }
 
+    /// Another node polls the flow, and may record that its polls fail.
+    pub(crate) fn is_polled_elsewhere(&self) {
+        self.may_be_failing.store(true, Ordering::Relaxed);
+    }
+
     /// Records that a poll succeeded, where the one before may not have.
     pub(crate) async fn succeeded(&self) {
         if !self.may_be_failing.load(Ordering::Relaxed) {

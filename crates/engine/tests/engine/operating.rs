@@ -259,7 +259,7 @@ both! {
     a_run_polls_at_once_and_tells_what_it_found(scene) {
         scene.flow(rarely("orders", &["out"]));
         let _engine = scene.start().await;
-        scene.until("it was polled at the start", || async { scene.sources_made() == 1 }).await;
+        scene.until("it was polled at the start", || async { scene.place("in").discoveries().len() == 1 }).await;
         put(&scene, "a");
         put(&scene, "b");
         scene.pass(Duration::from_secs(60), 30).await;
@@ -283,7 +283,7 @@ both! {
     a_run_that_fails_says_why_and_one_of_an_offline_endpoint_until_when(scene) {
         scene.flow(rarely("orders", &["out"]));
         let _engine = scene.start().await;
-        scene.until("it was polled at the start", || async { scene.sources_made() == 1 }).await;
+        scene.until("it was polled at the start", || async { scene.place("in").discoveries().len() == 1 }).await;
         let locked = Fault { kind: ErrorKind::Unauthenticated, retry: model::Retry::Permanent };
         scene.place("in").break_down(Some(locked));
         let FlowRunResult::Failed { error, .. } = ended(&scene, ask(&scene, &scene.store, "orders").await).await
@@ -337,7 +337,7 @@ both! {
     a_dry_run_tells_what_the_next_poll_takes_and_writes_nothing(scene) {
         scene.flow(rarely("orders", &["out"]));
         let engine = scene.start().await;
-        scene.until("it was polled at the start", || async { scene.sources_made() == 1 }).await;
+        scene.until("it was polled at the start", || async { scene.place("in").discoveries().len() == 1 }).await;
         for n in 0..40 {
             put(&scene, &format!("{n:02}"));
         }

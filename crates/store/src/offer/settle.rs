@@ -216,8 +216,12 @@ impl Command for BeginSettle {
         }
         let Some(state) = pending(tx, self.offer).await? else { return Ok(false) };
         let begun = on!(tx, c => sqlx::query(
+            // Since it was looked up, a person may have sent a failed delivery again, which reads the file.
             "UPDATE offers SET state = $2, node = $3, epoch = $4, updated_at = $5 WHERE id = $1 \
-             AND (node IS NULL OR (node = $3 AND epoch = $4))")
+             AND (node IS NULL OR (node = $3 AND epoch = $4)) \
+             AND (settle_when = 'recorded' OR NOT EXISTS (SELECT 1 FROM transfers t \
+               WHERE t.offer_id = offers.id AND (t.retained_until IS NULL \
+                 OR t.state NOT IN ('completed', 'partly_failed', 'failed', 'cancelled'))))")
             .bind(self.offer.uuid()).bind(settling(state)?.as_str()).bind(self.lease.node.as_str())
             .bind(self.lease.epoch).bind(self.now)
             .execute(c).await.map(|done| done.rows_affected()))?;

@@ -228,6 +228,13 @@ impl WriteOptions {
                  temporary = \"none\", or set verify = \"size\"",
             );
         }
+        if self.owner.is_some() && self.verify == Verify::Checksum {
+            findings.warning(
+                "owner",
+                "is set before the file is read back (verify = \"checksum\"): see that this login may still read it then, or set \
+                 verify = \"size\"",
+            );
+        }
         if self.owner.is_some() && self.overwrite == Overwrite::Append {
             let message =
                 "has no effect with overwrite = \"append\": a file that is appended to keeps its owner";

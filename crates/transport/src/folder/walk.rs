@@ -216,21 +216,35 @@ impl<'a> Walk<'a> {
     /// Begins the next one of several directories; false if there is none.
     ///
     /// # Errors
-    /// It cannot be listed; or all of them are missing, and the one that they are in as well.
+    /// It cannot be listed; or none may be read, or all are missing and the one that they are in as well.
     async fn begin_next(&mut self) -> Result<bool> {
+        let mut denied = None;
         while let Some(directory) = self.others.pop_front() {
             match self.folder.list(&directory).await {
                 Ok(stream) => {
                     (self.base, self.above) = (directory, None);
+                    self.entries = 0;
                     self.current = Some((RemotePath::default(), 0, stream));
                     return Ok(true);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // One that may not be read must not stop those of the other days from being polled.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                    tracing::warn!(directory = %directory, error = %error.chain(), "no permission to read the directory; skipped");
+                    self.complete = false;
+                    denied.get_or_insert(error);
+                }
                 Err(error) => return Err(error),
             }
         }
+        let Some(above) = self.above.take() else { return Ok(false) };
+        // Not one could be listed: what was kept in them may still be there.
+        self.complete = false;
+        if let Some(error) = denied {
+            return Err(error);
+        }
         // That nothing is there says nothing about files if the place itself is missing, as when it is not mounted.
-        if let Some(above) = self.above.take().filter(|above| !above.is_empty()) {
+        if !above.is_empty() {
             self.folder.stat(&above).await?;
         }
         Ok(false)

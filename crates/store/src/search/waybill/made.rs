@@ -80,6 +80,16 @@ impl MadeRow {
     }
 }
 
+/// What was made of another one behind it: several may have been staged at the same moment.
+fn parents_first(mut made: Vec<MadeView>) -> Vec<MadeView> {
+    let mut sorted = Vec::with_capacity(made.len());
+    while !made.is_empty() {
+        let first = made.iter().position(|one| made.iter().all(|other| other.payload != one.parent));
+        sorted.push(made.remove(first.unwrap_or_default()));
+    }
+    sorted
+}
+
 #[derive(FromRow)]
 struct ProcessingRow {
     due_at: Option<Timestamp>,
@@ -111,7 +121,7 @@ impl Store {
         query.and("r.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY p.staged_at, p.id");
         let rows: Vec<Attempted<MadeRow>> = query.fetch(self, "read what steps made of a payload").await?;
-        Ok(apart(split(rows, MadeRow::view), unreadable))
+        Ok(parents_first(apart(split(rows, MadeRow::view), unreadable)))
     }
 
     pub(super) async fn processing_of(&self, transfer: TransferId) -> Result<Option<ProcessingView>> {

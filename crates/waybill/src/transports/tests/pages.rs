@@ -2,6 +2,7 @@
 
 use super::Desk;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// An example: its page, what stands before it and after it, and how many warnings it gives.
@@ -54,6 +55,11 @@ const EXAMPLES: &[Example] = &[
         ..example("steps.md")
     },
     Example {
+        before: "[endpoint.acme-exports]\ntransport = \"webdav\"\nurl = \"davs://files.acme.example/exports\"\n\
+                 [endpoint.warehouse]\ntransport = \"file\"\nurl = \"file:///srv/waybill/warehouse\"\n",
+        ..example("streaming.md")
+    },
+    Example {
         before: "[endpoint.erp]\ntransport = \"file\"\nurl = \"file:///srv/waybill/erp\"\n",
         ..example("webdav.md")
     },
@@ -88,7 +94,11 @@ fn pages(directory: &Path) -> Vec<PathBuf> {
 fn at_desk(desk: &Desk, text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.replace("/srv/exchange", "/srv/waybill").lines() {
-        let name = if line.starts_with("pem") { "good.pem" } else { "good.key" };
+        let name = match line.split([' ', '=']).next() {
+            Some("pem") => "good.pem",
+            Some("password" | "passphrase" | "token") => "good.password",
+            _ => "good.key",
+        };
         lines.push(match (line.find("${file:"), line.rfind('}')) {
             (Some(begin), Some(end)) => {
                 format!("{}${{file:{}{}", &line[..begin], desk.path(name).display(), &line[end..])
@@ -102,6 +112,8 @@ fn at_desk(desk: &Desk, text: &str) -> String {
 #[tokio::test]
 async fn every_example_of_the_pages_is_valid() {
     let desk = Desk::new();
+    fs::write(desk.path("good.password"), "a password").unwrap();
+    fs::set_permissions(desk.path("good.password"), fs::Permissions::from_mode(0o600)).unwrap();
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let mut expected = EXAMPLES.iter();
     for path in pages(&docs) {

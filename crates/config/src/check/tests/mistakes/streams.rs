@@ -52,6 +52,13 @@ fn flows_that_stream() {
             "error: flow.f.destination[1].endpoint: cannot be streamed to",
         ),
         (
+            "[endpoint.x]\ntransport = \"file\"\nurl = \"file:///srv/x\"\nnode = \"a\"\n\
+             [endpoint.y]\ntransport = \"file\"\nurl = \"file:///srv/y\"\nnode = \"b\"\n\
+             [flow.f]\nsource = { endpoint = \"x\", after = \"delete\", stream = true, error_directory = \"/srv/bad\" }\n\
+             [[flow.f.destination]]\nendpoint = \"y\"",
+            "error: flow.f.destination[1].endpoint: is bound to node 'b', and the flow's source to node 'a'",
+        ),
+        (
             "[flow.f]\nsource = { listener = \"as2\", stream = true }\n[[flow.f.destination]]\nendpoint = \"folder\"",
             "error: flow.f.source: unknown key 'stream'",
         ),
