@@ -3,33 +3,14 @@
 use crate::Store;
 use crate::command::Command;
 use crate::either::on;
+use crate::failing_poll::FailingPoll;
 use crate::fault::Fault;
 use crate::row::{signed, unsigned};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{AuditEvent, NodeName, Result, Timestamp};
-use serde::Serialize;
 use sqlx::FromRow;
 use std::collections::BTreeSet;
-
-/// A flow whose last poll failed.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct FailingPoll {
-    /// The flow.
-    pub flow: String,
-    /// Its source's endpoint.
-    pub endpoint: String,
-    /// The node that polled last.
-    pub node: String,
-    /// When a poll failed first.
-    pub since: Timestamp,
-    /// When the last one failed.
-    pub last: Timestamp,
-    /// How many failed in a row.
-    pub failures: u64,
-    /// Why the last one failed.
-    pub error: String,
-}
 
 /// A poll that failed.
 #[derive(Clone, PartialEq, Eq, Debug)]

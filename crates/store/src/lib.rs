@@ -17,6 +17,7 @@ mod delivery;
 mod either;
 mod event;
 mod expectations;
+mod failing_poll;
 mod failing_polls;
 mod fault;
 mod fence;
@@ -62,7 +63,8 @@ pub use delivery::{
 };
 pub use either::Backend;
 pub use expectations::{JudgedDay, LastJudged};
-pub use failing_polls::{FailedPoll, FailingPoll};
+pub use failing_poll::FailingPoll;
+pub use failing_polls::FailedPoll;
 pub use fence::Fenced;
 pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;

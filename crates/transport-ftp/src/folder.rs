@@ -159,7 +159,7 @@ async fn replace_in_steps(
         }
         Err(NotRenamed { fault: Fault::Refused(reply), is_source }) => {
             if !matches!(rename(lease, &aside, to).await, Ok(Renamed::Done)) {
-                tracing::warn!(host = %lease.target().host, path = %to, now = %aside, "a file that was not replaced cannot be given its name back");
+                tracing::warn!(host = %lease.target().host, path = %to, now = %aside, "a file that was not replaced cannot be renamed back");
             }
             Err(NotRenamed { fault: Fault::Refused(reply), is_source })
         }

@@ -202,7 +202,7 @@ async fn replace_in_steps(
         Err(fault) if fault.is_unanswered() => Ok(Renamed::Unknown(fault)),
         Err(fault) => {
             if let Err(back) = client.rename(&aside, to).await {
-                tracing::warn!(host = lease.target().host, path = %to, now = %aside, fault = ?back, "a file that was not replaced cannot be given its name back");
+                tracing::warn!(host = lease.target().host, path = %to, now = %aside, fault = ?back, "a file that was not replaced cannot be renamed back");
             }
             Err(fault)
         }

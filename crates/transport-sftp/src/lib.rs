@@ -11,7 +11,6 @@
 mod connection;
 mod error;
 mod folder;
-mod host_keys;
 mod options;
 mod protocol;
 
@@ -80,7 +79,7 @@ impl FolderProtocol for Sftp {
     }
 
     fn host_keys(&self) -> Option<&dyn HostKeyFormat> {
-        Some(&host_keys::FORMAT)
+        Some(&options::host_keys::FORMAT)
     }
 
     fn shown_host_keys(

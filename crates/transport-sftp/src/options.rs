@@ -1,5 +1,7 @@
 //! What an SFTP endpoint can be told, and what it was told.
 
+pub(crate) mod host_keys;
+
 use crate::protocol::algorithms::{self, Algorithms, Policy};
 use crate::protocol::certificate;
 use crate::protocol::host_key::{HostTrust, Pin};

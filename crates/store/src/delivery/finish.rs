@@ -17,6 +17,7 @@ use model::{
 
 /// The result of an attempt.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "few exist at a time, each for one write")]
 pub enum Finish {
     /// The destination confirmed it.
     Delivered {

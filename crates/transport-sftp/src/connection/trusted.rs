@@ -1,7 +1,8 @@
 //! Servers that are trusted by the list of all nodes, which people change while connections are open.
 
 use super::{Ending, Remote};
-use crate::protocol::host_key::{HostTrust, fingerprint};
+use crate::protocol::fingerprint::fingerprint;
+use crate::protocol::host_key::HostTrust;
 use crate::protocol::known_hosts::KnownHosts;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,7 +1,8 @@
 //! OpenSSH's certificates (PROTOCOL.certkeys): a server's, vouched for by an authority on file, and our own for logging in.
 
 use super::algorithms::Algorithms;
-use super::host_key::{HostTrust, Place, fingerprint};
+use super::fingerprint::fingerprint;
+use super::host_key::{HostTrust, Place};
 use super::known_hosts::glob;
 use model::{Error, ErrorKind, PeerText, Result, Step};
 use russh::keys::ssh_key::public::KeyData;

@@ -2,7 +2,8 @@
 
 use super::algorithms::{Algorithms, Kind, legacy_of};
 use super::certificate;
-use super::host_key::{HostTrust, Place, fingerprint};
+use super::fingerprint::fingerprint;
+use super::host_key::{HostTrust, Place};
 use super::stream::Cut;
 use model::{Error, HostKeyStanding, PeerText, Security};
 use net::ConnectionHandle;

@@ -4,11 +4,9 @@ mod pin;
 
 pub(crate) use pin::Pin;
 
+use super::fingerprint::fingerprint;
 use super::known_hosts::{Found, KnownHosts};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use model::{Error, ErrorKind, HostKeyStanding, Result, Step};
-use openssl::sha::sha256;
 use russh::keys::Algorithm;
 use std::net::IpAddr;
 
@@ -31,11 +29,6 @@ pub(crate) struct Place<'a> {
     pub(crate) host: &'a str,
     pub(crate) port: u16,
     pub(crate) address: Option<IpAddr>,
-}
-
-/// `SHA256:…` of a key as it goes over the wire.
-pub(crate) fn fingerprint(key: &[u8]) -> String {
-    format!("SHA256:{}", STANDARD_NO_PAD.encode(sha256(key)))
 }
 
 /// The key type of an algorithm: both of RSA's signatures are made with keys of type `ssh-rsa`.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::protocol::algorithms::{Algorithms, Policy};
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 const KEY: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20abcdabcdabcdabcdabcdabcdabcdabcd";

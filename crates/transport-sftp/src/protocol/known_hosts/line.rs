@@ -1,6 +1,6 @@
 //! Reading one line for the list of all nodes, which keeps only what a connection can be judged by.
 
-use super::super::host_key::fingerprint;
+use super::super::fingerprint::fingerprint;
 use super::{Hosts, Mark, parse_line};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,6 +1,6 @@
 //! What this transport knows of the list of known hosts: how a line is read, and which endpoints look in it.
 
-use crate::options::{SPEC, endpoint_host, trusts_list};
+use super::{SPEC, endpoint_host, trusts_list};
 use crate::protocol::known_hosts::{self, KnownHosts};
 use model::definition::Endpoint;
 use model::{HostKeyFormat, KnownHostLine};
