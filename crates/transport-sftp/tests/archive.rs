@@ -233,12 +233,12 @@ async fn openssh_archives_to_another_file_system() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_it_cannot_be_copied_either_the_refusal_says_what_is_likely() {
     let server = SftpServer::start().unwrap();
-    server.put("a.edi", b"content");
+    server.put("in/a.edi", b"content");
     server.switch("done/*", Switch::Status(Op::Rename, 4, "Failure"));
     server.switch("done/*", Switch::Status(Op::OpenWrite, 3, "Permission denied"));
     let world = World::new();
     let flow = flow(After::Archive { directory: "/done".into(), timestamp: false });
-    let source = world.transport.source(partner(&server, "").done(), flow, world.services.clone()).unwrap();
+    let source = world.transport.source(partner(&server, "in").done(), flow, world.services.clone()).unwrap();
     let error = source.settle(&first(&source).await, Outcome::Taken).await.unwrap_err();
     let text = error.chain();
     for part in
@@ -246,6 +246,6 @@ async fn where_it_cannot_be_copied_either_the_refusal_says_what_is_likely() {
     {
         assert!(text.contains(part), "{part} in {text}");
     }
-    assert_eq!(server.names(""), ["a.edi", "done"]);
+    assert_eq!(server.names("in"), ["a.edi"]);
     assert!(server.names("done").is_empty());
 }

@@ -32,6 +32,8 @@ async fn files_get_the_user_and_group_that_are_given() {
         for (owner, user, group) in
             [("12345:54321", 12_345, 54_321), ("12346", 12_346, own.gid()), (":54322", own.uid(), 54_322)]
         {
+            // One that is there keeps its group where it is written without a temporary name.
+            std::fs::remove_file(server.files().join("out/a.edi")).unwrap();
             let build = server.endpoint().url(&url).set("permissions", "0640").set("temporary", temporary);
             assert_eq!(owner_not_set(&world, build, owner).await, None, "{owner}");
             let found = std::fs::metadata(server.files().join("out/a.edi")).unwrap();
