@@ -1,6 +1,6 @@
 //! The failure to make a connection, for all operations that wait for it.
 
-use model::{ConnectionId, Error, ErrorKind, Retry};
+use model::{ConnectionId, Error, ErrorKind, Retry, Step};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -20,6 +20,7 @@ pub(super) struct Failure {
     retry: Retry,
     chain: String,
     connection: Option<ConnectionId>,
+    step: Option<Step>,
 }
 
 impl Failure {
@@ -30,6 +31,7 @@ impl Failure {
             retry: error.retry(),
             chain: error.chain(),
             connection: error.connection(),
+            step: error.failed_step(),
         }
     }
 
@@ -52,6 +54,7 @@ impl Failure {
         let error =
             Error::new(self.kind, self.retry, "get a connection that another operation had requested")
                 .caused_by(self.chain.as_str());
-        error.on_connection(self.connection)
+        let error = error.on_connection(self.connection);
+        self.step.into_iter().fold(error, Error::at_step)
     }
 }
