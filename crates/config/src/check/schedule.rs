@@ -24,8 +24,8 @@ impl<'a> Checker<'a> {
         let hours = self.hours(reader, empty);
         let schedule = Schedule { pace: pace?, ..hours? };
         let follows_clock = matches!(schedule.pace, Pace::Cron(_)) || !schedule.is_unrestricted();
-        let is_used =
-            follows_clock || reader.has("not_on") || reader.has("expect") || reader.mentions("{received");
+        let has_dates = reader.mentions("{received") || reader.mentions("{date");
+        let is_used = follows_clock || reader.has("not_on") || reader.has("expect") || has_dates;
         if reader.has("time_zone") && !is_used {
             let without =
                 "has no effect without 'cron', 'between', 'not_on', 'expect' or a date in a directory";
