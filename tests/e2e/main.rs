@@ -33,6 +33,7 @@ mod sftp_connections;
 mod sftp_faults;
 mod sftp_habits;
 mod sites;
+mod stability;
 mod start;
 mod steps;
 mod strangers;

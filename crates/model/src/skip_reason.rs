@@ -50,10 +50,10 @@ words! {
         BackedOff = "backed_off",
         /// It could not be taken, and was given up.
         Refused = "refused",
-        /// Its size or time changed between two looks: somebody writes to it.
+        /// It has not been listed unchanged for `stable_for` yet: it may still be being written.
+        New = "new",
+        /// Its size or time differs from that in the last listing: it is being written.
         Changing = "changing",
-        /// It was gone at the second look.
-        Gone = "gone",
         /// The poll has as many files as `read_limit` permits: the next poll takes it.
         ReadLimit = "read_limit",
         /// The listing is longer than a poll can hold in memory: a later poll takes it.
@@ -90,8 +90,8 @@ impl SkipReason {
             Self::Kept => "files that were read already and are kept at the source",
             Self::BackedOff => "files that could not be staged and will be tried again",
             Self::Refused => "files that could not be staged and were refused",
+            Self::New => "files not yet known to be complete (stable_for)",
             Self::Changing => "files that are changing",
-            Self::Gone => "files that disappeared between two listings",
             Self::ReadLimit => "files beyond the flow's read_limit, left to the next poll",
             Self::ListingLimit => "files of a listing that is too long for one poll",
         }

@@ -234,6 +234,7 @@ suite! {
         stable_files_are_offered_and_growing_ones_are_not,
         the_limit_counts_after_sorting_and_only_stable_files,
         known_files_do_not_use_up_the_limit,
+        no_poll_waits_for_files_to_be_stable,
         nothing_new_is_listed_once,
         without_stability_one_listing_is_enough,
         temporary_claimed_and_masked_names_are_left,

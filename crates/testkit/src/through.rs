@@ -110,7 +110,7 @@ pub async fn take(
     let flow = Arc::new(defined::flow("flow", defined::poll("place", After::Keep)));
     let options = FolderSourceOptions { flow, endpoint: "place".into(), directory: directory.into() };
     let source = FolderSource::new(Arc::clone(folder), options, services.clone()).unwrap();
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     let offer = source.discover(discovery).await?.next().await.unwrap()?;
     let mut opened = source.open(&offer).await?;
     let mut part = opened.parts.next().await.unwrap()?;

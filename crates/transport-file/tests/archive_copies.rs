@@ -121,7 +121,7 @@ fn source(root: &Path) -> FolderSource {
 }
 
 async fn found(source: &FolderSource) -> Vec<FoundOffer> {
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     source.discover(discovery).await.unwrap().map(Result::unwrap).collect().await
 }
 

@@ -16,10 +16,11 @@ use std::time::{Duration, SystemTime};
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::{Known, services};
+use testkit::polls::discover_stable;
 use tokio::io::AsyncReadExt;
 use transport::folder::After;
 use transport::folder::{FolderSource, FolderSourceOptions};
-use transport::{AfterRead, Discovery, FoundOffer, Source};
+use transport::{AfterRead, FoundOffer, Source};
 use transport_file::LocalFolder;
 
 const SIZE: usize = 100_000;
@@ -53,9 +54,8 @@ fn source(directory: &Path, clock: Arc<Interlude>) -> FolderSource {
     FolderSource::new(folder, options, services(clock)).unwrap()
 }
 
-async fn discover(source: &FolderSource) -> Vec<FoundOffer> {
-    let offers = source.discover(Discovery { known: Arc::new(Known::default()) }).await.unwrap();
-    offers.map(Result::unwrap).collect().await
+async fn discover(source: &FolderSource, clock: &Interlude) -> Vec<FoundOffer> {
+    discover_stable(source, Arc::new(Known::default()), &Arc::default(), clock).await.unwrap()
 }
 
 #[tokio::test]
@@ -66,16 +66,17 @@ async fn a_file_that_is_filled_behind_its_time_is_not_offered() {
     let source = source(ground.path(), Arc::clone(&clock));
     let filled = path.clone();
     clock.during_sleep(move || async move { fill(&filled, 50_000) });
-    assert!(discover(&source).await.is_empty(), "it is being filled");
-    assert_eq!(discover(&source).await.len(), 1, "it is no longer");
+    assert!(discover(&source, &clock).await.is_empty(), "it is being filled");
+    assert_eq!(discover(&source, &clock).await.len(), 1, "it is no longer");
 }
 
 #[tokio::test]
 async fn a_file_that_is_filled_behind_its_time_while_it_is_read_is_not_taken() {
     let ground = tempfile::tempdir().unwrap();
     let path = allocated(ground.path());
-    let source = source(ground.path(), Arc::new(Interlude::default()));
-    let mut found = discover(&source).await.remove(0);
+    let clock = Arc::new(Interlude::default());
+    let source = source(ground.path(), Arc::clone(&clock));
+    let mut found = discover(&source, &clock).await.remove(0);
     let mut opened = source.open(&found).await.unwrap();
     found.source_data.append(&mut opened.source_data);
     let mut content = Vec::new();
@@ -90,7 +91,7 @@ async fn a_file_that_is_filled_behind_its_time_while_it_is_read_is_not_taken() {
     assert!(source.open(&found).await.is_err(), "what was listed is no longer what is there");
     // Other permissions change no content, and keep no file from being settled.
     let mut permissions = std::fs::metadata(&path).unwrap().permissions();
-    let found = discover(&source).await.remove(0);
+    let found = discover(&source, &clock).await.remove(0);
     permissions.set_readonly(true);
     std::fs::set_permissions(&path, permissions).unwrap();
     let offer = model::Offer {

@@ -140,7 +140,7 @@ async fn an_original_left_by_a_move_to_another_file_system_is_removed() {
     let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
     fs::write(root.path().join("a.edi"), b"ISA*00").unwrap();
     let source = archiving(root.path(), elsewhere.path());
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     let found = source.discover(discovery).await.unwrap().next().await.unwrap().unwrap();
     let offer = Offer {
         id: OfferId::new(Uuid::from_u128(1)),

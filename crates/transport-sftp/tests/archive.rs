@@ -195,7 +195,7 @@ async fn names_that_are_taken_in_an_archive_are_left_where_nothing_is_renamed() 
 }
 
 async fn first(source: &Arc<dyn Source>) -> model::Offer {
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     offer(&source.discover(discovery).await.unwrap().next().await.unwrap().unwrap())
 }
 

@@ -40,7 +40,7 @@ fn archiving(world: &World, outcome: Outcome) -> (SftpServer, Vec<u8>, Arc<dyn S
 }
 
 async fn first(source: &Arc<dyn Source>) -> model::Offer {
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     offer(&source.discover(discovery).await.unwrap().next().await.unwrap().unwrap())
 }
 

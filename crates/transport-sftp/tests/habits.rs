@@ -14,6 +14,7 @@ use support::{World, inner, noise, partner, read};
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::Known;
+use testkit::polls::discover_stable;
 use testkit::sftp::{Op, ReportedIn, SftpServer, Switch};
 use tokio::io::AsyncReadExt;
 use transport::OfferNotes;
@@ -35,7 +36,7 @@ fn source(world: &World, server: &SftpServer, after: After) -> Arc<dyn Source> {
 }
 
 async fn discover(source: &Arc<dyn Source>) -> Vec<FoundOffer> {
-    let offers = source.discover(Discovery { known: Arc::new(Known::default()) }).await.unwrap();
+    let offers = source.discover(Discovery::first(Arc::new(Known::default()))).await.unwrap();
     offers.map(Result::unwrap).collect().await
 }
 
@@ -261,17 +262,20 @@ async fn a_file_with_another_time_at_each_look_is_taken_where_times_are_left_out
             }
             world.transport.source(partner(&server, "in").done(), Arc::new(flow), services.clone()).unwrap()
         };
+        let stable = async |source: &Arc<dyn Source>, known: &Arc<Known>| {
+            let (pending, clock) = (Arc::default(), services.clock.as_ref());
+            discover_stable(source.as_ref(), Arc::clone(known) as _, &pending, clock).await.unwrap()
+        };
         let source = source_with(false);
         let known = Arc::new(Known::default());
-        let discovery = Discovery { known: Arc::clone(&known) as _ };
-        assert_eq!(source.discover(discovery).await.unwrap().count().await, 0);
+        assert!(stable(&source, &known).await.is_empty());
         let told = known.unstable();
         assert_eq!((told.len(), told[0].path.to_text().as_str(), told[0].size), (1, "in/a", Some(7)));
         assert!(told[0].was < told[0].is, "{told:?}");
         assert_eq!(server.count(Op::OpenRead, "*"), 0);
 
         let source = source_with(true);
-        let mut found = discover(&source).await.remove(0);
+        let mut found = stable(&source, &Arc::default()).await.remove(0);
         let (_, came, seen) = take(&source, &mut found).await;
         assert_eq!((came.as_slice(), seen), (&b"content"[..], AfterRead::Unchanged));
         let digest = model::Sha256(openssl::sha::sha256(&came));

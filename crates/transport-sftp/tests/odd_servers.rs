@@ -19,7 +19,7 @@ use transport::{Discovery, Settled, Transport};
 /// Polls an endpoint's only file, reads it and has it deleted; its content.
 async fn poll(world: &World, build: Build) -> Vec<u8> {
     let source = world.transport.source(build.done(), flow(After::Delete), world.services.clone()).unwrap();
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     let mut offers: Vec<_> = source.discover(discovery).await.unwrap().map(Result::unwrap).collect().await;
     let mut found = offers.remove(0);
     assert!(offers.is_empty(), "{offers:?}");
@@ -166,7 +166,7 @@ async fn an_archive_inside_the_polled_directory_is_refused_before_a_file_is_take
             .transport
             .source(partner(&server, "in").done(), flow(after), world.services.clone())
             .unwrap();
-        let discovery = Discovery { known: Arc::new(Known::default()) };
+        let discovery = Discovery::first(Arc::new(Known::default()));
         match source.discover(discovery).await {
             Ok(offers) => {
                 assert_eq!((is_inside, offers.count().await), (false, 1), "{directory}");

@@ -39,7 +39,7 @@ fn folders(server: &Sshd, count: usize, change: impl Fn(Build, usize) -> Build) 
 /// Polls an endpoint, and reads what it offers: the connections that the files came over.
 async fn poll(world: &World, endpoint: &Arc<Endpoint>) -> model::Result<BTreeSet<ConnectionId>> {
     let source = world.transport.source(Arc::clone(endpoint), flow(After::Delete), world.services.clone())?;
-    let offers = source.discover(Discovery { known: Arc::new(Known::default()) }).await?;
+    let offers = source.discover(Discovery::first(Arc::new(Known::default()))).await?;
     let offers: Vec<FoundOffer> = offers.map(Result::unwrap).collect().await;
     let connections = try_join_all(offers.iter().map(|offer| open(&source, offer))).await?;
     for offer in &offers {

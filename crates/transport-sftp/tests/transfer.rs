@@ -38,7 +38,7 @@ async fn only_regular_files_are_offered_under_their_own_bytes() {
     let endpoint = server.endpoint().done();
     assert_eq!(world.found(&endpoint), [""; 0]);
     let source = world.transport.source(endpoint.clone(), flow(After::Keep), world.services.clone()).unwrap();
-    let offers = source.discover(Discovery { known: Arc::new(Known::default()) }).await.unwrap();
+    let offers = source.discover(Discovery::first(Arc::new(Known::default()))).await.unwrap();
     let offers: Vec<_> = offers.map(Result::unwrap).collect().await;
     let names: Vec<_> = offers.iter().map(|offer| offer.identity.path.to_text()).collect();
     assert_eq!(names, ["caf%E9.txt", "plain.txt"]);

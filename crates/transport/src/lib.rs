@@ -14,6 +14,7 @@ pub mod folder;
 mod listener;
 mod offer_notes;
 mod payload;
+mod pending;
 mod resumption;
 mod services;
 mod source;
@@ -24,6 +25,7 @@ pub use destination::{Deliver, Destination, Sent};
 pub use listener::{Begin, Intake, Listener, Message, Reception, Resolved, Shutdown, StoredReply, Wanted};
 pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
+pub use pending::PendingFiles;
 pub use resumption::{Resumption, Resumptions};
 pub use services::{
     AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KnownOffers, Random, Services,

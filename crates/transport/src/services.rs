@@ -129,9 +129,9 @@ pub struct UnstableFile {
     pub path: RemotePath,
     /// Its size in bytes, if the server reports it.
     pub size: Option<u64>,
-    /// The time in the first listing.
+    /// The time in the last listing but one.
     pub was: Timestamp,
-    /// The time in the second listing.
+    /// The time in the last listing.
     pub is: Timestamp,
 }
 
@@ -189,8 +189,8 @@ pub trait KnownOffers: Send + Sync {
     /// The database does not answer.
     async fn orphaned_claims(&self, claimed: Vec<ClaimedFile>) -> Result<Vec<RemotePath>>;
 
-    /// Reports, after both listings, the files that are not offered because only their time changed in
-    /// between: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.
+    /// Reports the files that are not offered because only their time has changed since the last
+    /// listing: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.
     fn unstable(&self, files: Vec<UnstableFile>);
 
     /// Called for each file that the poll skips, with the reason; for known files right after [`KnownOffers::known`].

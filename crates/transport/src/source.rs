@@ -1,6 +1,6 @@
 //! Sources: where files come from.
 
-use crate::{KnownOffers, Probe, Resumptions};
+use crate::{KnownOffers, PendingFiles, Probe, Resumptions};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{ConnectionId, Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, Timestamp};
@@ -19,6 +19,20 @@ pub type PartStream = BoxStream<'static, Result<Part>>;
 pub struct Discovery {
     /// Answers which identities are already known. Asked in batches, before sorting and limiting.
     pub known: Arc<dyn KnownOffers>,
+    /// The files that the flow's earlier polls did not take yet, because they may still be being written. The poll
+    /// replaces it.
+    pub pending: Arc<PendingFiles>,
+    /// Whether this poll is made besides the schedule's, to look at pending files again. Files that it sees for the
+    /// first time, or changed, then wait for the schedule's next poll.
+    pub looks_again: bool,
+}
+
+impl Discovery {
+    /// The first poll of a flow.
+    #[must_use]
+    pub fn first(known: Arc<dyn KnownOffers>) -> Self {
+        Self { known, pending: Arc::default(), looks_again: false }
+    }
 }
 
 /// A file (or message) that a poll has found, and that is not staged yet.

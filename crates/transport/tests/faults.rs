@@ -213,7 +213,7 @@ async fn settle_troubled(seed: u64, renames: Renames) -> usize {
     memory.put("done/a.edi", *b"an earlier file of the name");
     let script = ScriptedFolder::new(Arc::new(memory.clone()));
     let source = source(Arc::clone(&script) as Arc<dyn Folder>, random.below(2) == 0);
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     let found = source.discover(discovery).await.unwrap().next().await.unwrap().unwrap();
     let mut offer = offer(&found);
     let sha256 = model::Sha256(openssl::sha::sha256(CONTENT));

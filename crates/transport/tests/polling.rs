@@ -14,19 +14,20 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use model::definition::PollSource;
 use model::{Error, ErrorKind, Offer, OfferId, OfferState, Outcome, Probe, RemotePath, Result, SkipReason};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use strange::Strange;
 use testkit::conformance::Interlude;
 use testkit::defined;
 use testkit::fake::{Fault, Known, MemoryFolder, ScriptedFolder, Way, services};
+use testkit::polls::discover_stable;
 use transport::folder::After;
 use transport::folder::{
     Empty, Entry, EntryKind, FileReader, Filter, Folder, FolderCapabilities, FolderSource,
     FolderSourceOptions, Published, Upload,
 };
-use transport::{AfterRead, Discovery, FoundOffer, OfferNotes, Settled, Source, UNSTABLE_LIMIT};
+use transport::{AfterRead, FoundOffer, OfferNotes, Settled, Source, UNSTABLE_LIMIT};
 
 fn entry(name: &str, kind: EntryKind) -> Result<Entry> {
     Ok(Entry { path: name.into(), kind, size: Some(1), modified: None, version: None, changed: None })
@@ -47,13 +48,18 @@ fn source_with(folder: Arc<dyn Folder>, directory: &str, poll: PollSource) -> Fo
     let flow = defined::flow("flow", poll);
     let options =
         FolderSourceOptions { flow: Arc::new(flow), endpoint: "place".into(), directory: directory.into() };
-    FolderSource::new(folder, options, services(Arc::new(Interlude::default()))).unwrap()
+    FolderSource::new(folder, options, services(clock())).unwrap()
+}
+
+/// The clock of all sources here, on which sleeping takes no time.
+fn clock() -> Arc<Interlude> {
+    static CLOCK: LazyLock<Arc<Interlude>> = LazyLock::new(Arc::default);
+    Arc::clone(&CLOCK)
 }
 
 async fn discover(source: &FolderSource, known: &Arc<Known>) -> Result<Vec<FoundOffer>> {
     let known = Arc::clone(known) as Arc<dyn transport::KnownOffers>;
-    let offers: Vec<_> = source.discover(Discovery { known }).await?.collect().await;
-    offers.into_iter().collect()
+    discover_stable(source, known, &Arc::default(), clock().as_ref()).await
 }
 
 fn paths(found: &[FoundOffer]) -> Vec<String> {

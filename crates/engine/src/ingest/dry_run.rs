@@ -9,11 +9,17 @@ use model::definition::{Endpoint, Flow};
 use model::{OfferIdentity, RemotePath, Result, SkipCount, SkipReason, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use store::{KnownOffer, Store};
-use transport::{Discovery, KnownOffers, OfferNotes, Services, SkippedFile, Transport, UnstableFile};
+use transport::{
+    Discovery, KnownOffers, OfferNotes, PendingFiles, Services, SkippedFile, Transport, UnstableFile,
+};
 
 /// The most files that are listed individually; the others are only counted.
 pub(crate) const LISTED: usize = 100_000;
+
+/// The longest time that a dry run waits for files to be stable; those that take longer are reported as new.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What a poll would do now.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -77,9 +83,20 @@ pub(crate) async fn dry_run(
 ) -> Result<DryRun> {
     let looked_at = services.clock.now();
     let steps = steps_of(&flow)?;
+    let clock = Arc::clone(&services.clock);
     let source = transport.source(endpoint, flow, services)?;
     let seen = Arc::new(Seen { store, looked_at, lists: Mutex::default() });
-    let mut offers = source.discover(Discovery { known: Arc::clone(&seen) as _ }).await?;
+    let pending = Arc::<PendingFiles>::default();
+    let discovery =
+        |looks_again| Discovery { known: Arc::clone(&seen) as _, pending: Arc::clone(&pending), looks_again };
+    let mut offers = source.discover(discovery(false)).await?;
+    if let Some(stable_for) = pending.look_again_in(clock.as_ref()) {
+        // A file is new to a dry run. The poll that looks again would take it.
+        drop(offers);
+        clock.sleep(stable_for.min(LONGEST_WAIT)).await;
+        *seen.lists() = Lists::default();
+        offers = source.discover(discovery(true)).await?;
+    }
     let mut takes = Vec::new();
     let mut not_listed = 0;
     while let Some(offer) = offers.try_next().await? {

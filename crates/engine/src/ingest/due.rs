@@ -51,6 +51,8 @@ pub(super) struct Due<'a> {
     refusals: u32,
     /// When the last poll began, by the monotonic clock.
     last: Duration,
+    /// When pending files are looked at again besides the schedule, by the monotonic clock.
+    again: Option<Duration>,
 }
 
 impl<'a> Due<'a> {
@@ -59,11 +61,29 @@ impl<'a> Due<'a> {
     pub(super) fn new(schedule: &'a Schedule, clock: &dyn Clock, spread: Duration) -> Self {
         let earliest = clock.monotonic() + schedule.interval().map_or(Duration::ZERO, |_| spread);
         let done_until = clock.now() - MADE_UP_FOR;
-        Self { schedule, earliest, spread: in_micros(spread), done_until, refusals: 0, last: Duration::ZERO }
+        let spread = in_micros(spread);
+        Self { schedule, earliest, spread, done_until, refusals: 0, last: Duration::ZERO, again: None }
     }
 
     /// How long to wait before the poll, or before asking again; zero if it is due.
     pub(super) fn pause(&mut self, clock: &dyn Clock) -> Duration {
+        let again = self.again.map(|again| again.saturating_sub(clock.monotonic()));
+        let scheduled = self.pause_by_schedule(clock);
+        again.map_or(scheduled, |again| again.min(scheduled))
+    }
+
+    /// Whether the poll that is due comes besides the schedule, to look at pending files again.
+    pub(super) fn looks_again(&mut self, clock: &dyn Clock) -> bool {
+        self.again.is_some_and(|again| again <= clock.monotonic()) && !self.pause_by_schedule(clock).is_zero()
+    }
+
+    /// Pending files are to be looked at again after this time, even if the schedule asks for no poll then: the poll that
+    /// found them was in time.
+    pub(super) fn look_again(&mut self, clock: &dyn Clock, after: Option<Duration>) {
+        self.again = after.map(|after| clock.monotonic() + after);
+    }
+
+    fn pause_by_schedule(&mut self, clock: &dyn Clock) -> Duration {
         let Moment { now, monotonic } = Moment::now(clock);
         let wait = self.earliest.saturating_sub(monotonic);
         let next = match &self.schedule.pace {

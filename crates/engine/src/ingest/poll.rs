@@ -67,6 +67,7 @@ impl Poller {
         let mut runs = RunsOfFlow::new(polled);
         let mut due = Due::new(&polled.poll.schedule, clock.as_ref(), self.first_after);
         let mut early = Early::default();
+        let mut held = Vec::new();
         loop {
             let pause = due.pause(clock.as_ref());
             let asked = tokio::select! {
@@ -84,13 +85,23 @@ impl Poller {
             }
             let watching = due.may_come_early().then_some(&mut early);
             let begun = Moment::now(clock.as_ref());
+            let looks_again = asked.is_empty() && due.looks_again(clock.as_ref());
+            let of = Why { asked: &asked, held: std::mem::take(&mut held), looks_again };
             let done = tokio::select! {
                 // Recording and settling continue in their own tasks; everything else is cancelled.
-                done = poll_if_ours(polled, &asked, watching) => done,
+                done = poll_if_ours(polled, of, watching) => done,
                 _ = shutdown.wait_for(|ended| *ended) => break,
             };
-            match &done {
-                Done::Polled { refused } => due.polled(begun, *refused),
+            due.look_again(clock.as_ref(), None);
+            match done {
+                Done::Succeeded { hold } => {
+                    if !looks_again {
+                        due.polled(begun, false);
+                    }
+                    due.look_again(clock.as_ref(), polled.pending.look_again_in(clock.as_ref()));
+                    held = hold;
+                }
+                Done::Failed { refused } => due.polled(begun, refused),
                 Done::Skipped => due.skipped(begun),
                 // A time of a cron expression is made up when there is room again.
                 Done::QueueFull => due.not_ours(begun),
@@ -129,12 +140,28 @@ enum Done {
     Skipped,
     /// A destination's queue is full.
     QueueFull,
-    /// It was polled; whether the poll failed permanently.
-    Polled { refused: bool },
+    /// It was polled; the requested runs that go on, because the files that this poll found are looked at again soon.
+    Succeeded { hold: Vec<OpenFlowRun> },
+    /// The poll failed; whether permanently.
+    Failed { refused: bool },
 }
 
+/// Why a poll is made.
+struct Why<'a> {
+    /// The runs that people requested since the last poll.
+    asked: &'a [OpenFlowRun],
+    /// The runs that the last poll began, and this one ends.
+    held: Vec<OpenFlowRun>,
+    /// Only to look at pending files again.
+    looks_again: bool,
+}
+
+/// A requested run waits no longer than this for the poll that looks at its new files again.
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+
 /// Polls once, if this node may do so, and for the requested runs with it.
-async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Option<&mut Early>) -> Done {
+async fn poll_if_ours(polled: &Arc<PolledFlow>, why: Why<'_>, early: Option<&mut Early>) -> Done {
+    let Why { asked, held, looks_again } = why;
     let context = &polled.context;
     polled.unrecorded.wait().await;
     let lease = context.lease.current();
@@ -144,11 +171,14 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
         Ok(false) => {
             // Another node polls it, and reports the count.
             polled.unstable.forget_flow(&polled.flow.name);
+            polled.pending.clear();
             polled.is_polled_elsewhere();
+            end(polled, held, &lease, &taken_over(polled)).await;
             return Done::NotOurs;
         }
         Err(error) => {
             tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease could not be requested");
+            end(polled, held, &lease, &taken_over(polled)).await;
             return Done::NotOurs;
         }
     }
@@ -157,16 +187,23 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
         crash::point("run.begun");
     }
     if let Some(until) = context.health.offline_until(&polled.poll.endpoint, context.now()) {
-        end(polled, begun, &lease, &FlowRunResult::EndpointOffline { until }).await;
+        let runs = [held, begun].concat();
+        end(polled, runs, &lease, &FlowRunResult::EndpointOffline { until }).await;
         return Done::Skipped;
     }
     if asked.is_empty()
+        && held.is_empty()
         && let Some(full) = context.queues.full(&polled.flow)
     {
         tracing::debug!(flow = %polled.flow.name, why = full.words(), "the source is not polled");
         return Done::QueueFull;
     }
-    let outcome = guarded("poll a source", async { Ok(poll_once(polled, &lease, early).await) }).await;
+    match held.is_empty() {
+        true => drop(polled.tally.take()),
+        false => polled.tally.forget_skipped(),
+    }
+    let poll = async { Ok(poll_once(polled, &lease, looks_again, early).await) };
+    let outcome = guarded("poll a source", poll).await;
     polled.forget_made();
     let (error, reachability) = match outcome.unwrap_or_else(|error| Err(PollError::Source(error))) {
         Ok(()) => (None, Reachability::Answered),
@@ -183,26 +220,43 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, asked: &[OpenFlowRun], early: Op
         polled.succeeded().await;
     }
     context.observe(&polled.poll.endpoint, reachability, error.as_ref()).await;
-    let report = polled.tally.take();
+    let soon = polled.pending.look_again_in(context.services.clock.as_ref());
+    let goes_on = error.is_none() && soon.is_some_and(|soon| soon <= LONGEST_HOLD);
+    let (hold, ended) = match goes_on {
+        true => (begun, held),
+        false => (Vec::new(), [held, begun].concat()),
+    };
+    // What was taken by this poll counts for the runs that go on.
+    let report = if hold.is_empty() { polled.tally.take() } else { polled.tally.report() };
     let result = match &error {
         None => FlowRunResult::Polled(report),
-        Some(error) => FlowRunResult::Failed {
-            error: PeerText::from(error.chain().as_str()).as_str().to_owned(),
-            report,
-        },
+        Some(error) => FlowRunResult::Failed { error: in_words(error), report },
     };
-    end(polled, begun, &lease, &result).await;
-    Done::Polled { refused: error.is_some_and(|error| error.retry() == Retry::Permanent) }
+    end(polled, ended, &lease, &result).await;
+    match error {
+        None => Done::Succeeded { hold },
+        Some(error) => Done::Failed { refused: error.retry() == Retry::Permanent },
+    }
+}
+
+fn in_words(error: &model::Error) -> String {
+    PeerText::from(error.chain().as_str()).as_str().to_owned()
+}
+
+/// The result of a run whose source this node may not poll any more.
+fn taken_over(polled: &PolledFlow) -> FlowRunResult {
+    let error = "another node polls the source now; ask for another run".to_owned();
+    FlowRunResult::Failed { error, report: polled.tally.take() }
 }
 
 async fn poll_once(
     polled: &Arc<PolledFlow>,
     lease: &NodeLease,
+    looks_again: bool,
     early: Option<&mut Early>,
 ) -> Result<(), PollError> {
     polled.forget_missed();
     polled.forget_made();
-    drop(polled.tally.take());
     let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
     let streams = transport.poll_effects(&polled.poll).streams;
     let source = transport
@@ -226,7 +280,9 @@ async fn poll_once(
         true => PollError::Node(error),
         false => PollError::Source(error),
     };
-    let offers = source.discover(Discovery { known: Arc::clone(&known) as _ }).await.map_err(trouble)?;
+    let pending = Arc::clone(&polled.pending);
+    let discovery = Discovery { known: Arc::clone(&known) as _, pending, looks_again };
+    let offers = source.discover(discovery).await.map_err(trouble)?;
     // The listing succeeded: a missing file does not mean that the server is down.
     take_vanished(polled, &source, lease).await?;
     // The offers before an error are valid: they are staged before the poll fails.

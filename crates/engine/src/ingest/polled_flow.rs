@@ -15,8 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{FLOW_SOURCE, FailedPoll};
 use tokio_util::task::TaskTracker;
-use transport::FoundOffer;
-use transport::StagedPart;
+use transport::{FoundOffer, PendingFiles, StagedPart};
 
 /// The state that the polled flows of this node share.
 #[derive(Clone)]
@@ -54,6 +53,8 @@ pub(crate) struct PolledFlow {
     pub(crate) unrecorded: TaskTracker,
     /// Counts the files of the running poll by result.
     pub(crate) tally: Arc<Tally>,
+    /// The files that the last poll did not take, because they may still be being written.
+    pub(crate) pending: Arc<PendingFiles>,
     /// Whether the database may hold that the flow's polls fail.
     may_be_failing: AtomicBool,
     /// Offers that no longer existed or had changed when they were opened, and how many polls ago.
@@ -84,6 +85,7 @@ impl PolledFlow {
             poll,
             unrecorded,
             tally,
+            pending: Arc::default(),
             may_be_failing: AtomicBool::new(true),
             missed,
             made: Mutex::default(),

@@ -38,10 +38,22 @@ impl Tally {
         *self.counts().1.entry(why).or_default() += 1;
     }
 
+    /// Forgets what was skipped: the files are looked at again.
+    pub(crate) fn forget_skipped(&self) {
+        self.counts().1.clear();
+    }
+
+    /// Returns the counts.
+    pub(crate) fn report(&self) -> PollReport {
+        let (report, skipped) = &*self.counts();
+        let skipped = skipped.iter().map(|(&reason, &files)| SkipCount { reason, files }).collect();
+        PollReport { skipped, ..report.clone() }
+    }
+
     /// Returns the counts and resets them.
     pub(crate) fn take(&self) -> PollReport {
-        let (report, skipped) = std::mem::take(&mut *self.counts());
-        let skipped = skipped.into_iter().map(|(reason, files)| SkipCount { reason, files }).collect();
-        PollReport { skipped, ..report }
+        let report = self.report();
+        *self.counts() = Default::default();
+        report
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Place;
 use crate::fake::{BytesPayload, Known, MemoryLog, ScriptedFolder, services};
+use crate::polls::discover_stable;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta};
@@ -17,7 +18,7 @@ use transport::folder::After;
 use transport::folder::{
     EntryKind, Folder, FolderDestination, FolderSource, FolderSourceOptions, Published, WriteOptions,
 };
-use transport::{Clock, Deliver, DeliveryLog, Destination, Discovery, FoundOffer, Sent, Services, Source};
+use transport::{Clock, Deliver, DeliveryLog, Destination, FoundOffer, PendingFiles, Sent, Services};
 use uuid::Uuid;
 
 /// The suffix of temporary names in all checks.
@@ -76,6 +77,8 @@ pub(super) struct Scene {
     pub(super) clock: Arc<Interlude>,
     pub(super) services: Services,
     pub(super) known: Arc<Known>,
+    /// The files that the last poll did not take yet.
+    pub(super) pending: Arc<PendingFiles>,
     pub(super) log: Arc<MemoryLog>,
 }
 
@@ -87,6 +90,7 @@ impl Scene {
             services: services(Arc::clone(&clock) as Arc<dyn Clock>),
             clock,
             known: Arc::default(),
+            pending: Arc::default(),
             log: Arc::default(),
             place,
         }
@@ -127,8 +131,8 @@ impl Scene {
     }
 
     pub(super) async fn discover(&self, source: &FolderSource) -> Vec<FoundOffer> {
-        let discovery = Discovery { known: Arc::clone(&self.known) as Arc<dyn transport::KnownOffers> };
-        source.discover(discovery).await.unwrap().map(Result::unwrap).collect().await
+        let known = Arc::clone(&self.known) as Arc<dyn transport::KnownOffers>;
+        discover_stable(source, known, &self.pending, self.clock.as_ref()).await.unwrap()
     }
 
     pub(super) fn write_options(&self) -> WriteOptions {

@@ -6,12 +6,12 @@ use crate::fake::Act;
 use futures::StreamExt;
 use model::definition::Order;
 use model::schedule::TimeZone;
-use model::{DirectoryTemplate, ErrorKind, Mask, MaskSpec, RemotePath, Retry};
+use model::{DirectoryTemplate, ErrorKind, Mask, MaskSpec, RemotePath, Retry, SkipReason};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use transport::folder::{DoneFile, PolledDirectory};
-use transport::{AfterRead, Discovery, Source, Step};
+use transport::{AfterRead, Clock, Discovery, Source, Step};
 
 pub(super) async fn stable_files_are_offered_and_growing_ones_are_not(place: Place) {
     let scene = Scene::new(place);
@@ -26,8 +26,40 @@ pub(super) async fn stable_files_are_offered_and_growing_ones_are_not(place: Pla
     });
     let source = scene.source(scene.poll());
     assert_eq!(found_names(&scene.discover(&source).await), ["still.edi"]);
+    assert_eq!(scene.known.skipped()[&SkipReason::Changing], 1);
     assert_eq!(scene.clock.slept(), [Duration::from_secs(5)]);
     assert_eq!(found_names(&scene.discover(&source).await), ["growing.edi", "still.edi"]);
+}
+
+pub(super) async fn no_poll_waits_for_files_to_be_stable(place: Place) {
+    let scene = Scene::new(place);
+    scene.put("a.edi", b"slowly").await;
+    let source = scene.source(scene.poll());
+    let poll = async |looks_again: bool| {
+        let (known, pending) = (Arc::clone(&scene.known) as _, Arc::clone(&scene.pending));
+        let offers = source.discover(Discovery { known, pending, looks_again }).await.unwrap();
+        found_names(&offers.map(Result::unwrap).collect::<Vec<_>>().await)
+    };
+    assert!(poll(false).await.is_empty());
+    assert!(scene.clock.slept().is_empty());
+    assert_eq!(scene.pending.look_again_in(scene.clock.as_ref()), Some(Duration::from_secs(5)));
+    // A poll before its time, by whatever reason, takes nothing and leaves the time as it is.
+    scene.clock.sleep(Duration::from_secs(3)).await;
+    assert!(poll(false).await.is_empty());
+    assert_eq!(scene.pending.look_again_in(scene.clock.as_ref()), Some(Duration::from_secs(2)));
+    // One that looks again leaves what is new and what has changed to the schedule.
+    scene.clock.sleep(Duration::from_secs(2)).await;
+    scene.put("a.edi", b"slowly, and slowly").await;
+    scene.put("b.edi", b"new").await;
+    assert!(poll(true).await.is_empty());
+    assert_eq!(scene.pending.look_again_in(scene.clock.as_ref()), None);
+    // What was the same for long enough is taken at once, whichever poll it is.
+    scene.clock.sleep(Duration::from_secs(60)).await;
+    scene.put("c.edi", b"new as well").await;
+    assert_eq!(poll(false).await, ["a.edi", "b.edi"]);
+    assert_eq!(scene.pending.look_again_in(scene.clock.as_ref()), Some(Duration::from_secs(5)));
+    let skipped = scene.known.skipped();
+    assert_eq!((skipped[&SkipReason::New], skipped[&SkipReason::Changing]), (4, 1));
 }
 
 pub(super) async fn the_limit_counts_after_sorting_and_only_stable_files(place: Place) {
@@ -66,10 +98,10 @@ pub(super) async fn nothing_new_is_listed_once(place: Place) {
         scene.known.add(found.identity.key());
     }
     let (lists, sleeps) = (scene.folder.count(Act::List), scene.clock.slept().len());
-    assert_eq!((lists, scene.known.complete_listings()), (2, 1));
+    assert_eq!((lists, scene.known.complete_listings()), (2, 2));
     assert!(scene.discover(&source).await.is_empty());
     assert_eq!((scene.folder.count(Act::List), scene.clock.slept().len()), (lists + 1, sleeps));
-    assert_eq!(scene.known.complete_listings(), 2);
+    assert_eq!(scene.known.complete_listings(), 3);
 }
 
 pub(super) async fn without_stability_one_listing_is_enough(place: Place) {
@@ -156,7 +188,7 @@ pub(super) async fn the_directories_of_the_last_days_are_polled(place: Place) {
     let moved = Place { directory: scene.beside("missing"), ..scene.place.again() };
     let source = Scene::new(moved).source(poll("{date}", 3));
     let known = Arc::clone(&scene.known) as Arc<dyn transport::KnownOffers>;
-    let error = source.discover(Discovery { known }).await.err().unwrap();
+    let error = source.discover(Discovery::first(known)).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
 }
 

@@ -51,7 +51,7 @@ fn deliver(attempt: u32, log: &Arc<MemoryLog>) -> Deliver {
 }
 
 async fn poll(source: &Arc<dyn Source>) -> Vec<FoundOffer> {
-    let discovery = Discovery { known: Arc::new(Known::default()) };
+    let discovery = Discovery::first(Arc::new(Known::default()));
     source.discover(discovery).await.unwrap().map(Result::unwrap).collect().await
 }
 

@@ -4,6 +4,7 @@ use super::signs_of_life::{LastReply, SignsOfLife};
 use super::{Connection, SHORT};
 use crate::error::Fault;
 use crate::protocol::reply::Reply;
+use bytes::BytesMut;
 use futures::future::{Either, select};
 use model::{Error, ErrorKind, RemotePath, Result};
 use net::{PoolLease, Stream};
@@ -11,6 +12,12 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Read from a data connection at a time; half of what a reader may hold.
+pub(crate) const CHUNK: usize = transport::folder::READER_BUFFERS / 2;
+
+/// With less room than for a record of TLS (RFC 8446, 5.1) a buffer is made anew.
+const LEAST_ROOM: usize = 16 * 1024;
 
 /// A listing or a file under way. If it is dropped before its end, the data connection is closed and the server's last
 /// answer read in the background, so that the control connection can be used again.
@@ -77,14 +84,18 @@ impl Transfer {
         Ok(Self { lease: Some(lease), data: Some(data), is_over, is_listing, timeout, signs })
     }
 
-    /// Reads the next bytes; 0 at the end of the data.
+    /// Reads the next bytes, at most [`CHUNK`], into an empty buffer whose room is used again; none at the end of the data.
     ///
     /// # Errors
     /// The data connection broke, or nothing came for the endpoint's timeout.
-    pub(crate) async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        let Some(data) = &mut self.data else { return Ok(0) };
-        let read = timed(self.timeout, data.read(buffer)).await;
-        self.explained(read).await
+    pub(crate) async fn read(&mut self, buffer: &mut BytesMut) -> Result<BytesMut, Fault> {
+        let Some(data) = &mut self.data else { return Ok(BytesMut::new()) };
+        if buffer.capacity() < LEAST_ROOM {
+            buffer.reserve(CHUNK);
+        }
+        let read = timed(self.timeout, data.read_buf(buffer)).await;
+        self.explained(read).await?;
+        Ok(buffer.split())
     }
 
     /// Writes all bytes.

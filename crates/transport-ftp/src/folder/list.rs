@@ -4,12 +4,10 @@ use super::{Lease, Transfer};
 use crate::error::Fault;
 use crate::options::ListBy;
 use crate::protocol::listing::{Form, LINE, Line};
+use bytes::BytesMut;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use model::{RemotePath, Result};
 use transport::folder::Entry;
-
-/// Read from the data connection at a time.
-const CHUNK: usize = 32 * 1024;
 
 pub(super) const OPERATION: &str = "list a directory";
 
@@ -42,6 +40,7 @@ async fn begin(lease: &Lease, directory: &RemotePath) -> Result<Listing, Fault> 
         transfer: Some(transfer),
         form,
         is_all,
+        room: BytesMut::new(),
         buffer: Vec::new(),
         lines: 0,
         entries: 0,
@@ -78,6 +77,8 @@ struct Listing {
     form: Form,
     /// Whether hidden files were asked for. Where that is taken for a name, the listing is empty.
     is_all: bool,
+    /// What is read into.
+    room: BytesMut,
     /// A line that is not whole yet.
     buffer: Vec<u8>,
     lines: u64,
@@ -95,10 +96,9 @@ impl Listing {
     async fn page(&mut self) -> Result<Option<Vec<Entry>>, Fault> {
         loop {
             let Some(transfer) = &mut self.transfer else { return Ok(None) };
-            let mut chunk = vec![0; CHUNK];
-            let count = transfer.read(&mut chunk).await?;
-            if count > 0 {
-                let page = self.take(&chunk[..count])?;
+            let chunk = transfer.read(&mut self.room).await?;
+            if !chunk.is_empty() {
+                let page = self.take(&chunk)?;
                 if !page.is_empty() {
                     return Ok(Some(page));
                 }

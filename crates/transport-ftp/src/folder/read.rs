@@ -5,7 +5,7 @@ use super::{Lease, Transfer, failed};
 use crate::connection::Remote;
 use crate::error::Fault;
 use crate::protocol::ascii::FromNetwork;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream;
 use model::RemotePath;
@@ -14,9 +14,6 @@ use net::Pool;
 use std::io;
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
-
-/// Read from the data connection at a time; half of what a reader may hold.
-const CHUNK: usize = transport::folder::READER_BUFFERS / 2;
 
 const OPERATION: &str = "read a file";
 
@@ -47,8 +44,8 @@ pub(super) async fn open(
     let target = lease.target().clone();
     // The connection is free again when the file is at its end, though the reader may be kept.
     drop(lease);
-    let reading =
-        Reading { transfer: Some(transfer), text, read: offset, pool: pool.clone(), path: path.clone() };
+    let (transfer, buffer) = (Some(transfer), BytesMut::new());
+    let reading = Reading { transfer, text, buffer, read: offset, pool: pool.clone(), path: path.clone() };
     let chunks = stream::try_unfold((Some(reading), target), |(reading, target)| async move {
         let Some(reading) = reading else { return Ok(None) };
         let path = reading.path.clone();
@@ -91,6 +88,8 @@ struct Reading {
     /// `None` after the end of the data.
     transfer: Option<Transfer>,
     text: Option<Text>,
+    /// Its room is free again when what was read has been taken.
+    buffer: BytesMut,
     /// How far the file was read.
     read: u64,
     /// For looking at the file where the server did not confirm its end.
@@ -103,21 +102,19 @@ impl Reading {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, Fault> {
         loop {
             let Some(transfer) = &mut self.transfer else { return Ok(None) };
-            let mut chunk = vec![0; CHUNK];
-            let count = transfer.read(&mut chunk).await?;
-            if count == 0 {
+            let chunk = transfer.read(&mut self.buffer).await?;
+            if chunk.is_empty() {
                 self.received().await?;
                 let rest = self.text.as_mut().map(Text::rest).unwrap_or_default();
                 return Ok((!rest.is_empty()).then(|| (Bytes::from(rest), self)));
             }
-            chunk.truncate(count);
-            self.read += count as u64;
+            self.read += chunk.len() as u64;
             let bytes = match &mut self.text {
-                Some(text) => text.shown(&chunk),
-                None => chunk,
+                Some(text) => Bytes::from(text.shown(&chunk)),
+                None => chunk.freeze(),
             };
             if !bytes.is_empty() {
-                return Ok(Some((Bytes::from(bytes), self)));
+                return Ok(Some((bytes, self)));
             }
         }
     }

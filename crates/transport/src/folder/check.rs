@@ -81,7 +81,7 @@ pub fn sample_directory(text: &str) -> Result<RemotePath, String> {
     DirectoryTemplate::parse(text)?.directory(Timestamp::UNIX_EPOCH, TimeZone::default(), "flow")
 }
 
-/// Warns of a flow that polls more often than its files can be seen to be stable.
+/// Warns of a flow that polls more often than its files can become stable.
 pub(super) fn check_stable_for(poll: &PollSource, findings: &mut Findings<'_>) {
     let stable_for = poll.options.duration("stable_for").unwrap_or_default();
     if poll.schedule.interval().is_some_and(|interval| stable_for > interval) {

@@ -11,6 +11,9 @@ use model::schema::{Field, FieldPath, Findings, Group, Kind, Rule, Value, Values
 use model::{IdentityRule, NameTemplate};
 use std::time::Duration;
 
+/// How long a file must stay unchanged if the flow does not say it, and is not polled more often.
+const USUAL_STABLE_FOR: Duration = Duration::from_secs(5);
+
 /// Fields of a source that polls a folder.
 pub static SOURCE: Group = Group::of(&[
     Field::required(
@@ -20,12 +23,12 @@ pub static SOURCE: Group = Group::of(&[
         archive = \"DIR\" }` (with the time in its name unless `timestamp = false`), `{ archive_locally = \
         \"DIR\" }` or `{ move = \"DIR\" }`. Required for a polled source; there is no default.",
     ),
-    Field::preset(
+    Field::optional(
         "stable_for",
         Kind::Duration,
-        "5s",
         "How long the size and modification time of a file must stay the same before it is read; `0s` reads \
-        it at once. Never longer than `every`.",
+        it at once. 5 seconds if left out, or `every` where that is shorter. No poll waits for it: a poll that finds new files \
+        is followed by another one after this time. Choose it longer than a writer may pause.",
     ),
     Field::preset(
         "recursive",
@@ -400,12 +403,14 @@ impl Polling {
     #[must_use]
     pub fn of(poll: &PollSource) -> Self {
         let options = &poll.options;
-        let stable_for = options.duration("stable_for").unwrap_or_default();
         Self {
             after: After::of(options),
             keep_for: options.table("after").duration("keep_for"),
             error_directory: options.text("error_directory").map(str::to_owned),
-            stable_for: stable_for.min(poll.schedule.interval().unwrap_or(stable_for)),
+            stable_for: match options.get("stable_for") {
+                Some(Value::Duration(stable_for)) => *stable_for,
+                _ => USUAL_STABLE_FOR.min(poll.schedule.interval().unwrap_or(USUAL_STABLE_FOR)),
+            },
             recursive: options.bool("recursive"),
             directory: PolledDirectory::of(poll),
             ignore_times: options.bool("ignore_times"),

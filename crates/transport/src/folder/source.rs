@@ -1,7 +1,7 @@
 //! Polling of any [`Folder`].
 //!
-//! A poll lists the directory, skips known files, waits, lists again, and offers the files that did not change. A
-//! source keeps nothing between polls that another node would need: any node can continue with any offer.
+//! A poll lists the directory, skips known files, and offers those that an earlier poll saw unchanged. A source keeps
+//! nothing between polls that another node would need: any node can continue with any offer.
 
 mod claim;
 mod compare;
@@ -14,6 +14,7 @@ mod outside;
 mod probe;
 mod resuming;
 mod settle;
+mod stability;
 mod taken;
 
 pub(super) use move_away::NUMBER_LIMIT;
@@ -27,8 +28,7 @@ use super::walk::{Listed, Walk, is_directory};
 use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
 use crate::{
     AfterRead, ArchivedFile, ArchivedRemoval, ClaimedFile, Described, Discovery, FoundOffer, OfferNotes,
-    OfferStream, Opened, Part, Probe, Resumptions, Services, Settled, SkippedFile, Source, UNSTABLE_LIMIT,
-    UnstableFile, Watch,
+    OfferStream, Opened, Part, Probe, Resumptions, Services, Settled, SkippedFile, Source, Watch,
 };
 use async_trait::async_trait;
 use claim::{CLAIMED_LIMIT, found_at_source, offer_at_source, released_path};
@@ -42,7 +42,7 @@ use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, SkipReason};
 use resuming::Resuming;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 /// The most candidates that a poll keeps in memory; from a longer listing, the first in order.
@@ -263,7 +263,7 @@ impl FolderSource {
         }
     }
 
-    /// The first listing: the files that match and are not known.
+    /// The files that match and are not known.
     async fn collect(&self, discovery: &Discovery) -> Result<Vec<Candidate>> {
         let known = Arc::clone(&discovery.known);
         let markers = self.markers().await?;
@@ -313,52 +313,9 @@ impl FolderSource {
         }
         Ok(selection.into_sorted())
     }
-
-    /// The second listing: the candidates that did not change. The engine is told about those of which only the time
-    /// changed.
-    async fn stable(&self, candidates: Vec<Candidate>, discovery: &Discovery) -> Result<Vec<Candidate>> {
-        let count = candidates.len();
-        let mut waiting: HashMap<RemotePath, Candidate> =
-            candidates.into_iter().map(|c| (c.identity.path.clone(), c)).collect();
-        let mut stable = Vec::new();
-        let mut moved = BTreeMap::new();
-        let mut walk = self.walk()?;
-        let skipped = |candidate: &Candidate, why| discovery.known.skipped(&candidate.skipped(why));
-        while !waiting.is_empty() {
-            let Some(listed) = walk.next().await? else { break };
-            let Some(candidate) = waiting.remove(&listed.path) else { continue };
-            let found = Metadata::when_found(&candidate.identity, candidate.changed);
-            let now = self.metadata(&listed.entry);
-            if found.contradictions(&now).is_empty() {
-                stable.push(candidate);
-            } else if let Some((was, is)) = found.times_moved(&now) {
-                skipped(&candidate, SkipReason::Changing);
-                let OfferIdentity { path, size, .. } = candidate.identity.clone();
-                moved.insert(candidate, UnstableFile { path, size, was, is });
-                if moved.len() > UNSTABLE_LIMIT {
-                    moved.pop_last();
-                }
-            } else {
-                skipped(&candidate, SkipReason::Changing);
-            }
-        }
-        walk.end().await;
-        for gone in waiting.values() {
-            skipped(gone, SkipReason::Gone);
-        }
-        if stable.len() < count {
-            let (flow, changing) = (&self.options.flow.name, count - stable.len());
-            tracing::debug!(flow = %flow, changing, "files that changed or disappeared between two listings are left to the next poll");
-        }
-        if !moved.is_empty() {
-            discovery.known.unstable(moved.into_values().collect());
-        }
-        stable.sort_unstable();
-        Ok(stable)
-    }
 }
 
-/// The file of a candidate, for the report of unstable files.
+/// The offer of a candidate.
 fn found_offer(candidate: Candidate) -> FoundOffer {
     let mut source_data = FolderSource::data_of(&candidate.relative);
     note_changed(&mut source_data, candidate.changed);
@@ -415,19 +372,11 @@ async fn admit(
 #[async_trait]
 impl Source for FolderSource {
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream> {
-        let mut candidates = self.collect(&discovery).await?;
+        let begun = self.services.clock.monotonic();
+        let candidates = self.collect(&discovery).await?;
+        let candidates = self.choose(candidates, &discovery, begun);
         if !candidates.is_empty() {
             self.check_outside().await?;
-        }
-        let wait = self.polling.stable_for;
-        if !candidates.is_empty() && !wait.is_zero() {
-            self.services.clock.sleep(wait).await;
-            candidates = self.stable(candidates, &discovery).await?;
-        }
-        if self.poll.read_limit > 0 && candidates.len() > self.poll.read_limit {
-            for candidate in candidates.drain(self.poll.read_limit..) {
-                discovery.known.skipped(&candidate.skipped(SkipReason::ReadLimit));
-            }
         }
         let refuses_empty = self.polling.filter.empty == Empty::Refuse;
         let offers = candidates.into_iter().map(move |candidate| {

@@ -206,13 +206,6 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Ends the walk before its end, in a way that keeps the connection where the rest of the listing is short.
-    pub(super) async fn end(mut self) {
-        if let Some((_, _, stream)) = self.current.take() {
-            end_listing(stream).await;
-        }
-    }
-
     /// Begins the next one of several directories; false if there is none.
     ///
     /// # Errors

@@ -327,7 +327,7 @@ async fn what_flows_ask_of_folders() {
         (&flow("after = \"keep\"", ""), "x.toml:2:1: warning: flow.f.source: has no 'error_directory'"),
         (
             &flow(&format!("{fine}, every = \"10s\", stable_for = \"20s\""), ""),
-            "warning: flow.f.source.every: is shorter than stable_for (20s), so stable_for is reduced to it",
+            "warning: flow.f.source.every: is shorter than stable_for (20s): each file is listed by several polls before it is read",
         ),
         (
             &flow(fine, "temporary = \"yes\""),

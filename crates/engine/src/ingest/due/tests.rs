@@ -137,3 +137,33 @@ fn polls_of_many_flows_with_the_same_times_are_spread() {
     assert_eq!(poll(&mut due, &clock, 1), at("2026-11-26T09:01:03Z"));
     assert_eq!(poll(&mut due, &clock, 1), at("2026-11-26T09:02:03Z"), "once for each time");
 }
+
+#[test]
+fn files_are_looked_at_again_besides_the_schedule() {
+    let minute = Schedule::every(Duration::from_secs(60));
+    let daily = cron("0 2 * * *");
+    for (schedule, next) in [(&minute, "2026-11-26T01:01:00Z"), (&daily, "2026-11-27T01:00:00Z")] {
+        let clock = FixedClock::at(at("2026-11-26T01:00:00Z"));
+        let mut due = Due::new(schedule, &clock, Duration::ZERO);
+        wait(&mut due, &clock);
+        assert!(!due.looks_again(&clock), "the schedule's own poll");
+        due.polled(Moment::now(&clock), false);
+        due.look_again(&clock, Some(Duration::from_secs(5)));
+        assert_eq!(wait(&mut due, &clock), at("2026-11-26T01:00:05Z"));
+        assert!(due.looks_again(&clock));
+        due.look_again(&clock, None);
+        assert_eq!(wait(&mut due, &clock), at(next), "the schedule goes on as it was");
+        assert!(!due.looks_again(&clock));
+    }
+}
+
+#[test]
+fn a_poll_of_the_schedule_that_comes_first_looks_again_as_well() {
+    let schedule = Schedule::every(Duration::from_secs(10));
+    let clock = FixedClock::at(at("2026-11-26T01:00:00Z"));
+    let mut due = Due::new(&schedule, &clock, Duration::ZERO);
+    poll(&mut due, &clock, 0);
+    due.look_again(&clock, Some(Duration::from_secs(30)));
+    assert_eq!(wait(&mut due, &clock), at("2026-11-26T01:00:10Z"));
+    assert!(!due.looks_again(&clock));
+}

@@ -8,6 +8,7 @@
 use super::FolderSource;
 use crate::folder::walk::end_listing;
 use crate::folder::{Entry, EntryKind};
+use crate::pending::Listing;
 use chrono::TimeDelta;
 use futures::StreamExt;
 use model::{Error, ErrorKind, OfferIdentity, RemotePath, Result, Timestamp};
@@ -55,6 +56,12 @@ impl Metadata {
             version: identity.version.clone(),
             changed,
         }
+    }
+
+    /// What an earlier listing showed.
+    pub(super) fn listed(listing: &Listing) -> Self {
+        let Listing { size, modified, version, changed } = listing.clone();
+        Self { other_kind: None, size, modified, version, changed }
     }
 
     /// The differences to later metadata, as text; empty for the same file.
