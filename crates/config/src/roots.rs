@@ -17,6 +17,8 @@ pub struct Roots {
     pub secret_variables: BTreeSet<String>,
     /// Below these lie the files that `${file:…}` may name.
     pub secrets: Vec<PathBuf>,
+    /// The socket of the SSH agent whose keys SFTP endpoints may log in with.
+    pub ssh_agent: Option<PathBuf>,
     /// Whether secrets may be written into the documents themselves: a master key encrypts them for the database.
     pub inline_secrets: bool,
     /// No bounds: for the settings, which belong to the host's owner.

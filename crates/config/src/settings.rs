@@ -418,6 +418,7 @@ fn read_roots(reader: &Reader<'_>, base: &Path) -> Roots {
     let names = |name: &str| reader.list(name).into_iter().map(|text| text.value);
     let mut roots = Roots::new(paths("files"), names("variables"), paths("secrets"));
     roots.secret_variables = names("secret_variables").collect();
+    roots.ssh_agent = reader.text("ssh_agent").map(|text| beside(base, &text.value));
     if let Some(both) = roots.secret_variables.iter().find(|name| roots.variables.contains(*name)) {
         reader.error(
             "secret_variables",

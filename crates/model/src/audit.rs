@@ -115,6 +115,8 @@ words! {
         ConnectionStillOpen = "connection.still_open",
         /// A connection is used although the peer was not verified, as configured.
         ConnectionWeakened = "connection.weakened",
+        /// A key of this machine's SSH agent was accepted by a server.
+        AgentKeyUsed = "connection.agent_key_used",
         /// A connection could not be established.
         ConnectionFailed = "connection.failed",
         /// An endpoint goes offline after failures.

@@ -185,6 +185,12 @@ impl ConnectionHandle {
         lock(&self.shared.state).opened.record.host.as_ref().map(PeerText::to_string)
     }
 
+    /// The endpoint that it belongs to, as recorded.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        lock(&self.shared.state).opened.record.endpoint.clone()
+    }
+
     /// The proxy that it uses, as recorded.
     #[must_use]
     pub fn proxy(&self) -> Option<String> {

@@ -11,11 +11,13 @@
 //! * connecting over another connection (SSH jump hosts): [`Net::dial_over`]
 //! * being connected to by a server that was asked to: [`Net::expect`], [`ExpectedConnection`]
 //! * sending syslog messages: [`Net::send_syslog`]
+//! * asking the SSH agent of this machine to sign: [`connect_ssh_agent`]
 //! * the HTTP client: [`http::HttpClient`]
 //! * the HTTP server: [`http::HttpServers`], [`http::Handler`], with TLS [`ServerTls`] and
 //!   [`ServerCertificate`]
 //! * the record: [`ConnectionLog`], [`ConnectionHandle`]
 
+mod agent;
 mod connection;
 mod dial;
 mod dialling;
@@ -36,6 +38,7 @@ mod stream;
 mod syslog;
 mod tls;
 
+pub use agent::connect_ssh_agent;
 pub use connection::{ConnectionHandle, NowFn};
 pub use dial::DialRequest;
 pub use egress::{EgressRules, Network};

@@ -26,6 +26,7 @@ use russh::keys::{Algorithm, PrivateKey};
 use russh::{ChannelMsg, Disconnect, SshId};
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::OnceCell;
@@ -52,6 +53,8 @@ pub(crate) struct Remote {
     pub(crate) services: Services,
     /// The host through which the server is reached.
     jump: Option<Pool<JumpHost>>,
+    /// The socket of the SSH agent that endpoints may log in with.
+    agent: Option<Arc<Path>>,
     /// The parsed private key, with the text that it was parsed from: parsing takes long on purpose.
     pub(crate) key: Mutex<Option<(Secret<String>, Arc<PrivateKey>)>>,
 }
@@ -107,7 +110,12 @@ impl Remote {
         for line in settings.trust.passed_over() {
             tracing::warn!(endpoint = %settings.endpoint, %line, "known_hosts: a line that cannot be read is ignored");
         }
-        Self { net, settings, services, jump, key: Mutex::new(None) }
+        Self { net, settings, services, jump, agent: None, key: Mutex::new(None) }
+    }
+
+    /// The same, which may log in with the keys of the SSH agent at this socket.
+    pub(crate) fn with_agent(self, agent: Option<Arc<Path>>) -> Self {
+        Self { agent, ..self }
     }
 
     /// How the server is dialled for an endpoint.

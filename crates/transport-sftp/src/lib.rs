@@ -6,7 +6,7 @@
 //! [`transport::folder`]'s.
 //!
 //! An endpoint's directory, `sftp://host:port/dir`, is taken from where the login starts; `sftp://host:port//dir` is
-//! absolute. Not here: host-based logins, agents.
+//! absolute. Not here: host-based logins, forwarding of agents.
 
 mod connection;
 mod error;
@@ -25,6 +25,7 @@ use model::{HostKeyFormat, OfferedHostKey, Purpose, Result};
 use net::{Net, Pools};
 use options::Settings;
 use protocol::key;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use transport::Services;
 use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, WriteOptions};
@@ -35,6 +36,8 @@ pub type SftpTransport = FolderTransport<Sftp>;
 /// SSH servers, over a network.
 pub struct Sftp {
     net: Net,
+    /// The socket of the SSH agent that endpoints may log in with.
+    agent: Option<Arc<Path>>,
     pools: Pools<Remote>,
     jump_hosts: Pools<JumpHost>,
 }
@@ -44,7 +47,28 @@ impl Sftp {
     #[must_use]
     pub fn new(net: Net) -> Self {
         let (pools, jump_hosts) = (Pools::of(&net), Pools::of(&net));
-        Self { net, pools, jump_hosts }
+        Self { net, agent: None, pools, jump_hosts }
+    }
+
+    /// The same, whose endpoints may log in with the keys of the SSH agent at this socket. Without one, endpoints that
+    /// ask for an agent are refused.
+    #[must_use]
+    pub fn with_agent(self, socket: Option<PathBuf>) -> Self {
+        Self { agent: socket.map(Into::into), ..self }
+    }
+
+    /// What makes connections to a server, through its jump host if it has one.
+    fn remote(
+        &self,
+        (endpoint, purpose): (&Endpoint, Purpose),
+        settings: Settings,
+        definitions: &Definitions,
+        services: &Services,
+    ) -> Result<Remote> {
+        let jump = way::jump_host(&self.jump_hosts, (endpoint, purpose), definitions, |settings, jump| {
+            Remote::new(self.net.clone(), settings, services.clone(), jump).with_agent(self.agent.clone())
+        })?;
+        Ok(Remote::new(self.net.clone(), settings, services.clone(), jump).with_agent(self.agent.clone()))
     }
 }
 
@@ -67,9 +91,7 @@ impl FolderProtocol for Sftp {
         let pool = self.pools.get(endpoint, &definitions, opened.purpose, || {
             let settings = Settings::of(endpoint)?;
             let limits = settings.limits;
-            let wanted = (&**endpoint, opened.purpose);
-            let jump = way::jump_host(&self.jump_hosts, &self.net, wanted, &definitions, services)?;
-            Ok((Remote::new(self.net.clone(), settings, services.clone(), jump), limits))
+            Ok((self.remote((endpoint, opened.purpose), settings, &definitions, services)?, limits))
         })?;
         Ok(Arc::new(SftpFolder::new(pool, opened)))
     }
@@ -89,9 +111,7 @@ impl FolderProtocol for Sftp {
     ) -> Option<BoxFuture<'static, Result<Vec<OfferedHostKey>>>> {
         let asked = Settings::to_scan(endpoint).and_then(|settings| {
             let definitions = services.directory.definitions();
-            let wanted = (&**endpoint, Purpose::Test);
-            let jump = way::jump_host(&self.jump_hosts, &self.net, wanted, &definitions, services)?;
-            Ok(Remote::new(self.net.clone(), settings, services.clone(), jump))
+            self.remote((endpoint, Purpose::Test), settings, &definitions, services)
         });
         let name = endpoint.name.clone();
         Some(Box::pin(async move { asked?.host_keys(&name).await }))
@@ -108,6 +128,11 @@ impl FolderProtocol for Sftp {
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
         let options = &endpoint.options;
         findings.accept("jump", way::check(endpoint, definitions));
+        if self.agent.is_none() && options.get("agent").is_some() {
+            let message = "is not allowed on this machine: its administrator sets the agent's socket as ssh_agent in [roots] of \
+                           waybill.toml, or give private_key or key instead";
+            findings.error("agent", message);
+        }
         if options.bool("legacy") {
             findings.warning(
                 "legacy",

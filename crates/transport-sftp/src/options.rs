@@ -1,5 +1,6 @@
 //! What an SFTP endpoint can be told, and what it was told.
 
+pub(crate) mod agent;
 pub(crate) mod host_keys;
 
 use crate::protocol::algorithms::{self, Algorithms, Policy};
@@ -7,6 +8,7 @@ use crate::protocol::certificate;
 use crate::protocol::host_key::{HostTrust, Pin};
 use crate::protocol::key;
 use crate::protocol::known_hosts::KnownHosts;
+use agent::AgentKeys;
 use model::definition::{Credential, Endpoint, KeyDefinition};
 use model::schema::{
     Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TEXTS, TransportSpec,
@@ -65,6 +67,14 @@ static LOGIN: Group = Group::of(&[
         instead of each user's key.",
     ).login(),
     Field::optional(
+        "agent",
+        TEXTS,
+        "Logs in with a key of this machine's SSH agent, where `ssh_agent` in waybill.toml allows it: the key's fingerprint, as \
+        `ssh-add -l` shows it (\"SHA256:…\", or its whole line), or the public key; or \"any\" for whichever the server accepts. At \
+        most 3 keys are offered, certificates first, since a server counts each as a failed login. Used instead of `key` \
+        and `private_key`. The agent is never forwarded.",
+    ).login(),
+    Field::optional(
         "authentication",
         Kind::List(&Kind::Choice(METHODS)),
         "The methods to log in by, in the order in which they are tried, as far as the server offers them and there is something to \
@@ -76,7 +86,8 @@ static LOGIN: Group = Group::of(&[
 .with(&[
     Rule::ExactlyOne(&["username", "credential"]),
     Rule::AtMostOne(&["password", "credential"]),
-    Rule::AtMostOne(&["key", "private_key"]),
+    Rule::AtMostOne(&["key", "private_key", "agent"]),
+    Rule::AtMostOne(&["certificate", "agent"]),
     Rule::Needs("passphrase", "private_key"),
 ]);
 
@@ -191,6 +202,8 @@ pub(crate) struct Login {
     pub(crate) private_key: Option<Secret<String>>,
     pub(crate) passphrase: Option<Secret<String>>,
     pub(crate) certificate: Option<Arc<Certificate>>,
+    /// Which keys of the SSH agent are offered, if any.
+    pub(crate) agent: Option<AgentKeys>,
     /// In the order in which they are tried.
     pub(crate) methods: Vec<Method>,
 }
@@ -366,6 +379,7 @@ impl Login {
             certificate: text("certificate")
                 .and_then(|text| findings.accept("certificate", certificate::read(&text)))
                 .map(Arc::new),
+            agent: AgentKeys::read(endpoint, findings),
             methods: options.texts("authentication").filter_map(Method::read).collect(),
         };
         let login = Self {
@@ -376,7 +390,8 @@ impl Login {
             },
             ..login
         };
-        if login.certificate.is_some() && login.key.is_none() && login.private_key.is_none() {
+        let with_agent = options.get("agent").is_some();
+        if login.certificate.is_some() && login.key.is_none() && login.private_key.is_none() && !with_agent {
             findings
                 .error("certificate", "needs the private key that it belongs to: give private_key or key");
         }
@@ -386,8 +401,12 @@ impl Login {
         if let Some(private_key) = &login.private_key {
             let checked = key::check(private_key, login.passphrase.as_ref());
             findings.accept("private_key", checked.map_err(|error| key::reason(&error)));
-        } else if login.key.is_none() && login.password.is_none() && login.credential.is_none() {
-            findings.error("", "has nothing to log in with: give password, credential, private_key or key");
+        } else if login.key.is_none() && login.password.is_none() && login.credential.is_none() && !with_agent
+        {
+            findings.error(
+                "",
+                "has nothing to log in with: give password, credential, private_key, key or agent",
+            );
         }
         login
     }
@@ -419,13 +438,14 @@ impl Login {
             }
             None => self.private_key.clone().map(|key| (key, self.passphrase.clone())),
         };
-        let (certificate, methods) = (self.certificate.clone(), self.methods.clone());
+        let (certificate, agent) = (self.certificate.clone(), self.agent.clone());
         Ok(ResolvedLogin {
             username: username.unwrap_or_default(),
             password,
             private_key,
             certificate,
-            methods,
+            agent,
+            methods: self.methods.clone(),
         })
     }
 }
@@ -438,6 +458,8 @@ pub(crate) struct ResolvedLogin {
     /// The key and its passphrase.
     pub(crate) private_key: Option<(Secret<String>, Option<Secret<String>>)>,
     pub(crate) certificate: Option<Arc<Certificate>>,
+    /// Which keys of the SSH agent are offered, if any.
+    pub(crate) agent: Option<AgentKeys>,
     /// In the order in which they are tried.
     pub(crate) methods: Vec<Method>,
 }

@@ -37,7 +37,9 @@ impl Transports {
         let local_archives = Arc::new(files.archives());
         let all: Vec<Arc<dyn Transport>> = vec![
             Arc::new(FolderTransport::of(files)),
-            Arc::new(FolderTransport::of(Sftp::new(net.clone()))),
+            Arc::new(FolderTransport::of(
+                Sftp::new(net.clone()).with_agent(settings.roots.ssh_agent.clone()),
+            )),
             Arc::new(FolderTransport::of(Ftp::new(net.clone()))),
             Arc::new(FolderTransport::of(Webdav::new(net.clone()))),
             Arc::clone(&as2) as Arc<dyn Transport>,

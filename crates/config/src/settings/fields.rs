@@ -250,6 +250,14 @@ pub(super) static ROOTS: Group = Group::of(&[
         Such references are allowed in fields for secrets, certificates and host keys. Relative to this \
         file.",
     ),
+    Field::optional(
+        "ssh_agent",
+        TEXT,
+        "The socket of an SSH agent, such as `/run/waybill/agent.sock` or `${env:SSH_AUTH_SOCK}`. With it, \
+        SFTP endpoints may log in with the agent's keys (option `agent`): whoever may edit endpoints may \
+        then log in with these keys to any server. Left out, no endpoint may. The agent is never forwarded \
+        to a server. Relative to this file.",
+    ),
 ]);
 
 pub(super) static SECRETS: Group = Group::of(&[Field::optional(

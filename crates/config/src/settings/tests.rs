@@ -58,6 +58,18 @@ fn variables_stand_over_the_file() {
 }
 
 #[test]
+fn an_agent_is_used_only_where_its_socket_is_set() {
+    let socket = |text: &str, variables: &[(&str, &str)]| parse(text, variables).unwrap().0.roots.ssh_agent;
+    assert_eq!(socket("", &[]), None);
+    assert_eq!(
+        socket("[roots]\nssh_agent = \"agent.sock\"", &[]),
+        Some(PathBuf::from("/etc/waybill/agent.sock"))
+    );
+    let variable = [("WAYBILL__ROOTS__SSH_AGENT", "/run/agent.sock")];
+    assert_eq!(socket("", &variable), Some(PathBuf::from("/run/agent.sock")));
+}
+
+#[test]
 fn a_state_directory_may_have_any_name() {
     let (settings, _) = parse("state_directory = \"/srv/100% #1?\"", &[]).unwrap();
     assert_eq!(settings.database.url.reveal(), "sqlite:///srv/100% #1?/waybill.db");

@@ -340,6 +340,12 @@ impl EventWords<'_> {
                 self.line(),
                 self.with(": ", "weakened")
             ),
+            EventKind::AgentKeyUsed => format!(
+                "Logged in with a key of the SSH agent: {}{}{}",
+                self.line(),
+                self.with(" as ", "login"),
+                self.with(", key ", "fingerprint")
+            ),
             EventKind::ConnectionFailed => {
                 format!("Could not connect: {}{}", self.line(), self.with(": ", "error"))
             }

@@ -1,6 +1,7 @@
-//! Logging in to a trusted server: with a private key, its certificate, a password, or an answer to the server's question.
-//! Each is tried once.
+//! Logging in to a trusted server: with a private key, its certificate, a key of the SSH agent, a password, or an answer to
+//! the server's question. Each is tried once.
 
+mod agent;
 mod signing;
 
 use crate::connection::{Ending, Remote};
@@ -110,9 +111,10 @@ impl Remote {
     ) -> Result<Tried> {
         let lost = |_| self.login_lost(ending);
         match method {
+            Method::PublicKey if login.agent.is_some() => self.try_agent(login, ssh, ending, tried).await,
             Method::PublicKey => {
                 let Some(key) = self.private_key(login).await? else { return Ok(Tried::Nothing) };
-                let hash = self.rsa_hash(ssh, &key).await?;
+                let hash = self.rsa_hash(ssh, &key.algorithm()).await?;
                 let fingerprint = key.fingerprint(HashAlg::Sha256);
                 if let Some(shown) = &login.certificate {
                     let id = PeerText::from(shown.key_id());
@@ -221,7 +223,8 @@ impl Remote {
                     .with("host", self.settings.target())
                     .said(farewell.words)
                     .advice(
-                        "the server ended the login after failed attempts; check user name, password and key",
+                        "the server ended the login after failed attempts; check user name, password and key (a key of an agent \
+                        is best named by its fingerprint)",
                     )
             }
             Some(farewell) if farewell.speaker == Speaker::HereOfText => {
@@ -251,8 +254,8 @@ impl Remote {
     }
 
     /// The hash that an RSA key signs with; SHA-1 (`None`) only where the endpoint allows it and the server has no better.
-    async fn rsa_hash(&self, ssh: &Handle<Guard>, key: &PrivateKey) -> Result<Option<HashAlg>> {
-        if !matches!(key.algorithm(), Algorithm::Rsa { .. }) {
+    async fn rsa_hash(&self, ssh: &Handle<Guard>, key: &Algorithm) -> Result<Option<HashAlg>> {
+        if !matches!(key, Algorithm::Rsa { .. }) {
             return Ok(None);
         }
         let legacy = self.settings.algorithms.policy.legacy;

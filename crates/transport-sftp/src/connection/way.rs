@@ -4,9 +4,8 @@ use super::{JumpHost, Remote};
 use crate::options::{SPEC, Settings};
 use model::definition::{Definitions, Endpoint};
 use model::{Error, ErrorKind, Purpose, Result};
-use net::{Net, Pool, PoolLimits, Pools};
+use net::{Pool, PoolLimits, Pools};
 use std::sync::Arc;
-use transport::Services;
 
 /// The most jump hosts on the way to a server.
 const MOST: usize = 4;
@@ -50,16 +49,16 @@ pub(crate) fn check(endpoint: &Endpoint, definitions: &Definitions) -> std::resu
     way(endpoint, definitions).map(drop)
 }
 
-/// The connections to the jump host of an endpoint, if it has one. All endpoints behind it share them.
+/// The connections to the jump host of an endpoint, if it has one. All endpoints behind it share them. `remote` makes what
+/// connects to a jump host, from its settings and the jump host before it.
 ///
 /// # Errors
 /// `ConfigInvalid`: it is not defined, or cannot be used.
 pub(crate) fn jump_host(
     pools: &Pools<JumpHost>,
-    net: &Net,
     (endpoint, purpose): (&Endpoint, Purpose),
     definitions: &Definitions,
-    services: &Services,
+    remote: impl Fn(Settings, Option<Pool<JumpHost>>) -> Remote,
 ) -> Result<Option<Pool<JumpHost>>> {
     let invalid = |why: String| {
         Error::permanent(ErrorKind::ConfigInvalid, "use the endpoint's jump host")
@@ -77,8 +76,7 @@ pub(crate) fn jump_host(
             let settings = Settings::of(host)?;
             // Whoever is behind it tries again.
             let limits = PoolLimits { retries: 0, ..settings.limits };
-            let remote = Remote::new(net.clone(), settings, services.clone(), below.take());
-            Ok((JumpHost(remote), limits))
+            Ok((JumpHost(remote(settings, below.take())), limits))
         })?;
         below = Some(pool);
     }

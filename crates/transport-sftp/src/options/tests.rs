@@ -156,3 +156,33 @@ fn all_mistakes_of_an_endpoint_are_found_at_once() {
     let fields: Vec<&str> = found.iter().filter_map(|line| line.split(':').next()).collect();
     assert_eq!(fields, ["url", "host_key[1]", "username", ""], "{found:?}");
 }
+
+#[test]
+fn keys_of_an_agent_are_named_by_fingerprint_line_or_key() {
+    let of = |words: &[&str]| {
+        let words = words.iter().map(|word| model::schema::Value::Text((*word).to_owned())).collect();
+        let endpoint = endpoint("sftp://host/in", &[("host_key", PIN)]);
+        let options = endpoint.options.clone().with("agent", model::schema::Value::List(words));
+        Endpoint { options, ..endpoint }
+    };
+    let read = |words: &[&str]| Settings::of(&of(words)).map(|settings| settings.login.agent);
+    let named = Some(AgentKeys::Named(vec![PIN.parse().unwrap()]));
+    assert_eq!(read(&["any"]).unwrap(), Some(AgentKeys::Any));
+    assert_eq!(read(&[PIN]).unwrap(), named);
+    assert_eq!(read(&[&format!("256 {PIN} me@host (ED25519)")]).unwrap(), named);
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8Qb0mVJjIBDzkq9bq2YJhBTkv6IhyDPtKXqhbDsRMd me";
+    assert!(matches!(read(&[key]).unwrap(), Some(AgentKeys::Named(keys)) if keys.len() == 1));
+    for (words, part) in [
+        (&[][..], "is empty"),
+        (&["SHA256:short"], "ssh-add -l"),
+        (&["me@host"], "ssh-add -l"),
+        (&["any", PIN], "\"any\" alone"),
+        (&[PIN, PIN, PIN, PIN], "names 4 keys; at most 3"),
+    ] {
+        let found = defined::findings(|findings| drop(Settings::read(&of(words), findings)));
+        assert!(
+            matches!(&found[..], [line] if line.starts_with("agent") && line.contains(part)),
+            "{found:?}"
+        );
+    }
+}

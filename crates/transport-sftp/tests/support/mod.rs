@@ -304,6 +304,12 @@ impl World {
         Self { transport: SftpTransport::of(Sftp::new(net.clone())), records, net, services }
     }
 
+    /// The same, whose endpoints may log in with the SSH agent at this socket.
+    pub fn with_agent(self, socket: &Path) -> Self {
+        let sftp = Sftp::new(self.net.clone()).with_agent(Some(socket.to_owned()));
+        Self { transport: SftpTransport::of(sftp), ..self }
+    }
+
     pub fn defining(mut self, definitions: Definitions) -> Self {
         self.services.directory = Arc::new(Defined(Arc::new(definitions)));
         self

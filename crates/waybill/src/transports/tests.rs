@@ -43,7 +43,7 @@ impl Desk {
         }
         let text = format!(
             "[listen.http.partners]\naddress = \"127.0.0.1:8080\"\n[roots]\nfiles = [\"/srv/waybill\"]\n\
-             variables = [\"ACME_HOST\"]\nsecrets = [{:?}]\n",
+             variables = [\"ACME_HOST\"]\nsecrets = [{:?}]\nssh_agent = \"/run/agent.sock\"\n",
             directory.path()
         );
         let path = Path::new("/etc/waybill/waybill.toml");

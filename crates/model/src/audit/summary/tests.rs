@@ -75,6 +75,7 @@ fn told(kind: EventKind) -> &'static [&'static str] {
             &["203.0.113.9:443", "globex-as2", "done", "1.25 s", "3 requests", "900 bytes in"]
         }
         EventKind::ConnectionWeakened => &["203.0.113.9:443", "globex-as2", "any host key"],
+        EventKind::AgentKeyUsed => &["203.0.113.9:443", "globex-as2", "SHA256:abc"],
         EventKind::ConnectionFailed => &["AS2", "as2.globex.example:443", "globex-as2", "refused"],
         EventKind::ConnectionLost => &["203.0.113.9:443", "globex-as2", "n3"],
         EventKind::ConnectionStillOpen => &["203.0.113.9:443", "globex-as2"],
