@@ -6,6 +6,7 @@
 mod support;
 
 use model::{ErrorKind, Retry};
+use std::time::Duration;
 use support::script::{Script, Scripted};
 use support::{Build, Server, World, list, noise, read, write};
 use transport::folder::{EntryKind, Published};
@@ -33,6 +34,22 @@ async fn a_million_banner_lines_and_endless_replies_are_given_up() {
         let error = result.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Transient), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_greeting_that_is_announced_again_and_again_is_given_up() {
+    let at_once = Script { banner: Some(b"120 ready in 5 minutes\r\n".repeat(1_000)), ..Script::default() };
+    let (result, _) = listed(at_once, same).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Transient), "{error}");
+    // Slowly: each answer comes within the timeout, and their sum does not.
+    let slowly = Script { delays: Some(Duration::from_millis(900)), ..Script::default() };
+    let (result, _) = listed(slowly, same).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::Transient), "{error}");
+    let few = [b"120 ready in 5 minutes\r\n".repeat(3), b"220 ready\r\n".to_vec()].concat();
+    let (result, _) = listed(Script { banner: Some(few), ..Script::default() }, same).await;
+    assert_eq!(result.unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,11 @@ pub(crate) struct Greeted {
     tls: Option<Tls>,
 }
 
-/// The dialogue before there is a connection for the pool.
+/// The most answers "ready in some minutes" before the greeting itself.
+const DELAYS: usize = 8;
+
+/// The dialogue before there is a connection for the pool, which makes one at a time: nobody else's connection to the
+/// server is made until this ends.
 struct Dialogue<'a> {
     remote: &'a Remote,
     control: Control,
@@ -36,15 +40,21 @@ impl Dialogue<'_> {
         self.reply().await
     }
 
+    /// Waits for the greeting, within the endpoint's timeout as a whole: a server could announce it again and again.
     async fn greeting(&mut self) -> Result<(), Fault> {
-        loop {
-            match self.reply().await? {
-                // 120: ready in some minutes; the timeout limits the wait.
-                reply if reply.is_preliminary() => {}
-                reply if reply.is_done() => return Ok(()),
-                reply => return Err(Fault::Refused(reply)),
+        let control = &mut self.control;
+        let greeting = async {
+            for _ in 0..=DELAYS {
+                match control.read().await? {
+                    // 120: ready in some minutes (RFC 959, 5.4).
+                    reply if reply.is_preliminary() => {}
+                    reply if reply.is_done() => return Ok(()),
+                    reply => return Err(Fault::Refused(reply)),
+                }
             }
-        }
+            Err(Fault::Malformed("the server announces its greeting again and again", Vec::new()))
+        };
+        within(self.remote.settings.connecting.timeout, greeting).await
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Noop {
 #[derive(Clone, Default)]
 pub struct Script {
     pub banner: Option<Vec<u8>>,
+    /// The greeting is announced without end, once in each of these times.
+    pub delays: Option<std::time::Duration>,
     /// Commands that are never answered.
     pub silent: &'static [&'static str],
     /// Answers by command.
@@ -131,6 +133,10 @@ impl Session {
     }
 
     async fn serve(mut self) -> Option<()> {
+        while let Some(delay) = self.script.delays {
+            self.say("120 ready in 5 minutes\r\n").await?;
+            tokio::time::sleep(delay).await;
+        }
         let banner = self.script.banner.clone().unwrap_or_else(|| b"220 ready\r\n".to_vec());
         self.say(banner).await?;
         loop {
