@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Silent(Duration),
     /// What the server sent is not FTP; its words.
     Malformed(&'static str, Vec<u8>),
+    /// A listing goes on beyond any directory's.
+    Endless(&'static str),
     /// FTP cannot carry the path.
     Unsendable(Unsendable),
     /// A data connection failed, or was refused by our own rules.
@@ -96,6 +98,9 @@ impl Fault {
                     "check that an FTP server runs on this port, and whether it begins with TLS (ftps://)",
                 )
             }
+            Self::Endless(why) => place(Error::transient(ErrorKind::Protocol, operation))
+                .with("reason", why)
+                .advice("nothing of this listing is used. Ask the server's operator what is wrong with the directory"),
             Self::Unsendable(why) => {
                 place(Error::permanent(ErrorKind::Rejected, operation)).advice(why.advice())
             }

@@ -48,6 +48,9 @@ impl Fault {
             Self::TooManyOpen(limit) => place(Error::transient(ErrorKind::Busy, operation))
                 .with("open files", limit)
                 .advice("the server allows no more open files in one session, and none was closed in time; more connections help"),
+            Self::Endless => place(Error::transient(ErrorKind::Protocol, operation))
+                .with("reason", "the listing has more than 10,000,000 files, or more than 10,000 pages without one")
+                .advice("nothing of this listing is used. Ask the server's operator what is wrong with the directory"),
             Self::Malformed(malformed) => place(Error::transient(ErrorKind::Protocol, operation))
                 .advice("the server's answer is not SFTP version 3; check which server runs on this port")
                 .caused_by(malformed),

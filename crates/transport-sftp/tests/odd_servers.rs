@@ -5,7 +5,7 @@
 mod support;
 
 use futures::StreamExt;
-use model::{ErrorKind, Outcome};
+use model::{ErrorKind, Outcome, Retry};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use support::{Build, World, deliver, flow, list, offer, partner};
@@ -54,6 +54,20 @@ async fn a_server_that_says_failure_for_everything_is_polled_and_delivered_to() 
     let error = deliver(&world, build(), &Arc::default(), 1, b"another").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     assert_eq!((server.names("out"), server.names("in").len()), (vec!["a.edi".to_owned()], 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_ends_though_a_listing_without_end_names_nothing() {
+    let server = SftpServer::start().unwrap();
+    server.put("in/a.edi", b"an order");
+    server.switch("*", Switch::DotPages);
+    let world = World::new();
+    let endpoint = partner(&server, "in").done();
+    let source = world.transport.source(endpoint, flow(After::Keep), world.services.clone()).unwrap();
+    let polled = source.discover(Discovery { known: Arc::new(Known::default()) }).await;
+    let error = polled.err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Transient), "{error}");
+    assert!(error.to_string().contains("10,000 pages without one"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -377,6 +377,14 @@ impl Session {
         let Some(Opened::Directory { left, .. }) = self.open.get_mut(request.handle) else {
             return Err(Refused(FAILURE, "Invalid handle".into()));
         };
+        if self.switches.is_on(Path::new(""), &Switch::DotPages) {
+            let names = Packet::new(104)
+                .u32(request.id)
+                .u32(1)
+                .string(b".")
+                .string(b"drwxr-xr-x 2 u g 0 Jan 1 2026 .");
+            return Ok(names.u32(0));
+        }
         let mut entries = Vec::new();
         while entries.len() < PAGE {
             let Some(path) = left.pop() else { break };

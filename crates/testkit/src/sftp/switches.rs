@@ -74,6 +74,8 @@ pub enum Switch {
     RenameReplaces,
     /// A RENAME makes the file one that was changed just now, as a gateway to an object store does, which copies.
     RenameTouches,
+    /// Each READDIR is answered with a page that holds `.` alone.
+    DotPages,
 }
 
 /// Where an attribute is told.

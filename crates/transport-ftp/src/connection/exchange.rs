@@ -125,7 +125,7 @@ impl<'a> Exchange<'a> {
                 Fault::Lost(why) => why.clone(),
                 Fault::Silent(waited) => format!("no answer for {:.1} s", waited.as_secs_f64()),
                 Fault::Malformed(why, _) => (*why).to_owned(),
-                Fault::Refused(_) | Fault::Unsendable(_) | Fault::Data(_) => {
+                Fault::Refused(_) | Fault::Unsendable(_) | Fault::Data(_) | Fault::Endless(_) => {
                     "the connection failed".to_owned()
                 }
             };

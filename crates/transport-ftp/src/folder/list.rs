@@ -9,6 +9,13 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use model::{RemotePath, Result};
 use transport::folder::Entry;
 
+/// The most lines of a listing that name no file: blank or unreadable ones, further versions of a file, names in another
+/// encoding. Without it a listing of nothing else would never end.
+const IDLE_LINES: u64 = 1_000_000;
+
+/// The most files and directories of a listing. It is no listing of a directory then, and not all who list count.
+const ENTRIES: u64 = 10_000_000;
+
 pub(super) const OPERATION: &str = "list a directory";
 
 /// Lists a directory, without `.` and `..`.
@@ -43,6 +50,7 @@ async fn begin(lease: &Lease, directory: &RemotePath) -> Result<Listing, Fault> 
         room: BytesMut::new(),
         buffer: Vec::new(),
         lines: 0,
+        idle_lines: 0,
         entries: 0,
         begun: Vec::new(),
         last: None,
@@ -82,6 +90,7 @@ struct Listing {
     /// A line that is not whole yet.
     buffer: Vec<u8>,
     lines: u64,
+    idle_lines: u64,
     entries: u64,
     /// The beginning of an entry, where the next line is its rest.
     begun: Vec<u8>,
@@ -129,7 +138,16 @@ impl Listing {
             self.buffer.extend_from_slice(&rest[..end]);
             rest = &rest[end + 1..];
             let line = std::mem::take(&mut self.buffer);
-            entries.extend(self.line(&line));
+            match self.line(&line) {
+                Some(entry) => entries.push(entry),
+                None => self.idle_lines += 1,
+            }
+            if self.idle_lines > IDLE_LINES {
+                return Err(Fault::Endless("the listing has more than 1,000,000 lines that name no file"));
+            }
+            if self.entries > ENTRIES {
+                return Err(Fault::Endless("the listing has more than 10,000,000 files"));
+            }
         }
         self.buffer.extend_from_slice(rest);
         if self.buffer.len() > LINE {

@@ -15,6 +15,13 @@ use transport::folder::{Entry, EntryKind};
 /// The number of pages requested ahead. OpenSSH sends a hundred names in each.
 const PAGES: usize = 4;
 
+/// The most pages of a listing that hold no file, such as those of `.` alone. Without it a listing of nothing else would
+/// never end.
+const IDLE_PAGES: u64 = 10_000;
+
+/// The most files and directories of a listing. It is no listing of a directory then, and not all who list count.
+const ENTRIES: u64 = 10_000_000;
+
 const OPERATION: &str = "list a directory";
 
 /// Lists a directory, without `.` and `..`.
@@ -33,8 +40,15 @@ pub(crate) async fn list(lease: Lease, directory: &RemotePath) -> Result<BoxStre
     };
     let opened = lease.client().open_directory(directory).await;
     let handle = opened.map_err(|fault| failed(&lease, fault))?;
-    let mut listing =
-        Listing { directory: directory.clone(), lease, handle, asked: VecDeque::new(), pages: 1 };
+    let mut listing = Listing {
+        directory: directory.clone(),
+        lease,
+        handle,
+        asked: VecDeque::new(),
+        pages: 1,
+        idle_pages: 0,
+        entries: 0,
+    };
     // asyncssh opens any path, and says only when it is read that it is no directory.
     let first = match listing.page().await {
         Ok(first) => first,
@@ -61,6 +75,8 @@ struct Listing {
     /// The number of pages requested at a time; it grows as pages arrive, so that a small directory causes no useless
     /// requests.
     pages: usize,
+    idle_pages: u64,
+    entries: u64,
 }
 
 impl Listing {
@@ -74,7 +90,13 @@ impl Listing {
         self.pages = PAGES.min(self.pages + 1);
         let names = names.into_iter().filter(|named| !matches!(&named.name[..], b"." | b".."));
         let entries = try_join_all(names.map(|named| self.entry(named))).await?;
-        Ok(Some(entries.into_iter().flatten().collect()))
+        let entries: Vec<_> = entries.into_iter().flatten().collect();
+        self.idle_pages += u64::from(entries.is_empty());
+        self.entries += entries.len() as u64;
+        if self.idle_pages > IDLE_PAGES || self.entries > ENTRIES {
+            return Err(Fault::Endless);
+        }
+        Ok(Some(entries))
     }
 
     /// An entry. Metadata that the listing does not have is requested from the server; if the server refuses, the

@@ -46,6 +46,8 @@ pub(crate) enum Fault {
     Malformed(Malformed),
     /// Not asked: as many files are open as the server allows.
     TooManyOpen(usize),
+    /// A listing goes on beyond any directory's.
+    Endless,
 }
 
 impl From<Malformed> for Fault {
@@ -111,7 +113,7 @@ impl Fault {
         match self {
             Self::Refused(refusal) => matches!(refusal.code, code::NO_CONNECTION | code::CONNECTION_LOST),
             Self::Lost(_) | Self::Silent(_) | Self::Malformed(_) => true,
-            Self::TooManyOpen(_) => false,
+            Self::TooManyOpen(_) | Self::Endless => false,
         }
     }
 }
