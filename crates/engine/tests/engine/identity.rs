@@ -6,7 +6,7 @@ use model::{IdentityRule, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::fake::{Answer, Fault, MemoryFolder};
-use transport::folder::{After, Folder, Overwrite};
+use transport::folder::{After, Filter, Folder, Overwrite};
 
 /// A folder with one file, polled by a flow that tells files apart by a rule.
 fn telling_apart(scene: &Scene, rule: IdentityRule, after: After) -> MemoryFolder {
@@ -45,6 +45,24 @@ both! {
         polls(&scene).await;
         folder.put("in/po.edi", *b"changed");
         scene.until_all(2, TransferState::Completed).await;
+    }
+
+    by_name_a_file_that_a_filter_leaves_meanwhile_is_not_taken_again(scene) {
+        let folder = MemoryFolder::new();
+        folder.put("in/po.edi", *b"ISA");
+        scene.place("in").use_folder(Arc::new(folder.clone()), "in", Overwrite::Refuse);
+        scene.flow(saying(flow("orders", &["out"]), |polling| {
+            polling.after = After::Keep;
+            polling.identity = IdentityRule::Name;
+            polling.filter = Filter { max_size: Some(5), ..Filter::default() };
+        }));
+        let _engine = scene.start().await;
+        scene.until_all(1, TransferState::Completed).await;
+        folder.put("in/po.edi", *b"too large now");
+        polls(&scene).await;
+        folder.put("in/po.edi", *b"UNB");
+        polls(&scene).await;
+        assert_eq!(scene.transfers().await.len(), 1, "it was there in each listing");
     }
 
     by_content_a_file_that_was_touched_or_renamed_is_not_transferred_again(scene) {

@@ -193,14 +193,14 @@ impl FolderSource {
         marker.is_none().then_some(SkipReason::NoDoneFile)
     }
 
-    /// The next file of the walk that the flow accepts, or `None` at the end. Where files are kept, also those whose done
-    /// file is not there. Adds the files that are claimed, by the paths without the claim.
+    /// The next file of the walk that the flow accepts, or that it leaves now and may have taken before; `None` at the end.
+    /// Adds the files that are claimed, by the paths without the claim.
     async fn next_taken(
         &self,
         walk: &mut Walk<'_>,
         markers: Option<&Markers>,
         claimed: &mut Vec<ClaimedFile>,
-    ) -> Result<Option<Listed>> {
+    ) -> Result<Option<Next>> {
         while let Some(mut listed) = walk.next().await? {
             if let Some(why) = self.passes_over(listed.relative.file_name()) {
                 walk.pass_over(why, &listed.relative);
@@ -216,7 +216,7 @@ impl FolderSource {
                 // A kept file that was taken before is still listed: without its done file it must not be forgotten, and
                 // then be taken again.
                 if why == SkipReason::NoDoneFile && self.polling.after == After::Keep {
-                    return Ok(Some(listed));
+                    return Ok(Some(Next::Left(listed)));
                 }
             } else if listed.entry.kind == EntryKind::Unknown
                 && is_directory(self.folder.as_ref(), &listed.path).await?
@@ -226,8 +226,10 @@ impl FolderSource {
                 self.polling.filter.judge(&listed.entry, self.services.clock.now())
             {
                 walk.pass_over(why, &listed.relative);
+                // The same holds for a file that was taken by its name, or refused, before it had this size or age.
+                return Ok(Some(Next::Left(listed)));
             } else {
-                return Ok(Some(listed));
+                return Ok(Some(Next::Taken(listed)));
             }
         }
         Ok(None)
@@ -276,7 +278,14 @@ impl FolderSource {
         let mut claimed = Vec::new();
         loop {
             let listed = match self.next_taken(&mut walk, markers.as_ref(), &mut claimed).await {
-                Ok(Some(listed)) => listed,
+                Ok(Some(Next::Taken(listed))) => listed,
+                Ok(Some(Next::Left(listed))) => {
+                    kept.push(self.candidate(listed, number).identity.key());
+                    if kept.len() == KNOWN_BATCH {
+                        discovery.known.known(std::mem::take(&mut kept)).await?;
+                    }
+                    continue;
+                }
                 Ok(None) => break,
                 // The endpoint may name a single file, which is claimed.
                 Err(error) if error.kind() == ErrorKind::NotFound && self.polling.claim == Claim::Rename => {
@@ -288,13 +297,6 @@ impl FolderSource {
                 }
                 Err(error) => return Err(error),
             };
-            if markers.is_some() && listed.marker.is_none() {
-                kept.push(self.candidate(listed, number).identity.key());
-                if kept.len() == KNOWN_BATCH {
-                    discovery.known.known(std::mem::take(&mut kept)).await?;
-                }
-                continue;
-            }
             batch.push(self.candidate(listed, number));
             number += 1;
             if batch.len() == KNOWN_BATCH {
@@ -313,6 +315,14 @@ impl FolderSource {
         }
         Ok(selection.into_sorted())
     }
+}
+
+/// A file of a walk that is not skipped altogether.
+enum Next {
+    /// The flow accepts it.
+    Taken(Listed),
+    /// The flow leaves it in this poll. If it is known, it must stay so: what a complete listing does not show is forgotten.
+    Left(Listed),
 }
 
 /// The offer of a candidate.

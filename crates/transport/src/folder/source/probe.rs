@@ -2,7 +2,7 @@
 //! first file can be opened.
 
 use super::super::walk::Listed;
-use super::FolderSource;
+use super::{FolderSource, Next};
 use crate::{Probe, Step};
 use model::{RemotePath, Result, SkipReason};
 use std::collections::BTreeMap;
@@ -61,9 +61,9 @@ impl FolderSource {
             }
         });
         let (mut count, mut first) = (0, None);
-        while let Some(listed) = self.next_taken(&mut walk, markers.as_ref(), &mut Vec::new()).await? {
-            // Files without their done file were counted when they were passed over.
-            if markers.is_none() || listed.marker.is_some() {
+        while let Some(next) = self.next_taken(&mut walk, markers.as_ref(), &mut Vec::new()).await? {
+            // Files that are left were counted when they were passed over.
+            if let Next::Taken(listed) = next {
                 count += 1;
                 first.get_or_insert(listed);
             }
