@@ -12,6 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+use transport::folder::version_of;
 
 /// The longest tag, text or comment, in bytes.
 const EVENT_LIMIT: usize = 64 * 1024;
@@ -233,9 +234,10 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
             (Element::Etag, Some(Element::Prop)) => {
                 let etag = self.text.trim();
                 let is_strong = etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"');
+                let is_strong = is_strong && etag.len() <= CONDITION;
                 self.properties.0.strong = is_strong.then(|| etag.to_owned());
                 let etag = etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"');
-                self.properties.0.etag = (!etag.is_empty()).then(|| etag.to_owned());
+                self.properties.0.etag = (!etag.is_empty()).then(|| version_of(etag));
             }
             (Element::Checksum, Some(Element::Checksums)) => {
                 let told = self.properties.0.checksums.get_or_insert_default();
@@ -265,6 +267,9 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
         None
     }
 }
+
+/// The longest ETag that is sent back as a condition.
+const CONDITION: usize = 4096;
 
 fn wrong(why: impl Into<String>) -> Malformed {
     Malformed::Xml(why.into())

@@ -72,6 +72,11 @@ pub(super) struct Marker {
 }
 
 impl Marker {
+    /// The bytes of its path and version in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.relative.as_bytes().len() + self.version.as_ref().map_or(0, String::len)
+    }
+
     /// One text that is the same as long as this marker stands beside the file with this identity; `None` if the server
     /// states nothing that changes when a marker is written anew.
     pub(super) fn key(&self, file: &OfferIdentity) -> Option<String> {

@@ -41,10 +41,12 @@ impl Candidate {
 }
 
 impl Candidate {
-    /// The bytes of its paths in memory.
+    /// The bytes of its paths and versions in memory.
     fn bytes(&self) -> usize {
         let paths = [&self.place.1, &self.relative, &self.identity.path];
-        paths.iter().map(|path| path.as_bytes().len()).sum()
+        let paths: usize = paths.iter().map(|path| path.as_bytes().len()).sum();
+        let version = self.identity.version.as_ref().map_or(0, String::len);
+        paths + version + self.marker.as_ref().map_or(0, |marker| marker.bytes())
     }
 
     /// The key of its done file; `None` if it has none, or the server states nothing to know the same one again by.
@@ -78,7 +80,7 @@ impl Ord for Candidate {
     }
 }
 
-/// The most bytes of paths that a poll keeps: over six times what the most candidates with usual names have. A server
+/// The most bytes of paths and versions that a poll keeps: over six times what the most candidates with usual names have. A server
 /// with very long names leaves the rest to later polls.
 const BYTES_LIMIT: usize = 64 << 20;
 
@@ -153,6 +155,13 @@ mod tests {
         }
         // Each of them has 17 bytes of paths.
         assert_eq!(names(selection), ["10-seven", "20-seven"]);
+        let mut versions = Selection { bytes_limit: 50, ..Selection::new(1_000) };
+        for at in [50, 10, 40, 20] {
+            let mut candidate = candidate(at, "a");
+            candidate.identity.version = Some("v".repeat(20));
+            versions.push(candidate);
+        }
+        assert_eq!(names(versions).len(), 2, "a server may state long versions");
         let mut alone = Selection { bytes_limit: 10, ..Selection::new(1_000) };
         assert_eq!(alone.push(candidate(1, "longer than that")).len(), 1);
     }

@@ -47,3 +47,14 @@ pub(super) async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> Result<BytesM
     }
     Ok(chunk)
 }
+
+/// The longest version of a file that is kept as the server states it, in bytes; usual ones have less than a hundred.
+const VERSION_LIMIT: usize = 200;
+
+/// A text of the server as the version of a file: of a long one the digest, because polls keep the versions of many files.
+pub fn version_of(text: &str) -> String {
+    match text.len() > VERSION_LIMIT {
+        true => format!("sha256:{}", Sha256(openssl::sha::sha256(text.as_bytes()))),
+        false => text.to_owned(),
+    }
+}

@@ -47,6 +47,31 @@ async fn an_answer_of_apache_is_read() {
 }
 
 #[tokio::test]
+async fn a_long_etag_is_kept_as_its_digest_and_a_very_long_one_is_no_condition() {
+    for (length, is_condition) in [(1_000, true), (5_000, false)] {
+        let tag = format!("\"{}\"", "e".repeat(length));
+        let response = |tag: &str| {
+            format!(
+                "<D:response><D:href>/a</D:href><D:propstat><D:prop><D:getetag>{tag}</D:getetag></D:prop></D:propstat></D:response>"
+            )
+        };
+        let other = tag.replacen('e', "f", 1);
+        let text = format!(
+            "<D:multistatus xmlns:D='DAV:'>{}{}{}</D:multistatus>",
+            response(&tag),
+            response(&tag),
+            response(&other)
+        );
+        let read = read(&text).await.unwrap();
+        let version = read[0].etag.as_deref().unwrap();
+        assert_eq!(version.len(), "sha256:".len() + 64, "{version}");
+        assert_eq!(read[1].etag.as_deref(), Some(version));
+        assert_ne!(read[2].etag.as_deref(), Some(version));
+        assert_eq!(read[0].strong.is_some(), is_condition);
+    }
+}
+
+#[tokio::test]
 async fn only_elements_of_dav_count_and_what_is_unknown_is_passed_over() {
     let text = "<multistatus xmlns='DAV:' xmlns:x='urn:x'><response><x:href>/no</x:href><href><![CDATA[/in/a]]></href>\
         <x:more><x:deep>text</x:deep></x:more><propstat><prop><x:getcontentlength>9</x:getcontentlength>\

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
-/// The most markers that a poll keeps in memory, and the most bytes of their paths.
+/// The most markers that a poll keeps in memory, and the most bytes of their paths and versions.
 const MARKER_LIMIT: usize = 100_000;
 const MARKER_BYTES: usize = 16 << 20;
 
@@ -31,7 +31,7 @@ impl FolderSource {
             if !done_file.is_marker(listed.relative.file_name()) {
                 continue;
             }
-            bytes += listed.path.as_bytes().len();
+            bytes += listed.path.as_bytes().len() + listed.entry.version.as_ref().map_or(0, String::len);
             if markers.len() >= MARKER_LIMIT || bytes > MARKER_BYTES {
                 tracing::warn!(directory = %listed.path, markers = markers.len(), "there are more done files than a poll can hold; the files of the others are left to later polls");
                 break;
