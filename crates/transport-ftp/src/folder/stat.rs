@@ -31,11 +31,13 @@ pub(super) async fn look(lease: &Lease, path: &RemotePath) -> Result<Looked, Fau
                 return Ok(Looked::Found(lease.typed(Entry { path: path.clone(), ..entry })));
             }
         } else if !matches!(reply.code, 500 | 502 | 504) {
-            return Ok(match Cause::of(&reply) {
-                Cause::Forbidden => Looked::Refused(reply),
-                _ if reply.code / 100 == 4 && Cause::of(&reply) != Cause::Missing => Looked::Refused(reply),
-                _ => Looked::Missing(reply),
-            });
+            return match (reply.code, Cause::of(&reply)) {
+                (450 | 550 | 553, Cause::Missing) => Ok(Looked::Missing(reply)),
+                // The code of every refusal of a path. A file that is only refused must not count as gone: its transfer
+                // would count as settled, and it would be read again.
+                (550 | 553, Cause::Unknown) => look_in_directory(lease, path, reply).await,
+                _ => Ok(Looked::Refused(reply)),
+            };
         }
     }
     look_without_facts(lease, path).await
@@ -62,8 +64,13 @@ async fn look_without_facts(lease: &Lease, path: &RemotePath) -> Result<Looked, 
             }
         });
     }
-    if lease.ask_of("CWD", path).await?.is_done() {
+    let entered = lease.ask_of("CWD", path).await?;
+    if entered.is_done() {
         return Ok(Looked::Found(entry(EntryKind::Directory, None)));
+    }
+    // Each delivery asks this of a name that is free: with both answers the directory need not be listed.
+    if Cause::of(&sized) == Cause::Missing && Cause::of(&entered) == Cause::Missing {
+        return Ok(Looked::Missing(sized));
     }
     match status_line(lease, path).await? {
         Status::Line(found) => Ok(Looked::Found(lease.typed(Entry { path: path.clone(), ..found }))),
@@ -115,14 +122,30 @@ fn form(connection: &Connection) -> Form {
     }
 }
 
-/// The last resort: the listing of the directory above.
+/// The last resort: the listing of the directory above. `refusal` is what the server answered about the path.
 async fn look_in_directory(lease: &Lease, path: &RemotePath, refusal: Reply) -> Result<Looked, Fault> {
-    let directory = path.parent().unwrap_or_default();
-    if !lease.ask_of("CWD", &directory).await?.is_done() {
-        return Ok(Looked::Missing(refusal));
-    }
-    let Ok(mut listing) = list::list(lease, &directory).await else {
+    if path.parts().next().is_none() {
         return Ok(Looked::Refused(refusal));
+    }
+    let directory = path.parent().unwrap_or_default();
+    let entered = lease.ask_of("CWD", &directory).await?;
+    if !entered.is_done() {
+        return Ok(match (entered.code, Cause::of(&entered)) {
+            (450 | 550 | 553, Cause::Missing) => Looked::Missing(refusal),
+            // The directory may be missing too.
+            (550 | 553, Cause::Unknown) => {
+                match Box::pin(look_in_directory(lease, &directory, entered)).await? {
+                    Looked::Missing(_) => Looked::Missing(refusal),
+                    Looked::Found(_) | Looked::Refused(_) => Looked::Refused(refusal),
+                }
+            }
+            _ => Looked::Refused(refusal),
+        });
+    }
+    let mut listing = match list::list(lease, &directory).await {
+        Ok(listing) => listing,
+        Err(Fault::Refused(_)) => return Ok(Looked::Refused(refusal)),
+        Err(fault) => return Err(fault),
     };
     // To its end: the answer to a listing that is left would be read beside the next command's.
     let mut found = None;
