@@ -204,7 +204,14 @@ impl Remote {
         mut slot: Slot,
         carried_by: CarriedBy,
     ) -> Result<Answer> {
-        let Ask { method, path, is_directory, headers, body } = ask;
+        let Ask { method, path, is_directory, headers, invalid, body } = ask;
+        if let Some(header) = invalid {
+            return Err(Error::permanent(ErrorKind::Protocol, operation)
+                .with("host", self.settings.target())
+                .with("path", shown(&path))
+                .with("header", header)
+                .advice("nothing was sent: the server stated an ETag, a lock or a name that no HTTP header can carry"));
+        }
         let mut url = self.url(&path, is_directory);
         let (repeatable, mut stream) = match body {
             Content::Bytes(bytes) => (Some(bytes), None),

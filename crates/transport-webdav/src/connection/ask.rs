@@ -12,6 +12,8 @@ pub(crate) struct Ask {
     /// Whether the path names a directory: it ends with a slash then.
     pub(super) is_directory: bool,
     pub(super) headers: HeaderMap,
+    /// The first header whose value HTTP cannot carry: the request is not made without it.
+    pub(super) invalid: Option<&'static str>,
     pub(super) body: Content,
 }
 
@@ -29,6 +31,7 @@ impl Ask {
             path: path.clone(),
             is_directory: false,
             headers: HeaderMap::new(),
+            invalid: None,
             body: Content::Bytes(Bytes::new()),
         }
     }
@@ -38,10 +41,12 @@ impl Ask {
         self
     }
 
-    /// With a header, unless its value cannot be one.
+    /// With a header. A value that cannot be one, as of an ETag with a line end, is an error when the request is made: without its
+    /// condition it would do more than it may.
     pub(crate) fn header(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
-        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
-            self.headers.insert(HeaderName::from_static(name), value);
+        match HeaderValue::from_str(value.as_ref()) {
+            Ok(value) => drop(self.headers.insert(HeaderName::from_static(name), value)),
+            Err(_) => drop(self.invalid.get_or_insert(name)),
         }
         self
     }
@@ -54,5 +59,19 @@ impl Ask {
     pub(crate) fn stream(mut self, body: Body) -> Self {
         self.body = Content::Stream(body);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_http_cannot_carry_is_noted() {
+        let path = RemotePath::from("in/a");
+        let ask = Ask::new("DELETE", &path).header("depth", "0");
+        assert_eq!(ask.invalid, None);
+        let ask = ask.header("if", "([\"a\r\nx: y\"])").header("destination", "also\nwrong");
+        assert_eq!((ask.invalid, ask.headers.len()), (Some("if"), 1));
     }
 }
