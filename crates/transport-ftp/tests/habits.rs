@@ -9,7 +9,8 @@ use model::{ErrorKind, Retry};
 use std::time::Duration;
 use support::script::{Script, Scripted};
 use support::{Build, Server, World, list, noise, read, write};
-use transport::folder::{EntryKind, Published};
+use transport::Source;
+use transport::folder::{EntryKind, FolderSource, FolderSourceOptions, Published};
 
 async fn listed(
     script: Script,
@@ -74,6 +75,32 @@ async fn a_listing_line_without_end_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_poll_ends_though_a_listing_without_end_names_nothing() {
+    const NO_FEATURES: &[(&str, &str)] = &[("FEAT", "500 what?\r\n")];
+    let same_name = b"drwxr-xr-x 2 u g 1 Jan 1 2026 .\r\n".repeat(100);
+    for (answers, line) in [
+        (&[][..], b"\r\n".repeat(10_000)),
+        (NO_FEATURES, b"\r\n".repeat(10_000)),
+        (NO_FEATURES, same_name),
+        (&[][..], b"type=cdir; .\r\n".repeat(1_000)),
+    ] {
+        let script = Script { listing: line, endless: true, answers, ..Script::default() };
+        let server = Scripted::start(script).await;
+        let world = World::new(model::definition::Definitions::default());
+        let endpoint = Build::at(server.port).set("timeout", "20s").done();
+        let poll = testkit::defined::poll("acme", transport::folder::After::Keep);
+        let flow = std::sync::Arc::new(testkit::defined::flow("flow", poll));
+        let options = FolderSourceOptions { flow, endpoint: "acme".into(), directory: "in".into() };
+        let source = FolderSource::new(world.folder(&endpoint), options, world.services.clone()).unwrap();
+        let known = std::sync::Arc::new(testkit::fake::Known::default());
+        let polled = source.discover(transport::Discovery { known }).await;
+        let error = polled.err().unwrap();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Transient), "{error}");
+        assert!(error.to_string().contains("lines that name no file"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn data_connections_go_to_the_servers_own_address() {
     let script = Script {
         answers: &[("EPSV", "500 what?\r\n")],
@@ -83,6 +110,48 @@ async fn data_connections_go_to_the_servers_own_address() {
     let (result, server) = listed(script, same).await;
     assert_eq!(result.unwrap().len(), 1);
     assert_eq!(server.said().iter().filter(|line| *line == "PASV").count(), 1, "{:?}", server.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_clear_refusal_of_a_look_or_the_listing_says_that_a_file_is_gone() {
+    let there = b"type=file;size=7; a\r\n".to_vec();
+    let not_there = b"type=file;size=7; b\r\n".to_vec();
+    for (answer, listing, expected, listings) in [
+        ("550 no such file\r\n", &there, Err(ErrorKind::NotFound), 0),
+        ("530 not now\r\n", &not_there, Err(ErrorKind::Unauthenticated), 0),
+        ("503 bad sequence\r\n", &not_there, Err(ErrorKind::Unsupported), 0),
+        ("501 what name?\r\n", &not_there, Err(ErrorKind::Unsupported), 0),
+        ("450 busy\r\n", &not_there, Err(ErrorKind::Rejected), 0),
+        ("550 permission denied\r\n", &not_there, Err(ErrorKind::PermissionDenied), 0),
+        ("550 it failed\r\n", &there, Ok(Some(7)), 1),
+        ("550 it failed\r\n", &not_there, Err(ErrorKind::NotFound), 1),
+    ] {
+        let answers: &'static [(&str, &str)] = Box::leak(vec![("MLST", answer)].into_boxed_slice());
+        let server = Scripted::start(Script { answers, listing: listing.clone(), ..Script::default() }).await;
+        let world = World::new(model::definition::Definitions::default());
+        let folder = world.folder(&Build::at(server.port).set("timeout", "5s").done());
+        let looked = folder.stat(&"in/a".into()).await.map(|entry| entry.size);
+        assert_eq!(looked.map_err(|error| error.kind()), expected, "{answer}");
+        assert_eq!(server.count("MLSD"), listings, "{answer}");
+    }
+    // The directory of the file may be the one that may not be looked into.
+    let answers = &[("MLST", "550 it failed\r\n"), ("CWD", "550 permission denied\r\n")];
+    let server = Scripted::start(Script { answers, ..Script::default() }).await;
+    let world = World::new(model::definition::Definitions::default());
+    let folder = world.folder(&Build::at(server.port).set("timeout", "5s").done());
+    let error = folder.stat(&"in/a".into()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_facts_a_file_that_size_and_cwd_do_not_find_is_missing_without_a_listing() {
+    let answers = &[("FEAT", "500 what?\r\n"), ("CWD", "550 a: no such file or directory\r\n")];
+    let server = Scripted::start(Script { answers, ..Script::default() }).await;
+    let world = World::new(model::definition::Definitions::default());
+    let folder = world.folder(&Build::at(server.port).set("timeout", "5s").done());
+    let error = folder.stat(&"in/a".into()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!((server.count("LIST"), server.count("STAT")), (0, 0), "{:?}", server.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,12 +4,15 @@
 
 mod support;
 
+use futures::StreamExt;
 use model::definition::{CertificateDefinition, Definitions, Endpoint, KeyDefinition};
 use model::schema::{Value, Values};
 use model::{ErrorKind, Retry, Secret};
 use std::sync::Arc;
 use support::{DavServer, World, list, read, write};
-use transport::folder::Published;
+use testkit::fake::Known;
+use transport::folder::{After, FolderSource, FolderSourceOptions, Published};
+use transport::{Discovery, Source};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_one_after_another_share_connections() {
@@ -32,6 +35,34 @@ async fn requests_one_after_another_share_connections() {
     assert_eq!(requests.len(), 42, "{requests:#?}");
     let number = |line: &String| line.split(' ').next().unwrap().parse::<u32>().unwrap();
     assert!(requests.iter().map(number).max().unwrap() >= 13, "{requests:#?}");
+}
+
+/// Apache shows links as what they lead to, and nothing tells them from directories.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_back_to_the_polled_directory_ends_the_poll_with_an_error() {
+    let server = DavServer::apache(&[]);
+    for name in ["a.edi", "b.edi"] {
+        std::fs::write(server.files().join(name), "content").unwrap();
+    }
+    let world = World::new();
+    let poll = || {
+        let poll = testkit::defined::polling(testkit::defined::poll("acme", After::Keep), |poll| {
+            poll.recursive = true
+        });
+        let flow = Arc::new(testkit::defined::flow("flow", poll));
+        let options = FolderSourceOptions { flow, endpoint: "acme".into(), directory: "/".into() };
+        let folder = world.folder(&server.endpoint("", &[]));
+        let source = FolderSource::new(folder, options, world.services.clone()).unwrap();
+        async move { source.discover(Discovery { known: Arc::new(Known::default()) }).await }
+    };
+    let found: Vec<_> = poll().await.unwrap().collect().await;
+    assert_eq!(found.len(), 2);
+    for link in ["l1", "l2"] {
+        std::os::unix::fs::symlink(".", server.files().join(link)).unwrap();
+    }
+    let error = poll().await.err().unwrap();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent), "{error}");
+    assert!(error.to_string().contains("it is a link back"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

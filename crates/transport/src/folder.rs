@@ -47,6 +47,7 @@ pub use options::{After, Claim, Polling};
 pub use place::{FolderPlace, LOCAL_ADDRESS, LoginAddress};
 pub use polled_directory::PolledDirectory;
 pub use source::{FolderSource, FolderSourceOptions};
+pub use sum::version_of;
 
 use sum::{SUM_CHUNK, sum};
 
@@ -285,7 +286,8 @@ pub struct Entry {
     pub size: Option<u64>,
     /// Modification time.
     pub modified: Option<Timestamp>,
-    /// An inode, ETag or similar id that changes when another file gets this name.
+    /// An inode, ETag or similar id that changes when another file gets this name. Of a directory: the same for every path that
+    /// leads to it, so that links that are shown as directories are found.
     pub version: Option<String>,
     /// The status change time (ctime) of a local file system. Unlike `modified`, programs cannot set it back. It also
     /// changes with permissions, so it is not part of an offer's identity.

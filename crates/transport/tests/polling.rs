@@ -103,6 +103,8 @@ async fn what_a_filter_leaves_is_told_with_its_reason() {
     assert_eq!(paths(&found), ["in/fits"]);
     let told = [SkipReason::TooSmall, SkipReason::TooLarge, SkipReason::Empty, SkipReason::Unstated];
     assert_eq!(known.skipped(), told.map(|why| (why, 1)).into());
+    // All of them are asked about: one that was taken before, by its name or to refuse it, must not be forgotten.
+    assert_eq!(known.asked().iter().sum::<usize>(), 5);
     // A file to refuse is offered with the cause, and not read.
     let found = discover(&filtered(Empty::Refuse), &known).await.unwrap();
     assert_eq!(paths(&found), ["in/empty", "in/fits"]);
@@ -120,6 +122,35 @@ async fn directories_that_go_round_in_a_circle_end() {
     let found = discover(&source(Arc::new(Strange(listing)), "in", true, 0), &known).await.unwrap();
     assert_eq!(found.len(), 65);
     assert_eq!(known.complete_listings(), 0, "what was not looked into may hold what is kept");
+}
+
+/// Servers show links as directories: by what tells directories apart they are left, else the poll says so.
+#[tokio::test]
+async fn links_back_that_are_shown_as_directories_give_no_file_twice() {
+    let at = chrono::DateTime::from_timestamp(1_772_366_400, 0);
+    let listing = move |version: Option<&'static str>| {
+        move |path: &RemotePath| {
+            let entry = move |name: &str, kind, version: Option<&str>| {
+                let version = version.map(str::to_owned);
+                Ok(Entry { path: name.into(), kind, size: Some(1), modified: at, version, changed: None })
+            };
+            let in_sub = path.to_text().ends_with("sub");
+            let sub = entry("sub", EntryKind::Directory, version.map(|_| "sub"));
+            let entries = [entry("file", EntryKind::File, None), entry("l1", EntryKind::Directory, version)];
+            let more = [entry("l2", EntryKind::Directory, version)];
+            stream::iter(entries.into_iter().chain(more).chain((!in_sub).then_some(sub))).boxed()
+        }
+    };
+    // `stat` of this place fails, so the first level of links is looked into before they are known.
+    let known = Arc::new(Known::default());
+    let versions = source(Arc::new(Strange(listing(Some("in")))), "in", true, 0);
+    let found = discover(&versions, &known).await.unwrap();
+    assert_eq!(found.len(), 8, "{:?}", paths(&found));
+    assert!(paths(&found).contains(&"in/sub/file".to_owned()), "{:?}", paths(&found));
+    assert_eq!(known.complete_listings(), 1);
+    let error = discover(&source(Arc::new(Strange(listing(None))), "in", true, 0), &known).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
+    assert!(error.to_string().contains("a link back"), "{error}");
 }
 
 #[tokio::test]

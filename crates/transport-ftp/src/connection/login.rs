@@ -236,7 +236,7 @@ impl Remote {
         }
         if features.mlst && !matches!(self.settings.list_by, ListBy::List(_)) {
             // Shorter lines; a server that refuses sends all it knows.
-            dialogue.ask("OPTS", b"MLST type;size;modify;").await.map_err(failed)?;
+            dialogue.ask("OPTS", b"MLST type;size;modify;unique;").await.map_err(failed)?;
         }
         for command in &self.settings.site_commands {
             let reply = dialogue.ask("SITE", command.as_bytes()).await.map_err(failed)?;

@@ -1,9 +1,12 @@
 //! Walking through a directory and its subdirectories.
 
+mod level;
+
 use super::done_file::Marker;
 use super::{Entry, EntryKind, Folder};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use level::Level;
 use model::{Error, ErrorKind, RemotePath, Result, SkipReason};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +23,9 @@ const LISTED_NAME_LIMIT: usize = 1_024;
 
 /// The longest path below the polled directory, in bytes.
 const LISTED_PATH_LIMIT: usize = 4_096;
+
+/// The most directories of one walk. Two links back to a directory above make more than any walk could end.
+const DIRECTORY_LIMIT: usize = 250_000;
 
 /// The most bytes of the paths of directories that wait to be listed.
 const PENDING_BYTES_LIMIT: usize = 16 << 20;
@@ -53,8 +59,14 @@ pub(super) struct Walk<'a> {
     recursive: bool,
     started: bool,
     complete: bool,
-    pending: Vec<(RemotePath, usize)>,
+    pending: Vec<(RemotePath, usize, Arc<Level>)>,
     pending_bytes: usize,
+    /// The directory that is listed now, with those that it lies in.
+    level: Arc<Level>,
+    /// Whether the server was asked which directory the polled one is.
+    is_base_known: bool,
+    directories: usize,
+    directory_limit: usize,
     /// The entries of the current directory so far, and the most that it may have.
     entries: u64,
     entry_limit: u64,
@@ -79,6 +91,10 @@ impl<'a> Walk<'a> {
             complete: true,
             pending: Vec::new(),
             pending_bytes: 0,
+            level: Arc::default(),
+            is_base_known: false,
+            directories: 0,
+            directory_limit: DIRECTORY_LIMIT,
             entries: 0,
             entry_limit: ENTRY_LIMIT,
             invalid: Invalid::default(),
@@ -155,7 +171,11 @@ impl<'a> Walk<'a> {
                 continue;
             };
             let Some(entry) = stream.next().await.transpose()? else {
+                let path = self.base.join(relative);
                 self.current = None;
+                if self.level.end() {
+                    return Err(shows_itself(&path));
+                }
                 continue;
             };
             self.entries += 1;
@@ -167,6 +187,9 @@ impl<'a> Walk<'a> {
                 self.invalid.note(&self.base, &entry.path);
                 self.pass_over(SkipReason::InvalidName, &shown(&entry.path));
                 continue;
+            }
+            if self.recursive {
+                self.level.note(&entry);
             }
             let mut kind = entry.kind;
             if kind == EntryKind::Unknown && self.recursive {
@@ -186,8 +209,12 @@ impl<'a> Walk<'a> {
                         marker: None,
                     }));
                 }
+                EntryKind::Directory if self.recursive && self.leads_back(&entry).await => {
+                    self.pass_over(SkipReason::Link, &below);
+                }
                 EntryKind::Directory if self.recursive => {
-                    let bytes = self.pending_bytes + below.as_bytes().len();
+                    let level = Level::below(&self.level, entry.version);
+                    let bytes = self.pending_bytes + below.as_bytes().len() + level.bytes();
                     if depth >= DEPTH_LIMIT
                         || self.pending.len() >= PENDING_LIMIT
                         || bytes > PENDING_BYTES_LIMIT
@@ -196,7 +223,7 @@ impl<'a> Walk<'a> {
                         self.complete = false;
                     } else {
                         self.pending_bytes = bytes;
-                        self.pending.push((below, depth + 1));
+                        self.pending.push((below, depth + 1, Arc::new(level)));
                     }
                 }
                 EntryKind::Directory => self.pass_over(SkipReason::Directory, &below),
@@ -204,6 +231,21 @@ impl<'a> Walk<'a> {
                 EntryKind::Other => self.pass_over(SkipReason::SpecialFile, &below),
             }
         }
+    }
+
+    /// Whether an entry is a directory that it lies in itself: a link that the server shows as a directory, where the server
+    /// states which directory it is.
+    async fn leads_back(&mut self, entry: &Entry) -> bool {
+        let Some(version) = &entry.version else { return false };
+        if !self.is_base_known {
+            self.is_base_known = true;
+            // A server that refuses it answers the listing all the same: then a link to the polled directory is found one
+            // level below.
+            if let Ok(Entry { version: Some(version), .. }) = self.folder.stat(&self.base).await {
+                self.level.is_directory(version);
+            }
+        }
+        self.level.lies_in(version)
     }
 
     /// Begins the next one of several directories; false if there is none.
@@ -216,6 +258,7 @@ impl<'a> Walk<'a> {
             match self.folder.list(&directory).await {
                 Ok(stream) => {
                     (self.base, self.above) = (directory, None);
+                    (self.level, self.is_base_known) = (Arc::default(), false);
                     self.entries = 0;
                     self.current = Some((RemotePath::default(), 0, stream));
                     return Ok(true);
@@ -246,9 +289,14 @@ impl<'a> Walk<'a> {
     /// Opens the next directory; false if there is none. A directory that no longer exists has no files. One that may
     /// not be read must not stop the others from being polled.
     async fn descend(&mut self) -> Result<bool> {
-        while let Some((relative, depth)) = self.pending.pop() {
-            self.pending_bytes -= relative.as_bytes().len();
+        while let Some((relative, depth, level)) = self.pending.pop() {
+            self.pending_bytes -= relative.as_bytes().len() + level.bytes();
             self.entries = 0;
+            self.level = level;
+            self.directories += 1;
+            if self.directories > self.directory_limit {
+                return Err(too_many(&self.base, self.directory_limit));
+            }
             let path = self.base.join(&relative);
             match self.folder.list(&path).await {
                 Ok(stream) => {
@@ -313,6 +361,22 @@ fn endless(directory: &RemotePath, limit: u64) -> Error {
         .advice("the listing has more entries than any directory; nothing was read of it. Ask the server's operator what is wrong")
 }
 
+fn too_many(base: &RemotePath, limit: usize) -> Error {
+    Error::transient(ErrorKind::Protocol, "look into all subdirectories")
+        .with("directory", base)
+        .with("directories", limit)
+        .advice("there are more subdirectories than one poll looks into. Check whether links lead back to a directory above: the \
+            server shows them as directories. Poll the subdirectories by flows of their own, or without 'recursive'")
+}
+
+fn shows_itself(directory: &RemotePath) -> Error {
+    Error::permanent(ErrorKind::Rejected, "look into all subdirectories")
+        .with("directory", directory)
+        .advice("the directory and two directories that it lies in show the same files, times included: it is a link back to \
+            one of them, which the server shows as a directory. Nothing was read, because each file would be read under \
+            several paths. Remove the link, or poll without 'recursive'")
+}
+
 /// The invalid names of a walk. They are logged once, at its end: a server may have a million of them in each poll.
 #[derive(Default)]
 struct Invalid {
@@ -357,8 +421,8 @@ mod tests {
     use futures::stream;
     use model::Probe;
 
-    /// A directory whose listing never ends.
-    struct Endless;
+    /// A directory with so many entries of a kind.
+    struct Endless(EntryKind, usize);
 
     #[async_trait]
     impl Folder for Endless {
@@ -373,13 +437,13 @@ mod tests {
         async fn list(&self, _: &RemotePath) -> Result<BoxStream<'static, Result<Entry>>> {
             let entry = Entry {
                 path: "a".into(),
-                kind: EntryKind::File,
+                kind: self.0,
                 size: Some(1),
                 modified: None,
                 changed: None,
                 version: None,
             };
-            Ok(stream::repeat_with(move || Ok(entry.clone())).boxed())
+            Ok(stream::repeat_with(move || Ok(entry.clone())).take(self.1).boxed())
         }
 
         async fn stat(&self, _: &RemotePath) -> Result<Entry> {
@@ -412,8 +476,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_walk_has_a_limited_number_of_directories() {
+        let mut walk = Walk::new(Arc::new(Endless(EntryKind::Directory, 2)), "in".into(), true);
+        walk.directory_limit = 500;
+        let error = walk.next().await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(error.to_string().contains("more subdirectories"), "{error}");
+        assert_eq!(walk.directories, 501);
+    }
+
+    #[tokio::test]
     async fn a_listing_without_an_end_is_an_error() {
-        let mut walk = Walk::new(Arc::new(Endless), "in".into(), false);
+        let mut walk = Walk::new(Arc::new(Endless(EntryKind::File, usize::MAX)), "in".into(), false);
         walk.entry_limit = 5;
         let mut found = 0;
         let error = loop {

@@ -2,7 +2,7 @@
 
 use super::time;
 use model::RemotePath;
-use transport::folder::{Entry, EntryKind};
+use transport::folder::{Entry, EntryKind, version_of};
 
 /// The entry of a line; facts come in any order and case. `None` for a line without a name, and for the listed directory
 /// itself and the one above it, whose names are changed to `.` and `..`.
@@ -39,11 +39,15 @@ pub(crate) fn read(line: &[u8]) -> Option<Entry> {
             },
             b"size" => entry.size = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()),
             b"modify" => entry.modified = time::read(value),
+            b"unique" => entry.version = Some(version_of(&String::from_utf8_lossy(value))),
             _ => {}
         }
     }
-    if entry.kind == EntryKind::Directory {
-        entry.size = None;
+    match entry.kind {
+        EntryKind::Directory => entry.size = None,
+        // It stays the same when a file is overwritten, and may become that of another file. Of directories it tells links,
+        // which some servers show as directories, from others.
+        _ => entry.version = None,
     }
     Some(entry)
 }
