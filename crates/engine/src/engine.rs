@@ -160,7 +160,7 @@ impl Engine {
             Arc::new(Deadlines(Arc::clone(context))),
             Arc::new(Expectations::new(Arc::clone(context))),
             Arc::new(Retention(Arc::clone(context))),
-            Arc::new(ArchiveRetention(Arc::clone(context))),
+            Arc::new(ArchiveRetention::new(Arc::clone(context))),
             Arc::new(OrphanSweep(Arc::clone(context))),
             Arc::new(Purge(Arc::clone(context))),
         ];

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::TimeDelta;
 use futures::{StreamExt, TryStreamExt};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use store::{ArchiveRecord, ArchiveSite};
 use transport::folder::remove_unchanged;
@@ -17,11 +17,18 @@ use transport::{ArchivedFile, ArchivedRemoval};
 /// endpoint is bound must find the file due.
 const AGAIN: TimeDelta = TimeDelta::minutes(1);
 
+/// The wait where the flow that archived a file is no longer defined: its files stay until it is defined again.
+const UNTIL_DEFINED: TimeDelta = TimeDelta::hours(1);
+
 /// The most archives from which files are removed at once.
 const SITES_AT_ONCE: usize = 8;
 
 /// Removes files from archives when their time is over: those that Waybill archived, as they were archived.
-pub(crate) struct ArchiveRetention(pub(crate) Arc<Context>);
+pub(crate) struct ArchiveRetention {
+    context: Arc<Context>,
+    /// The flows of which the log said that they are no longer defined: once is enough.
+    undefined: Mutex<BTreeSet<String>>,
+}
 
 #[async_trait]
 impl Maintenance for ArchiveRetention {
@@ -30,11 +37,11 @@ impl Maintenance for ArchiveRetention {
     }
 
     fn every(&self) -> Duration {
-        self.0.settings.retention_every
+        self.context.settings.retention_every
     }
 
     async fn run(&self) -> Result<()> {
-        let context = &self.0;
+        let context = &self.context;
         loop {
             let node = &context.settings.node;
             let past = context.store.archived_past(node, context.now(), BATCH).await?;
@@ -57,10 +64,30 @@ impl Maintenance for ArchiveRetention {
 }
 
 impl ArchiveRetention {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        Self { context, undefined: Mutex::default() }
+    }
+
+    /// Whether the flow that archived a file is no longer defined. The log says so of each flow once, until it is defined again.
+    fn is_undefined(&self, file: &ArchiveRecord) -> bool {
+        let is_defined = self.context.definitions().flows.contains_key(&file.flow);
+        let mut told = self.undefined.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_defined {
+            told.remove(&file.flow);
+        } else if told.insert(file.flow.clone()) {
+            tracing::warn!(flow = %file.flow, path = %file.path, "the flow is no longer defined: what it archived at endpoints stays there after its time. Define the flow again, or delete the files");
+        }
+        !is_defined
+    }
+
     /// Removes files of one archive. After an endpoint did not answer, its other files wait.
     async fn remove_all(&self, files: Vec<ArchiveRecord>) -> Result<()> {
-        let context = &self.0;
+        let context = &self.context;
         for file in files {
+            if matches!(file.site, ArchiveSite::Endpoint(_)) && self.is_undefined(&file) {
+                context.store.postpone_archived(&file, context.now() + UNTIL_DEFINED).await?;
+                continue;
+            }
             let error = match self.remove(&file).await {
                 Ok(removal) => {
                     context.store.forget_archived(&file, vec![self.event(&file, removal)]).await?;
@@ -85,7 +112,7 @@ impl ArchiveRetention {
     /// # Errors
     /// The endpoint cannot be used now, or does not answer.
     async fn remove(&self, file: &ArchiveRecord) -> Result<ArchivedRemoval> {
-        let context = &self.0;
+        let context = &self.context;
         let archived = ArchivedFile { path: file.path.clone(), size: file.size, modified: file.modified };
         let ArchiveSite::Endpoint(name) = &file.site else {
             return remove_unchanged(context.local_archives.as_ref(), &archived).await;
@@ -118,7 +145,7 @@ impl ArchiveRetention {
             ArchivedRemoval::Gone => "gone",
             ArchivedRemoval::Changed => "changed",
         };
-        let event = self.0.event(EventKind::ArchiveRemoved).flow(&file.flow);
+        let event = self.context.event(EventKind::ArchiveRemoved).flow(&file.flow);
         let event = match &file.site {
             ArchiveSite::Endpoint(name) => event.endpoint(name),
             ArchiveSite::Node(name) => event.detail("archive_node", name.as_str()),

@@ -139,6 +139,26 @@ both! {
         assert_eq!(due.len(), 1, "{due:?}");
     }
 
+    what_a_flow_archived_that_is_no_longer_defined_stays_until_it_is_defined_again(scene) {
+        let folder = MemoryFolder::new();
+        folder.put("in/po.edi", *b"ISA");
+        scene.place("in").use_folder(Arc::new(folder.clone()), "in", Overwrite::Refuse);
+        let orders = saying(flow("orders", &["out"]), |polling| {
+            polling.after = After::Archive { directory: "done".into(), timestamp: false };
+            polling.keep_for = Some(DAY);
+        });
+        scene.flow(orders.clone());
+        let _engine = scene.start().await;
+        scene.until("it is archived", || async { scene.events("offer.settled").await.len() == 1 }).await;
+        scene.define(|all| drop(all.flows.remove("orders")));
+        scene.pass(2 * DAY, 10).await;
+        assert_eq!((folder.files().len(), scene.events("archive.removed").await.len()), (1, 0));
+        scene.flow(orders);
+        scene.pass(DAY, 10).await;
+        scene.until("it is removed", || async { scene.events("archive.removed").await.len() == 1 }).await;
+        assert!(folder.files().is_empty());
+    }
+
     a_server_that_does_not_answer_holds_up_no_other_archive(scene) {
         let theirs = MemoryFolder::new();
         theirs.put("in/sub/directory", *b"nothing to poll");
