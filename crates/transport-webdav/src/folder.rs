@@ -6,6 +6,7 @@ mod checksum;
 mod list;
 mod lock;
 mod read;
+mod sharepoint;
 mod upload;
 
 use crate::connection::{Ask, Remote};
@@ -174,6 +175,16 @@ impl Folder for WebdavFolder {
             format!("the server shows the directory; DAV classes: {classes}")
         })?;
         Some(Arc::new(Self { remote, directory: self.directory.clone() }))
+    }
+
+    fn check_path(&self, path: &RemotePath) -> Result<()> {
+        let why =
+            self.remote.settings.is_sharepoint.then(|| sharepoint::why_refused(path.file_name())).flatten();
+        let Some(why) = why else { return Ok(()) };
+        Err(Error::permanent(ErrorKind::Rejected, "name a file on SharePoint")
+            .with("host", self.host())
+            .with("path", path)
+            .advice(format!("{why}; give the file another name with the destination's option 'file_name'")))
     }
 
     async fn capabilities(&self) -> Result<FolderCapabilities> {

@@ -117,3 +117,17 @@ async fn a_server_that_does_not_understand_the_condition_replaces_all_the_same()
     let published = folder.publish(&"/in/.a.a".into(), &"/in/a".into(), true).await.unwrap();
     assert_eq!(published, Published::Published);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_sharepoint_refuses_is_refused_before_anything_is_sent() {
+    let server = library();
+    let world = World::new();
+    let folder = world.folder(&endpoint(&server.url(), &[("server", "sharepoint"), ("token", "t")]));
+    let error = folder.check_path(&"/in/a:b.edi".into()).unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Rejected, Retry::Permanent), "{error}");
+    assert!(error.to_string().contains("file_name"), "{error}");
+    folder.check_path(&"/in/a b.edi".into()).unwrap();
+    let standard = world.folder(&endpoint(&server.url(), &[("token", "t")]));
+    standard.check_path(&"/in/a:b.edi".into()).unwrap();
+    assert_eq!(server.heads().len(), 0);
+}
