@@ -93,7 +93,7 @@ async fn a_poll_ends_though_a_listing_without_end_names_nothing() {
         let options = FolderSourceOptions { flow, endpoint: "acme".into(), directory: "in".into() };
         let source = FolderSource::new(world.folder(&endpoint), options, world.services.clone()).unwrap();
         let known = std::sync::Arc::new(testkit::fake::Known::default());
-        let polled = source.discover(transport::Discovery { known }).await;
+        let polled = source.discover(transport::Discovery::first(known)).await;
         let error = polled.err().unwrap();
         assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Transient), "{error}");
         assert!(error.to_string().contains("lines that name no file"), "{error}");

@@ -32,7 +32,7 @@ async fn links_back_give_no_file_twice_on_any_server() {
         let folder = world.folder(&server.endpoint().done());
         let source = FolderSource::new(folder, options, world.services.clone()).unwrap();
         let known = Arc::new(Known::default());
-        let offers = source.discover(Discovery { known: Arc::clone(&known) as _ }).await.unwrap();
+        let offers = source.discover(Discovery::first(Arc::clone(&known) as _)).await.unwrap();
         let offers: Vec<_> = offers.collect().await;
         let mut found: Vec<_> =
             offers.into_iter().map(|offer| offer.unwrap().identity.path.to_text()).collect();

@@ -64,7 +64,7 @@ async fn a_poll_ends_though_a_listing_without_end_names_nothing() {
     let world = World::new();
     let endpoint = partner(&server, "in").done();
     let source = world.transport.source(endpoint, flow(After::Keep), world.services.clone()).unwrap();
-    let polled = source.discover(Discovery { known: Arc::new(Known::default()) }).await;
+    let polled = source.discover(Discovery::first(Arc::new(Known::default()))).await;
     let error = polled.err().unwrap();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Protocol, Retry::Transient), "{error}");
     assert!(error.to_string().contains("10,000 pages without one"), "{error}");

@@ -53,7 +53,7 @@ async fn a_link_back_to_the_polled_directory_ends_the_poll_with_an_error() {
         let options = FolderSourceOptions { flow, endpoint: "acme".into(), directory: "/".into() };
         let folder = world.folder(&server.endpoint("", &[]));
         let source = FolderSource::new(folder, options, world.services.clone()).unwrap();
-        async move { source.discover(Discovery { known: Arc::new(Known::default()) }).await }
+        async move { source.discover(Discovery::first(Arc::new(Known::default()))).await }
     };
     let found: Vec<_> = poll().await.unwrap().collect().await;
     assert_eq!(found.len(), 2);
