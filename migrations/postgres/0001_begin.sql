@@ -87,6 +87,18 @@ CREATE TABLE failing_polls (
     error    TEXT    NOT NULL
 );
 
+-- Flows whose files wait at their source, because staging has no room for them.
+CREATE TABLE waiting_for_room (
+    flow     TEXT    NOT NULL PRIMARY KEY,
+    endpoint TEXT    NOT NULL,
+    node     TEXT    NOT NULL,
+    since_at TIMESTAMPTZ NOT NULL,
+    files    BIGINT  NOT NULL,
+    -- The largest of them, and the bytes that it needs.
+    largest  TEXT    NOT NULL,
+    bytes    BIGINT  NOT NULL
+);
+
 -- Files in archives that are removed when their time is over.
 CREATE TABLE archived_files (
     -- SHA-256 of place and path, in hexadecimal.

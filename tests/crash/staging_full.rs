@@ -151,11 +151,14 @@ fn run(database: Database, min_free: &str, user: Option<u32>) {
         "{}",
         log(&gateway)
     );
-    let warning =
-        gateway.log().lines().filter(|line| line.contains("a poll failed")).map(str::to_owned).next_back();
+    let warning = gateway
+        .log()
+        .lines()
+        .filter(|line| line.contains("files wait at their source"))
+        .map(str::to_owned)
+        .next_back();
     let warning = warning.unwrap_or_else(|| panic!("no word of it\n{}", log(&gateway)));
-    assert!(warning.contains("storage_full"), "{warning}");
-    let events = books.count("select count(*) from audit_events where kind = 'poll.failed'");
+    let events = books.count("select count(*) from audit_events where kind = 'flow.waits_for_room'");
     assert!(events > 0, "no audit event of it\n{}", log(&gateway));
     let late = letter("late.txt");
     let answer = late.post(gateway.http, patience);

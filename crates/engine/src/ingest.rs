@@ -4,7 +4,8 @@
 //! pollers ─▶ poll ─▶ stage ─▶ accept ─▶ record ─▶ settle
 //!              └─▶ streamed (not read now) ─▶ accept
 //!                               ├─▶ back_off (tried again later, refused in the end)
-//!                               └─▶ unconfirmed (read once more, taken if the file is gone by then)
+//!                               ├─▶ unconfirmed (read once more, taken if the file is gone by then)
+//!                               └─▶ room (there is none in staging: left to a later poll)
 //! ```
 
 mod accept;
@@ -22,6 +23,7 @@ mod polled_flow;
 pub(crate) mod pollers;
 mod reading;
 mod record;
+mod room;
 mod runs;
 pub(crate) mod settle;
 mod stage;

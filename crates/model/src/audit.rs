@@ -139,6 +139,10 @@ words! {
         FlowFilesMissing = "flow.files_missing",
         /// The files that a flow expected came after their time.
         FlowFilesArrived = "flow.files_arrived",
+        /// Staging has no room for files that a poll found: they wait at their source. Recorded for the first one.
+        FlowWaitsForRoom = "flow.waits_for_room",
+        /// No file of a flow waits for room in staging any more.
+        FlowHasRoom = "flow.has_room",
         /// The node that a flow prefers refused the flow's revision: another node polls the flow's source.
         FlowPreferredNodeBehind = "flow.preferred_node_behind",
         /// A person paused a flow: it takes no new files.
@@ -417,6 +421,7 @@ impl EventKind {
             | Self::EndpointSetOffline
             | Self::FlowPaused
             | Self::FlowPreferredNodeBehind
+            | Self::FlowWaitsForRoom
             | Self::TransferHeld
             | Self::PayloadQuarantined
             | Self::NodeFenced

@@ -56,6 +56,8 @@ words! {
         Changing = "changing",
         /// The poll has as many files as `read_limit` permits: the next poll takes it.
         ReadLimit = "read_limit",
+        /// Staging has no room for it: it is taken when there is.
+        NoRoom = "no_room",
         /// The listing is longer than a poll can hold in memory: a later poll takes it.
         ListingLimit = "listing_limit",
     }
@@ -93,6 +95,7 @@ impl SkipReason {
             Self::New => "files not yet known to be complete (stable_for)",
             Self::Changing => "files that are changing",
             Self::ReadLimit => "files beyond the flow's read_limit, left to the next poll",
+            Self::NoRoom => "files that wait for room in staging",
             Self::ListingLimit => "files of a listing that is too long for one poll",
         }
     }

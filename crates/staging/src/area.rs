@@ -124,6 +124,14 @@ impl Staging {
         self.disk().space(root).map_err(|e| fault("get the free space of staging", root, e))
     }
 
+    /// The most bytes that the area can ever hold, if nothing else were on its file system.
+    ///
+    /// # Errors
+    /// Local errors.
+    pub fn most(&self) -> Result<u64> {
+        Ok(self.space()?.total.saturating_sub(self.inner.settings.min_free))
+    }
+
     /// Whether a payload of this length (bytes; 0 when it is not known) can be taken in now.
     ///
     /// # Errors

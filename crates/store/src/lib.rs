@@ -50,8 +50,10 @@ mod transaction;
 mod tx;
 mod users;
 mod verify;
+mod waiting_for_room;
 mod wake;
 mod whole_file;
+mod without_room;
 mod writer;
 
 pub use action::{Act, Acted, DestinationInForce, FlowInForce, Requeued, Resubmitted, Retried, child_id};
@@ -97,5 +99,7 @@ pub use suspensions::{EndSuspension, SuspensionChange};
 pub use text_index::TextIndex;
 pub use users::{NewUser, Session, User, UserChange};
 pub use verify::{CopiedSeal, Finding, RowOptions, RowReport, VerifyOptions, VerifyReport};
+pub use waiting_for_room::WaitingForRoom;
 pub use wake::DecisionWakeups;
 pub use whole_file::place as place_file;
+pub use without_room::FilesWithoutRoom;

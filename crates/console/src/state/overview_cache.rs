@@ -78,6 +78,7 @@ mod tests {
         assert!(counted.still_fresh(at, true).is_none());
         let overview = Overview {
             failing_polls: Vec::new(),
+            waiting_for_room: Vec::new(),
             missing_files: Vec::new(),
             transfers: Vec::new(),
             flows: Vec::new(),

@@ -6,7 +6,7 @@ use crate::{Caller, Control, PollTimes};
 use model::schema::Section;
 use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
 use serde::Serialize;
-use store::{FailingPoll, MissingFiles};
+use store::{FailingPoll, MissingFiles, WaitingForRoom};
 
 /// Flows by name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -41,6 +41,8 @@ pub struct FlowDetail {
     pub polled_by: Option<String>,
     /// That its last poll failed, and why.
     pub failing: Option<FailingPoll>,
+    /// Files that wait at its source until staging has room for them.
+    pub waiting_for_room: Option<WaitingForRoom>,
     /// Files that it expected and that have not come.
     pub missing: Option<MissingFiles>,
     /// When its source is polled; `None` for a listener, and where references to variables decide it.
@@ -90,6 +92,7 @@ impl Control {
         let polled = self.0.store.polled_sources(now).await?;
         let missing = self.0.store.missing_files().await?;
         let failing = self.0.store.failing_polls().await?;
+        let waiting = self.0.store.waiting_for_room().await?;
         let calendars = calendars(&definitions);
         let defined = definitions.iter().filter(|definition| definition.section == Section::FLOW.as_str());
         let mut flows: Vec<FlowDetail> = defined
@@ -106,6 +109,8 @@ impl Control {
                 flow.missing = missing.iter().find(|missing| missing.flow == flow.name).cloned();
                 let failing = failing.iter().find(|failing| failing.flow == flow.name);
                 flow.failing = failing.filter(|_| flow.enabled && flow.is_polled()).cloned();
+                let waiting = waiting.iter().find(|waiting| waiting.flow == flow.name);
+                flow.waiting_for_room = waiting.filter(|_| flow.enabled && flow.is_polled()).cloned();
                 flow.polled_by = polled.get(&flow.name).map(ToString::to_string);
                 flow
             })
@@ -134,6 +139,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         source_offline: None,
         polled_by: None,
         failing: None,
+        waiting_for_room: None,
         missing: None,
         polls: None,
     }
@@ -152,6 +158,7 @@ fn undefined(paused: Suspension) -> FlowDetail {
         source_offline: None,
         polled_by: None,
         failing: None,
+        waiting_for_room: None,
         missing: None,
         polls: None,
     }

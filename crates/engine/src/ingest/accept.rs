@@ -11,7 +11,7 @@ use crate::ingest::streamed;
 use crate::ingest::tally::Became;
 use crate::ingest::unconfirmed::NotKept;
 use model::definition::SettleWhen;
-use model::{Error, ErrorKind, EventKind, Result};
+use model::{Error, ErrorKind, EventKind, Result, Retry};
 use std::sync::Arc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use transport::{FoundOffer, OfferNotes, Source};
@@ -105,6 +105,14 @@ async fn decide(
             unaccepted.may_be_recorded();
             return streamed::record(polled, found, described, length).await.map_err(PollError::Node);
         }
+        Ok(Reading::NoRoom(lacking)) => {
+            if lacking.error.retry() != Retry::Permanent {
+                polled.count_without_room(&found.offer, &lacking);
+                return Ok(());
+            }
+            // It can never be staged: it is refused, once.
+            lacking.error.with("path", &found.offer.identity.path)
+        }
         Ok(Reading::Changed(why)) => {
             if polled.is_first_miss(&found.offer) {
                 polled.tally.count(Became::Changed);
@@ -138,7 +146,7 @@ async fn decide(
             Ok(())
         }
         // A failure of this node, or of the whole server, says nothing about the file.
-        ErrorKind::StorageFull => Err(PollError::Node(error)),
+        ErrorKind::StorageFull if error.retry() != Retry::Permanent => Err(PollError::Node(error)),
         ErrorKind::Unauthenticated | ErrorKind::TrustFailed => Err(PollError::Source(error)),
         _ => back_off(polled, found, error, None).await.map_err(PollError::Node),
     }

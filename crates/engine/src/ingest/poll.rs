@@ -218,6 +218,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, why: Why<'_>, early: Option<&mut
         polled.failed(error).await;
     } else {
         polled.succeeded().await;
+        polled.report_room().await;
     }
     context.observe(&polled.poll.endpoint, reachability, error.as_ref()).await;
     let soon = polled.pending.look_again_in(context.services.clock.as_ref());
@@ -257,6 +258,7 @@ async fn poll_once(
 ) -> Result<(), PollError> {
     polled.forget_missed();
     polled.forget_made();
+    polled.room.begin_poll();
     let (endpoint, transport) = polled.context.endpoint(&polled.poll.endpoint).map_err(PollError::Source)?;
     let streams = transport.poll_effects(&polled.poll).streams;
     let source = transport
@@ -318,10 +320,16 @@ async fn poll_once(
             };
             count_if_missed(&polled, &found.offer, &read, known_at);
             let Some(turn) = turn else { return accept(polled, source, found, read, unaccepted).await };
-            // An earlier one has failed, and the poll with it.
-            let Some(turn) = turn.come().await else { return Ok(()) };
+            // An earlier one has failed, and the poll with it, or waits for room.
+            let Some(turn) = turn.come().await else {
+                polled.discard_unrecorded(&found.offer, read).await;
+                return Ok(());
+            };
+            let waits = read.as_ref().is_ok_and(Reading::waits_for_room);
             accept(polled, source, found, read, unaccepted).await?;
-            turn.pass();
+            if !waits {
+                turn.pass();
+            }
             Ok(())
         }
     });
@@ -336,7 +344,7 @@ async fn poll_once(
 fn count_if_missed(polled: &PolledFlow, offer: &FoundOffer, read: &Result<Reading>, poll: Timestamp) {
     let is_missed = match read {
         Ok(Reading::Changed(_)) => true,
-        Ok(Reading::Whole(_) | Reading::Doubtful(_) | Reading::Streamed(..)) => false,
+        Ok(Reading::Whole(_) | Reading::Doubtful(_) | Reading::NoRoom(_) | Reading::Streamed(..)) => false,
         Err(error) => error.kind() == ErrorKind::NotFound,
     };
     if is_missed {

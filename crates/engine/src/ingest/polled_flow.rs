@@ -3,19 +3,21 @@
 use crate::context::Context;
 use crate::ingest::archive::FlowArchive;
 use crate::ingest::claimed::ClaimedFiles;
+use crate::ingest::reading::Reading;
+use crate::ingest::room::{NoRoom, RoomOfFlow, StagingRoom};
 use crate::ingest::settle::Settler;
 use crate::ingest::tally::Tally;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
 use crate::staged::discard;
 use model::definition::{self, Flow, PollSource};
-use model::{AuditEvent, Error, EventKind, PeerText, RemotePath, Result, Severity};
+use model::{AuditEvent, Error, ErrorKind, EventKind, PeerText, RemotePath, Result, Severity, SkipReason};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{FLOW_SOURCE, FailedPoll};
+use store::{FLOW_SOURCE, FailedPoll, FilesWithoutRoom};
 use tokio_util::task::TaskTracker;
-use transport::{FoundOffer, PendingFiles, StagedPart};
+use transport::{FoundOffer, OfferNotes, PendingFiles, StagedPart};
 
 /// The state that the polled flows of this node share.
 #[derive(Clone)]
@@ -25,6 +27,7 @@ pub(crate) struct Polling {
     pub(crate) unstable: Arc<UnstableFiles>,
     pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
     pub(crate) claimed: Arc<ClaimedFiles>,
+    pub(crate) staging_room: Arc<StagingRoom>,
 }
 
 /// What is made once for all files of a poll: with the definitions that are in force when it is first needed.
@@ -44,6 +47,9 @@ pub(crate) struct PolledFlow {
     pub(crate) unstable: Arc<UnstableFiles>,
     pub(crate) unconfirmed: Arc<UnconfirmedReadings>,
     pub(crate) claimed: Arc<ClaimedFiles>,
+    pub(crate) staging_room: Arc<StagingRoom>,
+    /// The files that wait for room in staging.
+    pub(crate) room: RoomOfFlow,
     pub(crate) flow: Arc<Flow>,
     /// A revision at which the flow is as it is here.
     pub(crate) revision: i64,
@@ -72,7 +78,7 @@ impl PolledFlow {
         poll: PollSource,
         unrecorded: TaskTracker,
     ) -> Self {
-        let Polling { context, settler, unstable, unconfirmed, claimed } = polling;
+        let Polling { context, settler, unstable, unconfirmed, claimed, staging_room } = polling;
         let (tally, missed) = (Arc::default(), Mutex::default());
         Self {
             context,
@@ -80,6 +86,8 @@ impl PolledFlow {
             unstable,
             unconfirmed,
             claimed,
+            staging_room,
+            room: RoomOfFlow::default(),
             flow,
             revision,
             poll,
@@ -188,8 +196,9 @@ impl PolledFlow {
         self.may_be_failing.store(true, Ordering::Relaxed);
     }
 
-    /// Another node polls the flow, and may record that its polls fail.
+    /// Another node polls the flow, and may record that its polls fail, or that its files wait.
     pub(crate) fn is_polled_elsewhere(&self) {
+        self.room.recorded(None);
         self.may_be_failing.store(true, Ordering::Relaxed);
     }
 
@@ -203,6 +212,81 @@ impl PolledFlow {
             Err(error) => {
                 tracing::warn!(flow = %self.flow.name, error = %error.chain(), "that a poll succeeded could not be recorded");
             }
+        }
+    }
+
+    /// In an ordered flow, whether an offer waits because an earlier one of the same poll waits for room.
+    pub(crate) fn waits_behind_others(&self, found: &FoundOffer) -> Option<NoRoom> {
+        (self.flow.ordered && self.room.any()).then(|| NoRoom {
+            needed: found.identity.size.unwrap_or(0),
+            error: Error::transient(ErrorKind::StorageFull, "stage a file before an earlier one of its flow"),
+        })
+    }
+
+    /// Counts an offer that waits at its source until staging has room for it.
+    pub(crate) fn count_without_room(&self, found: &FoundOffer, lacking: &NoRoom) {
+        let identity = &found.identity;
+        self.tally.skip(SkipReason::NoRoom);
+        self.room.count(&identity.path, identity.key(), identity.size, lacking.needed);
+        tracing::debug!(flow = %self.flow.name, path = %identity.path, error = %lacking.error.chain(), "a file waits for room in staging");
+    }
+
+    /// Records after a poll how many files wait for room, if that has changed.
+    pub(crate) async fn report_room(&self) {
+        let Some(found) = self.room.unrecorded() else { return };
+        let (flow, store) = (self.flow.name.as_str(), &self.context.store);
+        let written = match &found.largest {
+            None => {
+                let event = self.event(EventKind::FlowHasRoom);
+                store.no_file_waits_for_room(flow, event).await.map(|ended| {
+                    if ended {
+                        tracing::info!(flow, "staging has room for the flow's files again");
+                    }
+                })
+            }
+            Some((largest, bytes)) => {
+                let waiting = FilesWithoutRoom {
+                    flow: flow.to_owned(),
+                    endpoint: self.poll.endpoint.clone(),
+                    node: self.context.lease.current().node,
+                    at: self.context.now(),
+                    files: found.files,
+                    largest: largest.clone(),
+                    bytes: *bytes,
+                };
+                let event = self.event(EventKind::FlowWaitsForRoom).detail("files", found.files);
+                let event = event.detail("path", largest.to_text()).detail("bytes", *bytes);
+                let event = match self.context.staging.space() {
+                    Ok(space) => event.detail("free_bytes", space.free),
+                    // The event matters more than this number.
+                    Err(_) => event,
+                };
+                store.files_wait_for_room(waiting, event).await.map(|begins| {
+                    if begins {
+                        tracing::warn!(flow, files = found.files, %largest, bytes, "files wait at their source until staging has room for them");
+                    }
+                })
+            }
+        };
+        match written {
+            Ok(()) => self.room.recorded(Some(found)),
+            Err(error) => {
+                tracing::warn!(flow, error = %error.chain(), "how many files wait for room in staging could not be recorded");
+            }
+        }
+    }
+
+    /// Removes what was read of an offer that is not recorded because an earlier one of its poll was not. What may be the
+    /// only copy stays in staging, and the sweep sets it aside.
+    pub(crate) async fn discard_unrecorded(&self, found: &FoundOffer, read: Result<Reading>) {
+        if let Some(lacking) = self.waits_behind_others(found) {
+            self.count_without_room(found, &lacking);
+        }
+        if let Ok(Reading::Whole(whole) | Reading::Doubtful(whole)) = read
+            && !whole.unseen
+            && !OfferNotes::of(&whole.source_data).gone
+        {
+            self.discard(whole.parts).await;
         }
     }
 

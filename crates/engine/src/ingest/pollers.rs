@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::ingest::poll::Poller;
 use crate::ingest::polled_flow::{PolledFlow, Polling};
+use crate::ingest::room::StagingRoom;
 use crate::ingest::settle::Settler;
 use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
@@ -40,7 +41,9 @@ impl Running {
 impl Pollers {
     pub(crate) fn new(context: Arc<Context>, settler: Arc<Settler>, unstable: Arc<UnstableFiles>) -> Self {
         let unconfirmed = Arc::new(UnconfirmedReadings::default());
-        let polling = Polling { context, settler, unstable, unconfirmed, claimed: Arc::default() };
+        let staging_room = Arc::new(StagingRoom::new(context.staging.clone()));
+        let claimed = Arc::default();
+        let polling = Polling { context, settler, unstable, unconfirmed, claimed, staging_room };
         Self { polling, unrecorded: HashMap::new(), running: HashMap::new() }
     }
 

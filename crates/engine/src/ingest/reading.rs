@@ -1,6 +1,9 @@
 //! The result of reading an offer.
 
-use model::{AuditEvent, ConnectionId, Error, ErrorKind, Offer, OfferId, OfferState, RemotePath, Timestamp};
+use crate::ingest::room::NoRoom;
+use model::{
+    AuditEvent, ConnectionId, Error, ErrorKind, Offer, OfferId, OfferState, RemotePath, Retry, Timestamp,
+};
 use serde_json::{Map, Value, json};
 use store::NodeLease;
 use transport::{Described, FoundOffer, OfferNotes, StagedPart};
@@ -67,8 +70,17 @@ pub(crate) enum Reading {
     Doubtful(Whole),
     /// Another file has its path now, and will be offered.
     Changed(String),
+    /// It was not read, or not to its end: staging has no room for it.
+    NoRoom(NoRoom),
     /// It was not read: it is streamed. What is known of it, with its size in bytes.
     Streamed(Described, u64),
+}
+
+impl Reading {
+    /// Whether the file waits at its source until staging has room for it.
+    pub(crate) fn waits_for_room(&self) -> bool {
+        matches!(self, Self::NoRoom(NoRoom { error, .. }) if error.retry() != Retry::Permanent)
+    }
 }
 
 impl Whole {

@@ -5,6 +5,7 @@ use crate::crash;
 use crate::guard::guarded;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Reading, Whole, WrongSize};
+use crate::ingest::room::FileRoom;
 use crate::staged::blocking;
 use futures::TryStreamExt;
 use model::{Error, ErrorKind, Result};
@@ -17,12 +18,27 @@ struct CopiedPart {
     part: transport::Part,
 }
 
-/// Copies an offer's parts into staging, makes them durable, and checks the offer at its source again.
+/// Copies an offer's parts into staging, makes them durable, and checks the offer at its source again. An offer for which
+/// staging has no room is not opened.
 pub(crate) async fn stage(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
-    guarded("read a file", copy_and_commit(polled, source, found)).await
+    if let Some(lacking) = polled.waits_behind_others(found) {
+        return Ok(Reading::NoRoom(lacking));
+    }
+    let needed = polled.room.needed(&found.identity.key(), found.identity.size);
+    match polled.staging_room.reserve(needed)? {
+        Ok(room) => {
+            guarded("read a file", copy_and_commit(polled, source, found, &FileRoom::new(room))).await
+        }
+        Err(lacking) => Ok(Reading::NoRoom(lacking)),
+    }
 }
 
-async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
+async fn copy_and_commit(
+    polled: &PolledFlow,
+    source: &dyn Source,
+    found: &FoundOffer,
+    room: &FileRoom,
+) -> Result<Reading> {
     crash::point("stage.begin");
     let opened = source.open(found).await?;
     let mut source_data = opened.source_data;
@@ -36,14 +52,20 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
     let mut copied = Vec::new();
     let mut broken = None;
     while let Some(mut part) = parts.try_next().await? {
-        let writer = polled.context.services.staging.begin()?;
+        let writer = match polled.context.services.staging.begin() {
+            Ok(writer) => room.part(writer),
+            Err(error) => return room.ran_out(error).map(Reading::NoRoom),
+        };
         let reader = std::mem::replace(&mut part.reader, Box::new(tokio::io::empty()));
         let reader = polled.context.paces.of(&polled.poll.endpoint).reader(reader);
         let path = found.identity.path.clone();
         let copy = copy_to_staging(reader, writer, &polled.context.services.budget, move |error| {
             read_failed(&path, error)
         });
-        let copy = copy.await?;
+        let copy = match copy.await {
+            Ok(copy) => copy,
+            Err(error) => return room.ran_out(error).map(Reading::NoRoom),
+        };
         let resumptions = part.resumptions.taken();
         if !resumptions.is_empty() {
             // Plain values always have a JSON form.
@@ -83,7 +105,10 @@ async fn copy_and_commit(polled: &PolledFlow, source: &dyn Source, found: &Found
         && stated.is_some_and(|size| size > 0 && wrong_size.is_none_or(|wrong| wrong.read > wrong.stated));
     let partial = broken.is_some() && !reached_its_size;
     // The bytes must be durable before the source is asked: they may be the only copy now, whatever it answers.
-    let parts = commit(copied).await?;
+    let parts = match commit(copied).await {
+        Ok(parts) => parts,
+        Err(error) => return room.ran_out(error).map(Reading::NoRoom),
+    };
     if let [only] = parts.as_slice() {
         OfferNotes::change(&mut source_data, |notes| notes.sha256 = Some(only.staged.sha256));
     }

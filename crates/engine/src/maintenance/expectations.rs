@@ -59,7 +59,9 @@ impl Maintenance for Expectations {
             .flows
             .values()
             .filter(|flow| flow.enabled && matches!(flow.source, FlowSource::Poll(_)));
-        self.context.store.forget_failing_polls_but(&polled.map(|flow| flow.name.as_str()).collect()).await?;
+        let polled = polled.map(|flow| flow.name.as_str()).collect();
+        self.context.store.forget_failing_polls_but(&polled).await?;
+        self.context.store.forget_waiting_for_room_but(&polled).await?;
         for (flow, expectation, schedule) in expecting {
             let Some(expected) = expectation.last_day(schedule, self.context.now()) else { continue };
             let since = definitions.flows_since.get(&flow.name).copied();

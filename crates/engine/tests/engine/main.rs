@@ -23,6 +23,7 @@ mod processing;
 mod receiving;
 mod relay;
 mod revisions;
+mod room;
 mod scene;
 mod settling;
 mod streaming;

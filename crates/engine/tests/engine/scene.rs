@@ -13,13 +13,14 @@ use model::schema::Values;
 use model::{Actor, Mask, MaskSpec, Timestamp, TransferId, TransferState};
 use staging::{RealDisk, Staging};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFilter, TransferView, Waybill};
 use testkit::clock::{FixedClock, SeededRandom};
 use testkit::defined;
 use testkit::fake::{FakeEndpoint, FakeTransport, MemoryFolder, SPEC};
+use testkit::forgetful::ForgetfulDisk;
 use tokio::sync::watch;
 use transport::folder::After;
 use transport::folder::options::Polling;
@@ -117,6 +118,15 @@ impl Scene {
             }
         });
         scene
+    }
+
+    /// Stages on a disk in memory from now on that holds so many bytes.
+    pub(crate) fn limit_staging(&mut self, bytes: u64) -> ForgetfulDisk {
+        let disk = ForgetfulDisk::new();
+        let settings = staging::Settings { min_free: 0, ..staging::Settings::default() };
+        self.staging = Staging::open(Path::new("/staging"), Arc::new(disk.clone()), settings).unwrap();
+        disk.set_capacity(Some(bytes));
+        disk
     }
 
     /// Another pool on the same database, as another node has.

@@ -399,6 +399,17 @@ impl EventWords<'_> {
                 self.named(self.endpoint),
                 self.with(": ", "reason")
             ),
+            EventKind::FlowWaitsForRoom => format!(
+                "Files of flow{} wait at their source: staging on node {} has no room{}{}{}",
+                self.named(self.flow),
+                self.node,
+                self.with(" for ", "path"),
+                self.with(", which needs ", "bytes"),
+                self.with(" bytes; free: ", "free_bytes")
+            ),
+            EventKind::FlowHasRoom => {
+                format!("Staging has room for the files of flow{} again", self.named(self.flow))
+            }
             EventKind::FlowPreferredNodeBehind => format!(
                 "Node {} polls flow{}: the preferred node{} refused its revision{}",
                 self.node,

@@ -5,7 +5,7 @@ use super::unreadable::{Attempted, UnreadableRow};
 use super::{FailingSteps, RefusedMessages, SourceFiles};
 use crate::either::Backend;
 use crate::row::{path, word};
-use crate::{FailingPoll, MissingFiles, SealLag, Store};
+use crate::{FailingPoll, MissingFiles, SealLag, Store, WaitingForRoom};
 use chrono::TimeDelta;
 use model::{DeliveryId, DeliveryState, EventKind, RemotePath, Result, Timestamp, TransferId, TransferState};
 use sqlx::FromRow;
@@ -43,6 +43,8 @@ pub struct Overview {
     pub refused_files: Vec<SourceFiles>,
     /// Flows whose last poll failed.
     pub failing_polls: Vec<FailingPoll>,
+    /// Flows whose files wait at their source until staging has room for them.
+    pub waiting_for_room: Vec<WaitingForRoom>,
     /// Flows whose expected files are missing.
     pub missing_files: Vec<MissingFiles>,
     /// Messages that were refused in the last 24 hours, by reason.
@@ -181,6 +183,7 @@ impl Store {
         let (failing, unreadable) = self.failing(now).await?;
         Ok(Overview {
             failing_polls: self.failing_polls().await?,
+            waiting_for_room: self.waiting_for_room().await?,
             missing_files: self.missing_files().await?,
             transfers: self.transfers_by_state(now).await?,
             flows: self.flow_days(now).await?,

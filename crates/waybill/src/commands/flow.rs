@@ -12,7 +12,7 @@ use model::{PollReport, Result, SkipCount, SkipReason, Suspension, quoted};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
-use store::{FailingPoll, MissingFiles};
+use store::{FailingPoll, MissingFiles, WaitingForRoom};
 
 pub(crate) async fn run(settings: &Settings, command: Flow, output: Output) -> Result<ExitCode> {
     match command {
@@ -197,7 +197,8 @@ fn list(list: &FlowList, output: Output) -> Result<()> {
 fn state(flow: &FlowDetail) -> String {
     let failing = flow.failing.as_ref().map(polls_failing);
     let missing = flow.missing.as_ref().map(files_missing);
-    let all: Vec<String> = [Some(doing(flow)), failing, missing].into_iter().flatten().collect();
+    let waiting = flow.waiting_for_room.as_ref().map(files_wait_for_room);
+    let all: Vec<String> = [Some(doing(flow)), failing, waiting, missing].into_iter().flatten().collect();
     all.join("; ")
 }
 
@@ -208,6 +209,18 @@ fn polls_failing(failing: &FailingPoll) -> String {
         1 => format!("its last poll failed, at {}: {error}", write::time(*since)),
         _ => format!("its last {failures} polls failed, since {}: {error}", write::time(*since)),
     }
+}
+
+/// How many files wait for room, and the largest.
+fn files_wait_for_room(waiting: &WaitingForRoom) -> String {
+    let WaitingForRoom { node, since, files, largest, bytes, .. } = waiting;
+    let largest = largest.to_text();
+    let largest = quoted(&largest);
+    let which = match files {
+        1 => format!("1 file waits for room in staging on node {node}"),
+        files => format!("{files} files wait for room in staging on node {node}"),
+    };
+    format!("{which}, since {}: the largest, {largest}, needs {bytes} bytes", write::time(*since))
 }
 
 /// Which expected files have not come.

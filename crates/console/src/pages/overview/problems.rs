@@ -14,7 +14,7 @@ use crate::web::list_query::ListQuery;
 use crate::web::transfer_table::TRANSFERS;
 use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
 use std::time::Duration;
-use store::{FailingDelivery, FailingPoll, FailingSteps, MissingFiles, Overview};
+use store::{FailingDelivery, FailingPoll, FailingSteps, MissingFiles, Overview, WaitingForRoom};
 
 /// Rows of each kind that are shown.
 const EACH: usize = 10;
@@ -174,6 +174,7 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
         );
     }
     all.extend(overview.failing_polls.iter().map(failing_poll));
+    all.extend(overview.waiting_for_room.iter().map(waiting_for_room));
     all.extend(overview.missing_files.iter().map(files_missing));
     all.extend(overview.failing_steps.iter().map(failing_steps));
     for source in &overview.unsettled {
@@ -270,7 +271,6 @@ fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestam
     all
 }
 
-/// What a person has paused or set offline.
 /// A flow whose polls fail: its files are not taken.
 fn failing_poll(failing: &FailingPoll) -> ActiveProblem {
     let FailingPoll { flow, endpoint, since, failures, error, .. } = failing;
@@ -282,6 +282,27 @@ fn failing_poll(failing: &FailingPoll) -> ActiveProblem {
     ActiveProblem::new(ProblemKind::Flow, Severity::Error, &format!("{flow}/polls"), what)
         .why(error.clone())
         .advice("Its files stay where they are, and are taken when a poll succeeds.")
+        .since(*since)
+        .page(ListQuery::default().url("/audit", &query))
+}
+
+/// Files that wait at their source because staging has no room for them.
+fn waiting_for_room(waiting: &WaitingForRoom) -> ActiveProblem {
+    let WaitingForRoom { flow, endpoint, node, since, files, largest, bytes } = waiting;
+    let query = [("kind", Some("flow.waits_for_room")), ("flow", Some(flow.as_str()))];
+    let (which, wait) = match files {
+        1 => ("1 file".to_owned(), "waits"),
+        files => (format!("{} files", grouped(*files)), "wait"),
+    };
+    let what = format!("{which} of flow {flow} {wait} at {endpoint} for room in staging");
+    let largest = cut(&path_text(largest), WHAT);
+    let needs = match files {
+        1 => format!("{largest} needs {}", size_text(*bytes)),
+        _ => format!("The largest, {largest}, needs {}", size_text(*bytes)),
+    };
+    ActiveProblem::new(ProblemKind::Flow, Severity::Error, &format!("{flow}/room"), what)
+        .why(format!("{needs}; the staging area of node {node} has less free space."))
+        .advice("They stay where they are, and are taken when there is room. Free space on the file system of the staging area, or shorten the retention of flows.")
         .since(*since)
         .page(ListQuery::default().url("/audit", &query))
 }
@@ -321,6 +342,7 @@ fn failing_steps(steps: &FailingSteps) -> ActiveProblem {
     }
 }
 
+/// What a person has paused or set offline.
 fn suspended(suspension: &Suspension) -> ActiveProblem {
     let name = suspension.name.as_str();
     let (kind, what, advice, event) = match suspension.kind {

@@ -88,6 +88,8 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::FlowFilesMissing => &["orders", "at least 2 files by 18:00", "2026-11-20", "1"],
         EventKind::FlowFilesArrived => &["orders", "at least 2 files by 18:00", "2026-11-20"],
         EventKind::FlowPaused | EventKind::FlowResumed => &["ada", "orders", "done"],
+        EventKind::FlowWaitsForRoom => &["n1", "orders", "out/a.edi", "700 bytes"],
+        EventKind::FlowHasRoom => &["orders"],
         EventKind::FlowPreferredNodeBehind => &["n1", "orders", "n7", "a file is missing"],
         EventKind::FlowRunRequested => &["ada", "orders"],
         EventKind::FlowRun => &["orders", "ada", "n1", "2 files accepted", "refused"],

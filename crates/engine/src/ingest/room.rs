@@ -1,0 +1,235 @@
+//! Room in staging for the files that polls read. The size of a file is reserved before it is opened, so that of files
+//! that do not fit together one is read and the others wait. What a file still needs counts; what it has written is no
+//! longer free.
+//!
+//! Each node counts what it reads itself. What others write to the same file system is only seen as less free space.
+
+use model::{Error, ErrorKind, RemotePath, Result};
+use staging::Staging;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use transport::{PartWriter, StagedPayload};
+
+/// How many polls it is remembered that a file needs more room than its source reports.
+const REMEMBERED: u8 = 3;
+
+/// A file for which there is no room.
+#[derive(Debug)]
+pub(crate) struct NoRoom {
+    /// The bytes that it needs at least.
+    pub(crate) needed: u64,
+    /// What staging answered; permanent if it can never hold the file.
+    pub(crate) error: Error,
+}
+
+/// The room of this node's staging area.
+pub(crate) struct StagingRoom {
+    staging: Staging,
+    /// Bytes that files which are being read may still write.
+    reserved: Arc<Mutex<u64>>,
+}
+
+impl StagingRoom {
+    pub(crate) fn new(staging: Staging) -> Self {
+        Self { staging, reserved: Arc::default() }
+    }
+
+    /// Reserves room for a file of at least this many bytes.
+    ///
+    /// # Errors
+    /// The free space could not be read.
+    pub(crate) fn reserve(&self, needed: u64) -> Result<Result<Reservation, NoRoom>> {
+        let mut reserved = locked(&self.reserved);
+        match self.staging.check_room(reserved.saturating_add(needed)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                return self.lacking(needed, *reserved, error).map(Err);
+            }
+            Err(error) => return Err(error),
+        }
+        *reserved = reserved.saturating_add(needed);
+        Ok(Ok(Reservation { reserved: Arc::clone(&self.reserved), left: needed, written: 0 }))
+    }
+
+    fn lacking(&self, needed: u64, reserved: u64, error: Error) -> Result<NoRoom> {
+        // A disk that is not mounted looks small.
+        self.staging.check_there()?;
+        let most = self.staging.most()?;
+        let error = if needed > most {
+            Error::permanent(ErrorKind::StorageFull, "stage a file that is larger than the staging area")
+                .with("directory", self.staging.root().display())
+                .with("bytes", needed)
+                .with("staging_holds_at_most", most)
+                .advice(
+                    "use a larger file system for the staging directory, or stream = true on the flow's source; \
+                    then let the file be offered again, for example by changing its time",
+                )
+        } else if reserved > 0 {
+            error.with("reserved_bytes", reserved)
+        } else {
+            error
+        };
+        Ok(NoRoom { needed, error })
+    }
+}
+
+fn locked(reserved: &Mutex<u64>) -> MutexGuard<'_, u64> {
+    // After a panic elsewhere the number is still what is reserved.
+    reserved.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Room that is reserved until it is dropped.
+pub(crate) struct Reservation {
+    reserved: Arc<Mutex<u64>>,
+    left: u64,
+    written: u64,
+}
+
+impl Reservation {
+    /// Counts written bytes: they are no longer free, and so no longer reserved.
+    fn wrote(&mut self, bytes: u64) {
+        self.written = self.written.saturating_add(bytes);
+        let used = bytes.min(self.left);
+        self.left -= used;
+        let mut reserved = locked(&self.reserved);
+        *reserved = reserved.saturating_sub(used);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut reserved = locked(&self.reserved);
+        *reserved = reserved.saturating_sub(self.left);
+    }
+}
+
+/// The reservation of one file, which the writers of its parts share.
+#[derive(Clone)]
+pub(crate) struct FileRoom(Arc<Mutex<Reservation>>);
+
+impl FileRoom {
+    pub(crate) fn new(reservation: Reservation) -> Self {
+        Self(Arc::new(Mutex::new(reservation)))
+    }
+
+    fn reservation(&self) -> MutexGuard<'_, Reservation> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A part of the file that is written within its room.
+    pub(crate) fn part(&self, writer: Box<dyn PartWriter>) -> Box<dyn PartWriter> {
+        Box::new(ReservedPart { writer, room: self.clone() })
+    }
+
+    /// What a full disk means for the file: it needs more than was written. Other errors stay what they are.
+    ///
+    /// # Errors
+    /// Any error but a full disk.
+    pub(crate) fn ran_out(&self, error: Error) -> Result<NoRoom> {
+        if error.kind() != ErrorKind::StorageFull {
+            return Err(error);
+        }
+        Ok(NoRoom { needed: self.reservation().written.saturating_add(1), error })
+    }
+}
+
+struct ReservedPart {
+    writer: Box<dyn PartWriter>,
+    room: FileRoom,
+}
+
+impl PartWriter for ReservedPart {
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.writer.append(bytes)?;
+        self.room.reservation().wrote(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn length(&self) -> u64 {
+        self.writer.length()
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> Result<usize> {
+        self.writer.read_at(into, offset)
+    }
+
+    fn commit(self: Box<Self>) -> Result<StagedPayload> {
+        self.writer.commit()
+    }
+}
+
+/// The files of a flow that wait for room.
+#[derive(Default)]
+pub(crate) struct RoomOfFlow(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    /// Those that the running poll has found.
+    found: WaitingFiles,
+    /// What files need at least, by their keys, where that is more than their sources report; and how many polls ago it
+    /// was learned or used.
+    needed: HashMap<String, (u64, u8)>,
+    /// What the database holds; `None` if that is not known.
+    recorded: Option<WaitingFiles>,
+}
+
+/// How many files wait, and the largest.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct WaitingFiles {
+    pub(crate) files: u64,
+    pub(crate) largest: Option<(RemotePath, u64)>,
+}
+
+impl RoomOfFlow {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a poll.
+    pub(crate) fn begin_poll(&self) {
+        let mut waiting = self.waiting();
+        waiting.found = WaitingFiles::default();
+        waiting.needed.retain(|_, (_, polls)| {
+            *polls = polls.saturating_add(1);
+            *polls <= REMEMBERED
+        });
+    }
+
+    /// The bytes that a file needs at least: what its source reports, or more, if it ran out of room before.
+    pub(crate) fn needed(&self, key: &str, listed: Option<u64>) -> u64 {
+        let mut waiting = self.waiting();
+        let learned = waiting.needed.get_mut(key).map_or(0, |(bytes, polls)| {
+            *polls = 0;
+            *bytes
+        });
+        learned.max(listed.unwrap_or(0))
+    }
+
+    /// Counts a file that waits.
+    pub(crate) fn count(&self, path: &RemotePath, key: String, listed: Option<u64>, needed: u64) {
+        let mut waiting = self.waiting();
+        waiting.found.files += 1;
+        if waiting.found.largest.as_ref().is_none_or(|(_, largest)| needed > *largest) {
+            waiting.found.largest = Some((path.clone(), needed));
+        }
+        if listed.is_none_or(|listed| needed > listed) {
+            waiting.needed.insert(key, (needed, 0));
+        }
+    }
+
+    /// Whether a file that the running poll found waits.
+    pub(crate) fn any(&self) -> bool {
+        self.waiting().found.files > 0
+    }
+
+    /// What is to be recorded after a poll; `None` if the database holds it.
+    pub(crate) fn unrecorded(&self) -> Option<WaitingFiles> {
+        let waiting = self.waiting();
+        (waiting.recorded.as_ref() != Some(&waiting.found)).then(|| waiting.found.clone())
+    }
+
+    /// Notes what the database holds; `None` if that is not known.
+    pub(crate) fn recorded(&self, files: Option<WaitingFiles>) {
+        self.waiting().recorded = files;
+    }
+}
