@@ -205,7 +205,7 @@ impl Store {
         }))
     }
 
-    /// Marks offers that stay at the source as still listed there.
+    /// Marks offers that stay at the source, or are being settled and may stay there, as still listed there.
     ///
     /// # Errors
     /// The database failed.
@@ -262,15 +262,17 @@ impl Command for Listed {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         let (of_sqlite, of_postgres) = if self.by_done_file {
             (
-                "UPDATE offers SET listed_at = $2 WHERE kept AND hides \
-                 AND done_file IN (SELECT value FROM json_each($1)) AND listed_at < $2",
-                "UPDATE offers SET listed_at = $2 WHERE kept AND hides AND done_file = ANY($1) AND listed_at < $2",
+                "UPDATE offers SET listed_at = $2 WHERE hides AND (kept OR settle_outcome IS NOT NULL) \
+                 AND done_file IN (SELECT value FROM json_each($1)) AND (listed_at IS NULL OR listed_at < $2)",
+                "UPDATE offers SET listed_at = $2 WHERE hides AND (kept OR settle_outcome IS NOT NULL) \
+                 AND done_file = ANY($1) AND (listed_at IS NULL OR listed_at < $2)",
             )
         } else {
             (
-                "UPDATE offers SET listed_at = $2 WHERE kept AND hides \
-                 AND identity IN (SELECT value FROM json_each($1)) AND listed_at < $2",
-                "UPDATE offers SET listed_at = $2 WHERE kept AND hides AND identity = ANY($1) AND listed_at < $2",
+                "UPDATE offers SET listed_at = $2 WHERE hides AND (kept OR settle_outcome IS NOT NULL) \
+                 AND identity IN (SELECT value FROM json_each($1)) AND (listed_at IS NULL OR listed_at < $2)",
+                "UPDATE offers SET listed_at = $2 WHERE hides AND (kept OR settle_outcome IS NOT NULL) \
+                 AND identity = ANY($1) AND (listed_at IS NULL OR listed_at < $2)",
             )
         };
         on!(tx,

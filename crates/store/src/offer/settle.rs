@@ -250,7 +250,9 @@ impl Command for Settled {
             settling => transition(settling, OfferEvent::Settled)?,
         };
         let written = on!(tx, c => sqlx::query(
-            "UPDATE offers SET state = $2, hides = $3, kept = $3, listed_at = $4, updated_at = $4, \
+            // A poll may have listed the file since `now`: that must not be undone, or the poll would forget it.
+            "UPDATE offers SET state = $2, hides = $3, kept = $3, updated_at = $4, \
+             listed_at = CASE WHEN listed_at > $4 THEN listed_at ELSE $4 END, \
              settle_outcome = NULL, next_at = NULL, node = NULL, epoch = NULL, error = NULL \
              WHERE id = $1 AND node = $5 AND epoch = $6")
             .bind(self.offer.uuid()).bind(state.as_str()).bind(self.kept).bind(self.now)

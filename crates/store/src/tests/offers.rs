@@ -108,6 +108,21 @@ both! {
         assert!(!is_known(&store, "a").await);
     }
 
+    a_file_that_a_poll_lists_while_its_settling_is_recorded_is_not_forgotten(store) {
+        let lease = lease(&store, "n1").await;
+        let (id, _) = recorded(&store, &lease, "a", &["x"]).await;
+        assert!(store.begin_settle(id, &lease, now()).await.unwrap());
+        // Its settling ended before the poll began, and is recorded only after the poll has listed the file.
+        let ended = now();
+        let poll = after(ended, 60_000);
+        assert!(is_known(&store, "a").await);
+        store.listed(&[key("a")], poll).await.unwrap();
+        assert_eq!(store.settled(id, &lease, true, vec![], vec![], ended).await.unwrap(), Done::Done);
+        assert_eq!(store.forget_unlisted("orders", "acme", poll).await.unwrap(), 0);
+        assert!(is_known(&store, "a").await);
+        assert_eq!(store.forget_unlisted("orders", "acme", after(poll, 1)).await.unwrap(), 1);
+    }
+
     a_backed_off_file_can_still_be_recorded(store) {
         let lease = lease(&store, "n1").await;
         store.offer_failed(failure(&offer("a"), Some(now()), false)).await.unwrap();
