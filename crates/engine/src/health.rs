@@ -148,6 +148,19 @@ impl EndpointHealth {
         states.get(endpoint).and_then(|state| state.offline_until).filter(|until| *until > now)
     }
 
+    /// When a delivery whose access an endpoint has refused may be tried again: at once where the endpoint is offline, as
+    /// nothing is tried there until it returns; otherwise (it never goes offline) after a wait that grows with the
+    /// refusals.
+    pub(crate) fn after_refusal(&self, endpoint: &str, now: Timestamp) -> Timestamp {
+        let states = self.states();
+        let Some(state) = states.get(endpoint) else { return now + FIRST_OFFLINE_REFUSED };
+        if state.offline_until.is_some_and(|until| until > now) {
+            return now;
+        }
+        let doublings = state.failures.saturating_sub(1).min(16);
+        now + FIRST_OFFLINE_REFUSED.saturating_mul(1 << doublings).min(LONGEST_OFFLINE_REFUSED)
+    }
+
     /// The earliest time at which an offline endpoint may be used again.
     pub(crate) fn next_return(&self, now: Timestamp) -> Option<Timestamp> {
         self.states().values().filter_map(|state| state.offline_until).filter(|until| *until > now).min()
@@ -333,6 +346,10 @@ mod tests {
         assert_eq!(health.offline(now), ["sftp"]);
         health.try_again(&["sftp"].into(), now);
         assert!(health.offline(now).is_empty());
+        assert_eq!(health.after_refusal("never", now), now + FIRST_OFFLINE_REFUSED);
+        health.observe("never", None, Reachability::AccessRefused, now);
+        health.observe("never", None, Reachability::AccessRefused, now);
+        assert_eq!(health.after_refusal("never", now), now + 2 * FIRST_OFFLINE_REFUSED);
         assert_eq!(health.observe("sftp", RULE, Reachability::Unknown, now), HealthChange::None);
         assert_eq!(health.observe("sftp", RULE, Reachability::Answered, now), HealthChange::CameOnline);
     }

@@ -148,6 +148,7 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     connection: Option<ConnectionId>,
     step: Option<Step>,
+    judgement: bool,
     said: Option<PeerText>,
     advice: Option<Cow<'static, str>>,
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
@@ -164,6 +165,7 @@ impl Error {
             context: Vec::new(),
             connection: None,
             step: None,
+            judgement: false,
             said: None,
             advice: None,
             source: None,
@@ -206,6 +208,14 @@ impl Error {
     #[must_use]
     pub fn at_step(mut self, step: Step) -> Self {
         self.0.step = Some(step);
+        self
+    }
+
+    /// The peer received what was sent, and this is its answer or the check of its answer: the error concerns this one
+    /// message, also where its kind concerns access.
+    #[must_use]
+    pub fn as_judgement(mut self) -> Self {
+        self.0.judgement = true;
         self
     }
 
@@ -275,6 +285,12 @@ impl Error {
     pub fn connection(&self) -> Option<ConnectionId> {
         let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
         std::iter::once(self).chain(causes.filter_map(own)).find_map(|error| error.0.connection)
+    }
+
+    /// Whether the peer has received what was sent, so that the error concerns this one message.
+    #[must_use]
+    pub fn is_judgement(&self) -> bool {
+        self.0.judgement
     }
 
     /// The step of reaching a place that failed, where it is known.

@@ -165,6 +165,7 @@ impl Unproved {
         Error::permanent(ErrorKind::TrustFailed, "trust the signature of the receipt (MDN)")
             .with("signature", &self.reason)
             .advice(self.advice)
+            .as_judgement()
     }
 }
 

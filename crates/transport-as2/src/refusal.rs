@@ -113,6 +113,7 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
     Error::new(kind, retry, "deliver an AS2 message: the partner refused it with its receipt (MDN)")
         .with("message_id", message_id)
         .advice(advice)
+        .as_judgement()
 }
 
 #[cfg(test)]

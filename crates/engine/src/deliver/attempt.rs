@@ -4,12 +4,12 @@ use crate::context::Context;
 use crate::crash;
 use crate::deliver::balanced;
 use crate::deliver::claim_log::ClaimLog;
-use crate::deliver::conclude::{conclude, log_lost};
+use crate::deliver::conclude::{Ended, conclude, log_lost};
 use crate::deliver::sending::Sending;
 use crate::guard::guarded;
 use crate::health::Reachability;
 use crate::history::FlowAt;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Result, Retry};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{Claimed, StreamedContent};
@@ -36,7 +36,7 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
         result = guarded("deliver a file", delivering) => result,
         () = context.lease.lost(epoch) => {
             context.health.end(&endpoint);
-            return log_lost(&claimed.claim);
+            return log_lost(&claimed);
         }
     };
     crash::point("deliver.sent");
@@ -51,7 +51,10 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     context.health.end(&endpoint);
     context.observe(&endpoint, reachability, result.as_ref().err()).await;
     let content = content.into_inner().unwrap_or_else(PoisonError::into_inner);
-    conclude(context, &claimed, flow.as_ref(), result, content).await;
+    let is_refused = reachability == Reachability::AccessRefused
+        && result.as_ref().is_err_and(|error| error.retry() != Retry::Ambiguous && !error.is_judgement());
+    let waits_until = is_refused.then(|| context.health.after_refusal(&endpoint, context.now()));
+    conclude(context, &claimed, flow.as_ref(), Ended { result, content, waits_until }).await;
 }
 
 /// The destination comes from the flow at the delivery's revision, which determines how the file is written. The

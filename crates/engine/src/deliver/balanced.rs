@@ -139,7 +139,7 @@ pub(crate) async fn deliver(sending: &Sending<'_>, endpoint: &Arc<Endpoint>) -> 
             log.note_address(&note).await?;
             break;
         }
-        tracing::info!(endpoint = %endpoint.name, address = address.shown, "the address did not take the file; the next one is tried");
+        tracing::info!(transfer = %claimed.transfer.id, endpoint = %endpoint.name, address = address.shown, "the address did not take the file; the next one is tried");
     }
     Err(all_failed(failed, &endpoint.name))
 }

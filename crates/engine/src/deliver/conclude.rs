@@ -6,22 +6,31 @@ use crate::crash;
 use crate::history::FlowAt;
 use crate::transfers::{DEFAULT_RETENTION, new_reply};
 use model::definition::RetryPolicy;
-use model::{AuditEvent, Claim, Error, ErrorKind, EventKind, Result, Retry, TransferState};
+use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp, TransferState};
 use store::{Claimed, Finish, Finished, Overdue, StreamedContent};
 use transport::Sent;
 
+/// The end of an attempt.
+pub(crate) struct Ended {
+    pub(crate) result: Result<Sent>,
+    /// What is known of a streamed file that was delivered.
+    pub(crate) content: Option<StreamedContent>,
+    /// Whether the endpoint refused access, so that the file waits for the endpoint: when it may be tried again.
+    pub(crate) waits_until: Option<Timestamp>,
+}
+
+impl Ended {
+    pub(crate) fn failed(error: Error) -> Self {
+        Self { result: Err(error), content: None, waits_until: None }
+    }
+}
+
 /// Records the result of an attempt, including one whose receipt never came. `flow` is the delivery's flow; `None` if
-/// it could not be read. `content` is what is known of a streamed file that was delivered.
-pub(crate) async fn conclude(
-    context: &Context,
-    claimed: &Claimed,
-    flow: Option<&FlowAt>,
-    result: Result<Sent>,
-    content: Option<StreamedContent>,
-) {
+/// it could not be read.
+pub(crate) async fn conclude(context: &Context, claimed: &Claimed, flow: Option<&FlowAt>, attempt: Ended) {
     // The time when it ended, even if the database is unreachable and stores it later.
     let ended = context.now();
-    let (mut finish, mut events) = outcome(context, claimed, flow, result, content);
+    let (mut finish, mut events) = outcome(context, claimed, flow, attempt);
     crash::point("finish.before");
     let claim = &claimed.claim;
     loop {
@@ -32,19 +41,19 @@ pub(crate) async fn conclude(
                 return log_end(claimed, &finish, transfer_ended);
             }
             Ok(Finished::AlreadyResolved(_)) => return,
-            Ok(Finished::ClaimLost) => return log_lost(claim),
+            Ok(Finished::ClaimLost) => return log_lost(claimed),
             Err(error) if error.retry() == Retry::Permanent && !matches!(finish, Finish::Fail { .. }) => {
                 // The result cannot be stored. The attempt is recorded as failed, so that a person sees it and the
                 // delivery does not stay in the state `sending`.
-                tracing::error!(delivery = %claim.delivery, ?finish, error = %error.chain(), "the outcome of an attempt cannot be recorded; the attempt is recorded as failed");
+                tracing::error!(transfer = %claimed.transfer.id, delivery = %claim.delivery, ?finish, error = %error.chain(), "the outcome of an attempt cannot be recorded; the attempt is recorded as failed");
                 let error = Error::permanent(ErrorKind::Internal, "record how an attempt ended")
                     .with("attempt", claim.attempt)
                     .caused_by(error.chain())
                     .advice("the log shows how the attempt ended; ask the partner whether the file arrived before you send it again");
-                (finish, events) = outcome(context, claimed, flow, Err(error), None);
+                (finish, events) = outcome(context, claimed, flow, Ended::failed(error));
             }
             Err(error) => {
-                tracing::error!(delivery = %claim.delivery, error = %error.chain(), "the outcome of an attempt was not recorded");
+                tracing::error!(transfer = %claimed.transfer.id, delivery = %claim.delivery, error = %error.chain(), "the outcome of an attempt was not recorded");
                 return;
             }
         }
@@ -55,8 +64,7 @@ fn outcome(
     context: &Context,
     claimed: &Claimed,
     flow: Option<&FlowAt>,
-    result: Result<Sent>,
-    content: Option<StreamedContent>,
+    Ended { result, content, waits_until }: Ended,
 ) -> (Finish, Vec<AuditEvent>) {
     let event = |kind| {
         let event = context
@@ -96,6 +104,11 @@ fn outcome(
             let event = event(EventKind::DeliveryAwaiting).detail("until", until);
             (Finish::Awaiting { deadline }, vec![event])
         }
+        Err(error) if waits_until.is_some() => {
+            let due_at = waits_until.unwrap_or_else(|| context.now());
+            let event = event(EventKind::DeliveryRetrying).error(&error).detail("waits_for_access", true);
+            (Finish::Wait { due_at, error: (&error).into() }, vec![event])
+        }
         Err(error) => {
             let (policy, lane_continues) = retry_policy(flow, &claimed.delivery.destination);
             let failures = claimed.failures.saturating_add(1);
@@ -134,29 +147,33 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
     let flow = &claimed.transfer.flow;
     let file = &claimed.transfer.payload.file_name;
     let endpoint = &claimed.delivery.endpoint;
-    let attempt = claimed.claim.attempt;
+    let (transfer, attempt) = (claimed.transfer.id, claimed.claim.attempt);
     match finish {
         Finish::Delivered { receipt, .. } | Finish::Streamed { receipt, .. } => {
-            tracing::info!(%flow, %file, %endpoint, attempt, receipt = %receipt.summary, "delivered");
+            tracing::info!(%flow, %file, %endpoint, %transfer, attempt, receipt = %receipt.summary, "delivered");
         }
         Finish::Awaiting { deadline } => {
-            tracing::info!(%flow, %file, %endpoint, attempt, deadline = %deadline.format("%Y-%m-%dT%H:%M:%SZ"), "sent; waiting for the receipt");
+            tracing::info!(%flow, %file, %endpoint, %transfer, attempt, deadline = %deadline.format("%Y-%m-%dT%H:%M:%SZ"), "sent; waiting for the receipt");
         }
         Finish::Retry { due_at, error } => {
-            tracing::warn!(%flow, %file, %endpoint, attempt, next = %due_at.format("%Y-%m-%dT%H:%M:%SZ"), error = %error.text, "a delivery will be tried again");
+            tracing::warn!(%flow, %file, %endpoint, %transfer, attempt, next = %due_at.format("%Y-%m-%dT%H:%M:%SZ"), error = %error.text, "a delivery will be tried again");
+        }
+        Finish::Wait { error, .. } => {
+            tracing::warn!(%flow, %file, %endpoint, %transfer, attempt, error = %error.text, "a delivery waits until its endpoint gives access");
         }
         Finish::Fail { error, .. } => {
-            tracing::error!(%flow, %file, %endpoint, attempt, error = %error.text, "a delivery failed permanently");
+            tracing::error!(%flow, %file, %endpoint, %transfer, attempt, error = %error.text, "a delivery failed permanently");
         }
-        Finish::Expire { .. } => tracing::error!(%flow, %file, %endpoint, "a delivery expired"),
+        Finish::Expire { .. } => tracing::error!(%flow, %file, %endpoint, %transfer, "a delivery expired"),
     }
     if let Some(state) = transfer_ended {
-        tracing::debug!(%flow, %file, transfer = %claimed.transfer.id, %state, "transfer ended");
+        tracing::debug!(%flow, %file, %transfer, %state, "transfer ended");
     }
 }
 
-pub(crate) fn log_lost(claim: &Claim) {
-    tracing::warn!(delivery = %claim.delivery, attempt = claim.attempt, "another node has claimed this delivery; nothing needs to be done");
+pub(crate) fn log_lost(claimed: &Claimed) {
+    let Claimed { claim, transfer, .. } = claimed;
+    tracing::warn!(transfer = %transfer.id, delivery = %claim.delivery, attempt = claim.attempt, "another node has claimed this delivery; nothing needs to be done");
 }
 
 /// Ends a delivery whose receipt is overdue, as an attempt ends.

@@ -1,7 +1,7 @@
 //! Deliveries whose time has run out.
 
 use crate::context::Context;
-use crate::deliver::conclude::{conclude, overdue_attempt};
+use crate::deliver::conclude::{Ended, conclude, overdue_attempt};
 use crate::maintenance::repeat::{BATCH, Maintenance};
 use async_trait::async_trait;
 use model::{Error, ErrorKind, Result};
@@ -35,7 +35,7 @@ impl Maintenance for Deadlines {
                 // While the database is unreachable, the number of repetitions is unknown.
                 Err(away) => return Err(away),
             };
-            conclude(context, &overdue_attempt(waiting), flow.as_ref(), Err(error), None).await;
+            conclude(context, &overdue_attempt(waiting), flow.as_ref(), Ended::failed(error)).await;
         }
         for delivery in context.store.expire_due(&context.settings.node, context.now(), BATCH).await? {
             tracing::error!(%delivery, "a delivery expired");

@@ -3,6 +3,7 @@
 use crate::database::both;
 use crate::scene::{RETRY, Scene, destination, flow, gaps};
 use engine::Engine;
+use model::definition::Endpoint;
 use model::{
     DeliveryState, ErrorKind, Receipt, ReceiptKind, Retry, Timestamp, TransferId, TransferKind, TransferState,
 };
@@ -282,6 +283,61 @@ both! {
         assert_eq!(engine.health().snapshot()["out"].offline_until, None);
     }
 
+    files_wait_for_an_endpoint_that_refuses_the_login_however_long_that_takes(scene) {
+        let locked_out = Fault { kind: ErrorKind::Unauthenticated, retry: Retry::Permanent };
+        let never = Endpoint { offline: None, ..Endpoint::clone(&crate::scene::endpoint("other")) };
+        scene.define(|all| drop(all.endpoints.insert("other".into(), Arc::new(never))));
+        scene.flow(flow("orders", &["out", "other"]));
+        for place in ["out", "other"] {
+            scene.place(place).break_down(Some(locked_out));
+        }
+        for name in ["a", "b", "c"] {
+            scene.place("in").offer(ScriptedOffer::file(name, *b"x"));
+        }
+        let _engine = scene.start().await;
+        scene.until("both were tried", || async {
+            ["out", "other"].iter().all(|place| !scene.place(place).deliveries().is_empty())
+        }).await;
+        for _ in 0..12 {
+            scene.pass(Duration::from_secs(600), 10).await;
+        }
+        let [out, other] = ["out", "other"].map(|place| scene.place(place).deliveries().len());
+        // At most four at once, after waits of one minute, two, four and so on up to an hour; three of each file, where it
+        // never goes offline.
+        assert!((4..=32).contains(&out) && (4..=36).contains(&other), "{out} {other}");
+        let transfers = scene.transfers().await;
+        assert!(transfers.len() == 3 && transfers.iter().all(|transfer| transfer.state == TransferState::Delivering));
+        let waybill = scene.waybill(transfers[0].id).await;
+        let delivery = &waybill.deliveries[0];
+        assert_eq!(delivery.state, DeliveryState::Retrying);
+        assert!(delivery.error.as_ref().unwrap().contains("unauthenticated"), "{:?}", delivery.error);
+        assert!(scene.events("delivery.failed").await.is_empty());
+        let offline = scene.events("endpoint.offline").await;
+        assert!(offline[0].detail["error"].as_str().unwrap().contains("unauthenticated"), "{offline:?}");
+        // The files go on by themselves, and have all their attempts left.
+        for place in ["out", "other"] {
+            scene.place(place).answer(Answer::Fails(Fault::CUT));
+            scene.place(place).break_down(None);
+        }
+        scene.until_by(Duration::from_secs(60), "all arrive", || async {
+            scene.transfers().await.iter().all(|transfer| transfer.state == TransferState::Completed)
+        }).await;
+    }
+
+    a_delivery_that_waits_for_a_login_expires_when_its_time_is_over(scene) {
+        let locked_out = Fault { kind: ErrorKind::TrustFailed, retry: Retry::Permanent };
+        let mut orders = flow("orders", &["out"]);
+        orders.destinations[0].expires_after = Some(Duration::from_secs(3600));
+        scene.flow(orders);
+        scene.place("out").break_down(Some(locked_out));
+        scene.place("in").offer(ScriptedOffer::file("a", *b"x"));
+        let _engine = scene.start().await;
+        scene.until_by(Duration::from_secs(30), "it expires", || async {
+            scene.events("delivery.expired").await.len() == 1
+        }).await;
+        scene.until_all(1, TransferState::Failed).await;
+    }
+
     a_wrong_password_is_tried_once_whatever_waits_behind_it(scene) {
         let locked_out = Fault { kind: ErrorKind::Unauthenticated, retry: Retry::Permanent };
         let mut ordered = flow("orders", &["out"]);
@@ -290,7 +346,7 @@ both! {
         scene.place("out").break_down(Some(locked_out));
         scene.place("in").offer(ScriptedOffer::file("a", *b"x"));
         let _engine = scene.start().await;
-        scene.until_all(1, TransferState::Failed).await;
+        scene.until("it is offline", || async { scene.events("endpoint.offline").await.len() == 1 }).await;
         scene.place("in").offer(ScriptedOffer::file("b", *b"x"));
         scene.pass(Duration::from_secs(40), 40).await;
         assert_eq!(scene.place("out").deliveries().len(), 1);

@@ -45,6 +45,13 @@ pub enum Finish {
         /// Why it failed.
         error: Failure,
     },
+    /// The endpoint refused access: it waits, and the attempt does not count as failed.
+    Wait {
+        /// Until when, if the endpoint is not offline for longer.
+        due_at: Timestamp,
+        /// What the endpoint answered.
+        error: Failure,
+    },
     /// It failed permanently.
     Fail {
         /// The reason.
@@ -206,7 +213,7 @@ impl Finish {
         match self {
             Self::Delivered { .. } | Self::Streamed { .. } => DeliveryEvent::Deliver,
             Self::Awaiting { .. } => DeliveryEvent::Await,
-            Self::Retry { .. } => DeliveryEvent::Retry,
+            Self::Retry { .. } | Self::Wait { .. } => DeliveryEvent::Retry,
             Self::Fail { .. } => DeliveryEvent::Fail,
             Self::Expire { .. } => DeliveryEvent::Expire,
         }
@@ -217,7 +224,7 @@ impl Finish {
         match self {
             Self::Delivered { .. } | Self::Streamed { .. } => EventKind::DeliveryDelivered,
             Self::Awaiting { .. } => EventKind::DeliveryAwaiting,
-            Self::Retry { .. } => EventKind::DeliveryRetrying,
+            Self::Retry { .. } | Self::Wait { .. } => EventKind::DeliveryRetrying,
             Self::Fail { .. } => EventKind::DeliveryFailed,
             Self::Expire { .. } => EventKind::DeliveryExpired,
         }
@@ -235,6 +242,9 @@ impl Finish {
             }
             Self::Retry { due_at, error } => {
                 Change { due_at: *due_at, failures: row.failures + 1, error: Some(error.columns()), ..change }
+            }
+            Self::Wait { due_at, error } => {
+                Change { due_at: *due_at, error: Some(error.columns()), ..change }
             }
             Self::Fail { error, receipt, lane_continues } => Change {
                 failures: row.failures + 1,
