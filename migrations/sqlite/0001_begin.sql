@@ -100,6 +100,20 @@ CREATE TABLE waiting_for_room (
     bytes    BIGINT  NOT NULL
 );
 
+-- Endpoints that failures took offline on a node, until they are online again.
+CREATE TABLE offline_endpoints (
+    endpoint TEXT    NOT NULL,
+    node     TEXT    NOT NULL,
+    -- Since when nothing has succeeded, and until when it is not tried.
+    since_at TEXT NOT NULL,
+    until_at TEXT NOT NULL,
+    failures BIGINT  NOT NULL,
+    -- The revision that was in force: under another one it is tried at once.
+    revision BIGINT  NOT NULL,
+    error    TEXT,
+    PRIMARY KEY (endpoint, node)
+);
+
 -- Files in archives that are removed when their time is over.
 CREATE TABLE archived_files (
     -- SHA-256 of place and path, in hexadecimal.

@@ -12,12 +12,12 @@ use crate::queues::Queues;
 use crate::settings::EngineSettings;
 use crate::suspensions::Suspensions;
 use model::definition::{Definitions, Endpoint, OfflineRule};
-use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Suspension, Timestamp};
+use model::{AuditEvent, Error, ErrorKind, EventKind, PeerText, Result, Retry, Suspension, Timestamp};
 use staging::Staging;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{OpenFlowRun, Store};
+use store::{OpenFlowRun, Store, WentOffline};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use transport::folder::Folder;
@@ -165,6 +165,32 @@ impl Context {
         self.record_health(endpoint, None, change, error).await;
     }
 
+    /// Takes over from the database which endpoints were offline before this node started. Under another revision than
+    /// then they are tried at once, because it may have fixed the failure.
+    pub(crate) async fn restore_health(&self) -> Result<()> {
+        let (now, revision) = (self.now(), self.definitions().revision);
+        for known in self.store.failing_endpoints_of(&self.settings.node).await? {
+            let is_unchanged = known.revision == revision;
+            let until = if is_unchanged { known.until } else { known.until.min(now) };
+            self.health.restore(&known.endpoint, u32::try_from(known.failures).unwrap_or(u32::MAX), until);
+            if until < known.until {
+                self.store.endpoints_tried_again(vec![known.endpoint], &self.settings.node, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets endpoints be tried again at once, because something was changed that may have fixed the failure.
+    pub(crate) async fn try_again(&self, endpoints: &BTreeSet<&str>) {
+        let now = self.now();
+        let were_offline = self.health.try_again(endpoints, now);
+        if !were_offline.is_empty()
+            && let Err(error) = self.store.endpoints_tried_again(were_offline, &self.settings.node, now).await
+        {
+            tracing::warn!(error = %error.chain(), "endpoints are tried again, but lists show them as offline until their time is over");
+        }
+    }
+
     /// When failures take an endpoint offline; `None` for never.
     fn offline_rule(&self, endpoint: &str) -> Option<OfflineRule> {
         let definitions = self.definitions();
@@ -208,7 +234,33 @@ impl Context {
             let names: Vec<_> = others.into_iter().take(OTHERS_NAMED).collect();
             event.detail("with_it", names)
         };
-        self.record_event(event.endpoint(endpoint)).await;
+        let event = event.endpoint(endpoint);
+        if address.is_some() {
+            return self.record_event(event).await;
+        }
+        let mut endpoints = self.health.with(endpoint);
+        endpoints.push(endpoint.to_owned());
+        let node = &self.settings.node;
+        let (kind, detail) = (event.kind, serde_json::Value::Object(event.detail.clone()));
+        let written = match change {
+            HealthChange::WentOffline(until) => {
+                let offline = WentOffline {
+                    endpoints,
+                    node: node.clone(),
+                    at: self.now(),
+                    until,
+                    failures: self.health.failures(endpoint),
+                    revision: self.definitions().revision,
+                    error: error.map(|error| PeerText::from(error.chain().as_str()).as_str().to_owned()),
+                };
+                self.store.endpoints_went_offline(offline, event).await
+            }
+            _ => self.store.endpoints_came_online(endpoints, node, event).await,
+        };
+        if let Err(error) = written {
+            // The work continues, and the event is not lost.
+            tracing::error!(endpoint, %kind, %detail, error = %error.chain(), "that an endpoint went offline or came back could not be recorded");
+        }
     }
 
     /// Records a result, and repeats this while the database is unreachable: if the result were lost, the act itself

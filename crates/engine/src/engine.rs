@@ -146,7 +146,7 @@ impl Engine {
     /// the definitions.
     ///
     /// # Errors
-    /// The start could not be recorded.
+    /// The start could not be recorded, or what the database knows of endpoints could not be read.
     pub async fn start(
         &self,
         definitions: watch::Receiver<Arc<Definitions>>,
@@ -155,6 +155,7 @@ impl Engine {
         let context = &self.context;
         let event = context.event(EventKind::NodeStarted).detail("version", env!("CARGO_PKG_VERSION"));
         context.services.audit.record(vec![event]).await?;
+        context.restore_health().await?;
         let mut all: Vec<Arc<dyn Maintenance>> = vec![
             Arc::new(Fencing(Arc::clone(context))),
             Arc::new(Deadlines(Arc::clone(context))),

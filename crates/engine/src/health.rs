@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The health of the endpoints, as this node knows it. Kept in memory: after a restart every endpoint is tried again.
+/// The health of the endpoints, as this node knows it. What went offline is in the database too, for lists and for the time
+/// after a restart; addresses are kept in memory only.
 #[derive(Debug, Default)]
 pub struct EndpointHealth {
     states: Mutex<HashMap<String, EndpointState>>,
@@ -248,19 +249,38 @@ impl EndpointHealth {
         self.addresses().get(&key).and_then(|state| state.offline_until).is_some_and(|until| until > now)
     }
 
+    /// Takes over what was known of an endpoint before a restart.
+    pub(crate) fn restore(&self, endpoint: &str, failures: u32, offline_until: Timestamp) {
+        let mut states = self.states();
+        let state = states.entry(endpoint.to_owned()).or_default();
+        (state.failures, state.offline_until) = (failures, Some(offline_until));
+    }
+
+    /// How often an endpoint has failed in a row.
+    pub(crate) fn failures(&self, endpoint: &str) -> u32 {
+        self.states().get(endpoint).map_or(0, |state| state.failures)
+    }
+
     /// Lets these endpoints be tried again at once: their definitions have changed, and that may have fixed the
-    /// failure.
-    pub(crate) fn try_again(&self, endpoints: &BTreeSet<&str>, now: Timestamp) {
+    /// failure. Returns those that were offline.
+    pub(crate) fn try_again(&self, endpoints: &BTreeSet<&str>, now: Timestamp) -> Vec<String> {
         // The next result decides whether it is online; until then its failures count as before.
         let again = |state: &mut EndpointState| {
             state.offline_until = state.offline_until.map(|until| until.min(now));
         };
         let mut states = self.states();
-        states.iter_mut().filter(|(name, _)| endpoints.contains(name.as_str())).for_each(|(_, s)| again(s));
+        let mut were_offline = Vec::new();
+        for (name, state) in states.iter_mut().filter(|(name, _)| endpoints.contains(name.as_str())) {
+            if state.offline_until.is_some_and(|until| until > now) {
+                were_offline.push(name.clone());
+            }
+            again(state);
+        }
         drop(states);
         let mut addresses = self.addresses();
         let of = addresses.iter_mut().filter(|((name, _), _)| endpoints.contains(name.as_str()));
         of.for_each(|(_, state)| again(state));
+        were_offline
     }
 
     /// A copy for pages and metrics.

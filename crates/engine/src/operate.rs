@@ -38,7 +38,7 @@ async fn follow_host_keys(context: &Context) -> Result<()> {
         // Servers that were not trusted before may be trusted now.
         let definitions = context.definitions();
         let all = definitions.endpoints.keys().map(String::as_str).collect();
-        context.health.try_again(&all, context.now());
+        context.try_again(&all).await;
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ pub(crate) async fn follow_suspensions(context: &Context) -> Result<()> {
         changes.iter().filter(|change| change.kind == SuspensionKind::Endpoint && change.now.is_none());
     let online: BTreeSet<&str> = online.map(|change| change.name.as_str()).collect();
     // Setting an endpoint online also ends an offline time that failures caused.
-    context.health.try_again(&online, context.now());
+    context.try_again(&online).await;
     context.suspensions.send_modify(|suspensions| {
         let mut new = (**suspensions).clone();
         new.apply(&changes);

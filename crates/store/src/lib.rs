@@ -30,6 +30,7 @@ mod lease;
 mod lost_commit;
 mod missing_files;
 mod offer;
+mod offline_endpoints;
 mod open;
 mod payload;
 mod revisions;
@@ -79,6 +80,7 @@ pub use offer::{
     ArchiveRecord, ArchiveSite, EarlierTries, KnownContent, KnownOffer, OfferFailed, OfferToSettle,
     RecordOffer, Recorded,
 };
+pub use offline_endpoints::{FailingEndpoint, WentOffline};
 pub use open::Store;
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};
@@ -88,9 +90,9 @@ pub use seal::{
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
-    FailingDelivery, FailingEndpoint, FailingSteps, FlowDay, HourCount, KeptMdn, Listing, MadeView,
-    OfferView, OfflineEndpoint, Overview, Page, ProcessingView, RefusedMessages, Selection, SourceFiles,
-    StoreMetrics, TransferFilter, TransferView, UnreadableRow, Waybill, WhichMdn,
+    FailingDelivery, FailingSteps, FlowDay, HourCount, KeptMdn, Listing, MadeView, OfferView, Overview, Page,
+    ProcessingView, RefusedMessages, Selection, SourceFiles, StoreMetrics, TransferFilter, TransferView,
+    UnreadableRow, Waybill, WhichMdn,
 };
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};

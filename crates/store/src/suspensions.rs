@@ -7,6 +7,7 @@ use crate::Store;
 use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
+use crate::offline_endpoints::set_online;
 use crate::row::word;
 use crate::tx::Tx;
 use crate::wake::Topic;
@@ -173,6 +174,9 @@ impl Command for EndSuspension {
         let Self { kind, name, by, reason, at, .. } = self;
         write(tx, Written { kind: *kind, name, in_force: false, by, reason: reason.as_deref(), at: *at })
             .await?;
+        if *kind == SuspensionKind::Endpoint {
+            set_online(tx, name, *at).await?;
+        }
         tx.events(&self.events);
         Ok(found)
     }

@@ -58,15 +58,25 @@ async fn every_problem_has_its_row_on(world: World) {
         refused("there is no partner with the AS2 name EVIL"),
         refused("there is no partner with the AS2 name EVIL"),
         refused(page).partner("globex"),
-        event(EventKind::EndpointOffline).endpoint("initech-as2"),
     ];
     world.store.append_events(events).await.unwrap();
+    let offline = store::WentOffline {
+        endpoints: vec!["initech-as2".into()],
+        node: "n1".parse().unwrap(),
+        at: world.now(),
+        until: world.now() + Duration::from_secs(3600),
+        failures: 5,
+        revision: 1,
+        error: Some("the login was refused".into()),
+    };
+    let event = event(EventKind::EndpointOffline).endpoint("initech-as2");
+    world.store.endpoints_went_offline(offline, event).await.unwrap();
     world.pass(Duration::from_secs(120));
     let overview = browser.get("/").await.text;
     for shown in [
         "Listener partners is down",
         "Endpoint initech-as2 is offline",
-        "It could not be reached, or refused the login, 5 times in a row.",
+        "It could not be used on node n1, 5 times in a row: the login was refused",
         "Endpoint initech-as2 was set offline",
         "Set offline by anna since 2026-11-20 14:10:00 UTC: the partner &#60;moves&#62;",
         "waybill endpoint online initech-as2",

@@ -74,7 +74,7 @@ impl Pollers {
             let before = std::mem::replace(&mut current, Arc::clone(&definitions.borrow_and_update()));
             let context = &self.polling.context;
             context.health.follow(&current);
-            context.health.try_again(&current.changed_endpoints(&before), context.now());
+            context.try_again(&current.changed_endpoints(&before)).await;
             self.follow(&current).await;
         }
     }

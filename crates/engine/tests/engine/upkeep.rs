@@ -6,6 +6,7 @@ use model::schedule::Schedule;
 use model::{ErrorKind, PayloadId, Retry, TransferState};
 use std::time::Duration;
 use testkit::fake::{Fault, ScriptedOffer};
+use transport::Clock;
 use uuid::Uuid;
 
 both! {
@@ -121,5 +122,44 @@ both! {
         scene.define(|_| ());
         scene.until_by(Duration::from_millis(100), "it is used at once", || async { !scene.transfers().await.is_empty() }).await;
         scene.until("it counts as online", || async { engine.health().snapshot()["in"].offline_until.is_none() }).await;
+    }
+
+    a_restart_knows_until_when_an_endpoint_is_offline(scene) {
+        let refused = Fault { kind: ErrorKind::Unauthenticated, retry: Retry::Permanent };
+        scene.flow(flow("orders", &["out"]));
+        scene.place("out").break_down(Some(refused));
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+        let engine = scene.start().await;
+        scene.until("it is offline", || async { scene.events("endpoint.offline").await.len() == 1 }).await;
+        let tried = scene.place("out").deliveries().len();
+        let failing = scene.store.failing_endpoints(scene.clock.now()).await.unwrap();
+        let [known] = &failing[..] else { panic!("{failing:?}") };
+        assert_eq!((known.endpoint.as_str(), known.node.as_str(), known.failures), ("out", "n1", 1));
+        assert!(known.error.as_ref().unwrap().contains("unauthenticated"), "{known:?}");
+        assert_eq!(scene.store.overview(scene.clock.now()).await.unwrap().offline, failing);
+        assert_eq!(engine.health().snapshot()["out"].offline_until, Some(known.until));
+        engine.stop(Duration::from_secs(10)).await;
+
+        let engine = scene.start().await;
+        assert_eq!(engine.health().snapshot()["out"].offline_until, Some(known.until));
+        scene.pass(Duration::from_secs(20), 20).await;
+        assert_eq!(scene.place("out").deliveries().len(), tried);
+        assert_eq!(scene.store.failing_endpoints(scene.clock.now()).await.unwrap(), failing);
+        // The wait grows as if there had been no restart.
+        scene.until("it is tried again", || async { scene.events("endpoint.offline").await.len() == 2 }).await;
+        let again = scene.store.failing_endpoints(scene.clock.now()).await.unwrap();
+        assert!(again[0].failures == 2 && again[0].since == known.since && again[0].until > known.until, "{again:?}");
+        engine.stop(Duration::from_secs(10)).await;
+
+        // What was changed meanwhile is tried at once.
+        scene.place("out").break_down(None);
+        scene.define(|_| ());
+        let _engine = scene.start().await;
+        scene.until_by(Duration::from_millis(100), "it is delivered", || async {
+            scene.place("out").received().len() == 1
+        }).await;
+        scene.until("it is online", || async { scene.events("endpoint.online").await.len() == 1 }).await;
+        assert!(scene.clock.now() < again[0].until);
+        assert!(scene.store.failing_endpoints_of(&"n1".parse().unwrap()).await.unwrap().is_empty());
     }
 }

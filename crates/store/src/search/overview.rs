@@ -5,9 +5,9 @@ use super::unreadable::{Attempted, UnreadableRow};
 use super::{FailingSteps, RefusedMessages, SourceFiles};
 use crate::either::Backend;
 use crate::row::{path, word};
-use crate::{FailingPoll, MissingFiles, SealLag, Store, WaitingForRoom};
+use crate::{FailingEndpoint, FailingPoll, MissingFiles, SealLag, Store, WaitingForRoom};
 use chrono::TimeDelta;
-use model::{DeliveryId, DeliveryState, EventKind, RemotePath, Result, Timestamp, TransferId, TransferState};
+use model::{DeliveryId, DeliveryState, RemotePath, Result, Timestamp, TransferId, TransferState};
 use sqlx::FromRow;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -16,8 +16,6 @@ use uuid::Uuid;
 const HOURS: usize = 24;
 const LIVE_WITHOUT_CONSOLE: &str = "SELECT count(*) AS number FROM connections WHERE closed_at IS NULL AND lost_at IS NULL \
      AND coalesce(purpose, '') <> 'console'";
-/// How far back an endpoint's going offline is looked for.
-const OFFLINE: TimeDelta = TimeDelta::days(7);
 
 /// What the first page shows.
 #[derive(Clone, Debug)]
@@ -33,8 +31,8 @@ pub struct Overview {
     pub failing_total: u64,
     /// Rows of these that this version cannot read.
     pub unreadable: Vec<UnreadableRow>,
-    /// Endpoints that are offline after failures.
-    pub offline: Vec<OfflineEndpoint>,
+    /// Endpoints that are offline after failures, by their names.
+    pub offline: Vec<FailingEndpoint>,
     /// Sources with files that could not be settled, those with the most first.
     pub unsettled: Vec<SourceFiles>,
     /// Flows whose steps fail.
@@ -100,15 +98,6 @@ pub struct FailingDelivery {
     pub due_at: Timestamp,
 }
 
-/// An endpoint that is offline.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OfflineEndpoint {
-    /// The endpoint.
-    pub endpoint: String,
-    /// Since when.
-    pub since: Timestamp,
-}
-
 /// Numbers for monitoring.
 #[derive(Clone, Debug)]
 pub struct StoreMetrics {
@@ -159,13 +148,6 @@ struct FailingRow {
 }
 
 #[derive(FromRow)]
-struct LineRow {
-    endpoint: String,
-    kind: String,
-    last: Timestamp,
-}
-
-#[derive(FromRow)]
 struct OldestRow {
     oldest: Option<Timestamp>,
 }
@@ -190,7 +172,7 @@ impl Store {
             failing,
             unreadable,
             failing_total: self.failing_total(now).await?,
-            offline: self.offline(now).await?,
+            offline: self.failing_endpoints(now).await?,
             unsettled: self.unsettled().await?,
             failing_steps: self.failing_steps().await?,
             refused_files: self.refused_files().await?,
@@ -329,32 +311,5 @@ impl Store {
                 due_at: row.due_at,
             })
         }))
-    }
-
-    /// By the trail: went offline in the last week and did not come back since.
-    async fn offline(&self, now: Timestamp) -> Result<Vec<OfflineEndpoint>> {
-        let mut query = Query::new(
-            self,
-            "SELECT endpoint, kind, max(at) AS last FROM audit_events WHERE endpoint IS NOT NULL",
-        );
-        let offline = query.bind(Bind::Text(EventKind::EndpointOffline.as_str().to_owned()));
-        let online = query.bind(Bind::Text(EventKind::EndpointOnline.as_str().to_owned()));
-        query.sql.push_str(&format!(" AND kind IN ({offline}, {online})"));
-        query.and("at >= ?", Some(Bind::Time(now - OFFLINE)));
-        query.sql.push_str(" GROUP BY endpoint, kind");
-        let rows: Vec<Attempted<LineRow>> = query.fetch(self, "read which endpoints are offline").await?;
-        // A line whose time cannot be read tells nothing here; verification names it.
-        let (rows, _) = split(rows, Ok);
-        let online: BTreeMap<&str, Timestamp> = rows
-            .iter()
-            .filter(|row| row.kind == EventKind::EndpointOnline.as_str())
-            .map(|row| (row.endpoint.as_str(), row.last))
-            .collect();
-        Ok(rows
-            .iter()
-            .filter(|row| row.kind == EventKind::EndpointOffline.as_str())
-            .filter(|row| online.get(row.endpoint.as_str()).is_none_or(|back| *back < row.last))
-            .map(|row| OfflineEndpoint { endpoint: row.endpoint.clone(), since: row.last })
-            .collect())
     }
 }

@@ -326,8 +326,6 @@ both! {
         assert_eq!(found(EventFilter { endpoint: Some("down".into()), ..any() }).await, [2]);
         assert_eq!(found(EventFilter { text: Some("NUMBER 3".into()), ..any() }).await, [3]);
         assert_eq!(found(EventFilter { from: Some(at(1)), to: Some(at(3)), ..any() }).await, [2, 1]);
-        let offline = store.overview(at(10)).await.unwrap().offline;
-        assert_eq!(offline, [OfflineEndpoint { endpoint: "down".into(), since: at(2) }]);
     }
 
     each_filter_has_its_index(store) {

@@ -6,7 +6,6 @@
 use crate::pages::overview::revisions::behind;
 use crate::state::AppState;
 use crate::state::active_problem::{ActiveProblem, ProblemKind};
-use crate::state::node_status::EndpointStatus;
 use crate::state::overview_cache::CountedOverview;
 use crate::web::badge::{Badge, Icon, Tone};
 use crate::web::format::{Moment, cut, duration_text, grouped, one_line, path_text, size_text};
@@ -14,7 +13,9 @@ use crate::web::list_query::ListQuery;
 use crate::web::transfer_table::TRANSFERS;
 use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
 use std::time::Duration;
-use store::{FailingDelivery, FailingPoll, FailingSteps, MissingFiles, Overview, WaitingForRoom};
+use store::{
+    FailingDelivery, FailingEndpoint, FailingPoll, FailingSteps, MissingFiles, Overview, WaitingForRoom,
+};
 
 /// Rows of each kind that are shown.
 const EACH: usize = 10;
@@ -128,7 +129,7 @@ pub(crate) fn problems(state: &AppState, count: &CountedOverview) -> Problems {
     let now = state.now();
     let mut all = from_database(&count.overview, now);
     all.extend(behind(&count.revisions, now));
-    all.extend(offline_endpoints(&count.overview, &state.node.endpoints(), now));
+    all.extend(offline_endpoints(&count.overview.offline));
     all.extend(state.node.suspensions().iter().map(suspended));
     all.extend(of_this_node(state));
     // More deliveries than were read.
@@ -244,31 +245,33 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
     all
 }
 
-/// From the audit trail, which has those of all nodes, and from this node, which knows until when.
-fn offline_endpoints(overview: &Overview, here: &[EndpointStatus], now: Timestamp) -> Vec<ActiveProblem> {
-    let offline = |name: &str| {
-        let query = [("kind", Some("endpoint.offline")), ("endpoint", Some(name))];
-        let what = format!("Endpoint {name} is offline");
-        ActiveProblem::new(ProblemKind::Endpoint, Severity::Warning, name, what)
-            .why("It could not be reached, or refused the login.")
-            .advice("Its files wait in order. The audit trail shows what it answered; a refused login or host key must be corrected first.")
-            .page(ListQuery::default().url("/audit", &query))
+/// Endpoints that are offline after failures: one row for each, whatever the number of nodes.
+fn offline_endpoints(failing: &[FailingEndpoint]) -> Vec<ActiveProblem> {
+    let by_endpoint = failing.chunk_by(|a, b| a.endpoint == b.endpoint);
+    by_endpoint.filter_map(|nodes| offline_endpoint(nodes.first()?, nodes)).collect()
+}
+
+fn offline_endpoint(first: &FailingEndpoint, nodes: &[FailingEndpoint]) -> Option<ActiveProblem> {
+    let name = first.endpoint.as_str();
+    let query = [("kind", Some("endpoint.offline")), ("endpoint", Some(name))];
+    let times = match nodes.iter().map(|node| node.failures).max()? {
+        1 => String::new(),
+        failures => format!(", {} times in a row", grouped(failures)),
     };
-    let mut all: Vec<ActiveProblem> =
-        overview.offline.iter().map(|known| offline(&known.endpoint).since(known.since)).collect();
-    for endpoint in here {
-        let Some(until) = endpoint.offline_until.filter(|until| *until > now) else { continue };
-        let place = all.iter().position(|problem| problem.key == endpoint.name).unwrap_or_else(|| {
-            all.push(offline(&endpoint.name));
-            all.len() - 1
-        });
-        all[place].why = match endpoint.failures {
-            1 => "It could not be reached, or refused the login.".to_owned(),
-            failures => format!("It could not be reached, or refused the login, {failures} times in a row."),
-        };
-        all[place].next = Some(until);
-    }
-    all
+    let cause = first.error.as_deref().map_or_else(|| ".".to_owned(), |error| format!(": {error}"));
+    let all: Vec<&str> = nodes.iter().map(|node| node.node.as_str()).collect();
+    let problem = ActiveProblem::new(
+        ProblemKind::Endpoint,
+        Severity::Warning,
+        name,
+        format!("Endpoint {name} is offline"),
+    );
+    let problem = problem
+        .why(format!("It could not be used on node {}{times}{cause}", all.join(", ")))
+        .advice("Its files wait in order. A refused login or host key must be corrected first.")
+        .since(nodes.iter().map(|node| node.since).min()?)
+        .next_try(nodes.iter().map(|node| node.until).min()?);
+    Some(problem.page(ListQuery::default().url("/audit", &query)))
 }
 
 /// A flow whose polls fail: its files are not taken.
