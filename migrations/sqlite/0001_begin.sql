@@ -234,6 +234,8 @@ CREATE TABLE deliveries (
     -- Its transfer is held.
     held             BOOLEAN NOT NULL,
     due_at           TEXT    NOT NULL,
+    -- The opening of its destination's hours, to which it was put off.
+    opens_at         TEXT,
     expires_at       TEXT,
     receipt_deadline TEXT,
     -- Whose claim it is; kept after the end of the claim's attempt only while a receipt is awaited.
@@ -256,6 +258,7 @@ CREATE INDEX deliveries_waiting ON deliveries (endpoint) WHERE state IN ('pendin
 CREATE INDEX deliveries_lanes ON deliveries (lane, lane_seq) WHERE lane_open;
 CREATE INDEX deliveries_claimed ON deliveries (node, epoch) WHERE state = 'sending';
 CREATE INDEX deliveries_overdue ON deliveries (receipt_deadline) WHERE state = 'awaiting_receipt';
+CREATE INDEX deliveries_put_off ON deliveries (opens_at) WHERE opens_at IS NOT NULL;
 CREATE INDEX deliveries_expiring ON deliveries (expires_at)
     WHERE expires_at IS NOT NULL AND state IN ('pending', 'retrying', 'awaiting_receipt');
 

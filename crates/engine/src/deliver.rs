@@ -5,6 +5,7 @@ mod balanced;
 mod claim_log;
 pub(crate) mod conclude;
 pub(crate) mod dispatch;
+mod hours;
 pub(crate) mod payload;
 mod pools;
 mod sending;

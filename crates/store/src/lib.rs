@@ -60,9 +60,9 @@ mod writer;
 pub use action::{Act, Acted, DestinationInForce, FlowInForce, Requeued, Resubmitted, Retried, child_id};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
 pub use delivery::{
-    ClaimFilter, Claimed, ClaimedSteps, Done, FAILURE, FailedSteps, Failure, FailureDestination,
-    FailureRoute, Finish, Finished, MadePayload, NewDelivery, NewTransfer, Overdue, PoolRooms, Resolved,
-    StepsEnd, StepsEnded, StreamedContent,
+    ClaimFilter, Claimed, ClaimedSteps, ClosedDestination, Done, FAILURE, FailedSteps, Failure,
+    FailureDestination, FailureRoute, Finish, Finished, MadePayload, NewDelivery, NewTransfer, Overdue,
+    PoolRooms, Resolved, StepsEnd, StepsEnded, StreamedContent,
 };
 pub use either::Backend;
 pub use expectations::{JudgedDay, LastJudged};

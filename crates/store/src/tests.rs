@@ -6,6 +6,7 @@ mod claims;
 mod commits;
 mod crash;
 pub(crate) mod fixture;
+mod hours;
 mod intake;
 mod lanes;
 mod mdns;

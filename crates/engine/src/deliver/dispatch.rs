@@ -3,10 +3,10 @@
 use crate::claim_loop::{self, Attempts, Claims, LONGEST_PAUSE};
 use crate::context::Context;
 use crate::deliver::attempt::attempt;
+use crate::deliver::hours::Hours;
 use crate::deliver::pools::WorkerPools;
 use async_trait::async_trait;
-use model::definition::Definitions;
-use model::{Result, Timestamp};
+use model::Result;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{ClaimFilter, NodeLease};
@@ -18,13 +18,15 @@ const MOST_CLAIMED: u32 = 64;
 
 /// Claims deliveries and starts attempts until shutdown, then waits for running attempts.
 pub(crate) async fn dispatch(context: Arc<Context>, shutdown: Shutdown) {
-    let deliveries = Deliveries { context: Arc::clone(&context), pools: WorkerPools::default() };
+    let (pools, hours) = (WorkerPools::default(), Hours::default());
+    let deliveries = Deliveries { context: Arc::clone(&context), pools, hours };
     claim_loop::run(&context, deliveries, shutdown).await;
 }
 
 struct Deliveries {
     context: Arc<Context>,
     pools: WorkerPools,
+    hours: Hours,
 }
 
 #[async_trait]
@@ -36,7 +38,7 @@ impl Claims for Deliveries {
     }
 
     async fn claim(&self, lease: &NodeLease, attempts: &Attempts) -> Result<usize> {
-        let Self { context, pools } = self;
+        let Self { context, pools, hours } = self;
         // One object: a revision that comes in between only leaves its deliveries to the next claim.
         let definitions = context.definitions();
         let pool_rooms = pools.rooms(&definitions, context.settings.deliveries_at_once);
@@ -56,7 +58,7 @@ impl Claims for Deliveries {
         let filter = ClaimFilter {
             skip_endpoints,
             skip_sources,
-            closed: closed(&definitions, now),
+            closed: hours.follow(context, &definitions, now).await?,
             revision: definitions.revision,
             rooms,
             room,
@@ -79,19 +81,6 @@ impl Claims for Deliveries {
     async fn pause(&self) -> Duration {
         pause(&self.context).await
     }
-}
-
-/// The destinations outside whose hours it is, each as `flow/destination`.
-fn closed(definitions: &Definitions, now: Timestamp) -> Vec<String> {
-    let mut closed = Vec::new();
-    for flow in definitions.flows.values() {
-        let restricted = flow
-            .destinations
-            .iter()
-            .filter(|to| !to.hours.is_unrestricted() && to.hours.closed_at(now).is_some());
-        closed.extend(restricted.map(|to| format!("{}/{}", flow.name, to.name)));
-    }
-    closed
 }
 
 /// The time until the next delivery is due.

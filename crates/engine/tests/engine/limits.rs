@@ -143,6 +143,40 @@ both! {
         scene.until_all(2, TransferState::Completed).await;
     }
 
+    deliveries_that_wait_for_hours_say_until_when_and_go_at_once_when_the_hours_are_changed(scene) {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let now = || transport::Clock::now(scene.clock.as_ref());
+        let clock = |hours: u32| (now() + HOUR * hours).format("%H:%M").to_string();
+        let window = |from, to| Window::parse(&clock(from), &clock(to), std::iter::empty()).unwrap();
+        let mut orders = flow("orders", &["out"]);
+        orders.destinations[0].hours = Schedule { between: vec![window(5, 6)], ..Schedule::default() };
+        scene.flow(orders.clone());
+        offers(&scene, 1);
+        let _engine = scene.start().await;
+        let opens = || async {
+            let transfers = scene.transfers().await;
+            let waybill = scene.waybill(transfers.first()?.id).await;
+            assert_eq!(waybill.deliveries[0].opens_at.unwrap_or(waybill.deliveries[0].due_at), waybill.deliveries[0].due_at);
+            waybill.deliveries[0].opens_at
+        };
+        scene.until("it is put off", || async { opens().await.is_some() }).await;
+        let first = opens().await.unwrap();
+        assert!((first - now()).num_hours() >= 3, "{first}");
+        // Other hours put it off anew.
+        orders.destinations[0].hours = Schedule { between: vec![window(2, 3)], ..Schedule::default() };
+        scene.flow(orders.clone());
+        scene.until("it is put off to the new hours", || async {
+            opens().await.is_some_and(|opens| opens < first - HOUR)
+        }).await;
+        assert_eq!(begun(&scene, "out"), 0);
+        // None let it go.
+        orders.destinations[0].hours = Schedule::default();
+        scene.flow(orders);
+        scene.until("it is delivered", || async { begun(&scene, "out") == 1 }).await;
+        scene.until_all(1, TransferState::Completed).await;
+        assert!((first - now()).num_hours() >= 2, "{first}");
+    }
+
     bandwidth_holds_for_reading_back(scene) {
         throttle(&scene, "out", Throttle { bandwidth: Some(100_000), ..Throttle::default() });
         scene.flow(flow("orders", &["out"]));

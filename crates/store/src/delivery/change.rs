@@ -128,7 +128,7 @@ pub(crate) async fn write(tx: &mut Tx<'_>, row: &DeliveryRow, change: &Change<'_
     on!(tx, c => sqlx::query(
         "UPDATE deliveries SET state = $2, updated_at = $3, failures = $4, lane_open = $5, due_at = $6, \
            receipt_deadline = $7, node = $8, epoch = $9, receipt = $10, error = $11, error_kind = $12, \
-           ended_at = $13, interrupted = $14 WHERE id = $1")
+           ended_at = $13, interrupted = $14, opens_at = NULL WHERE id = $1")
         .bind(row.id).bind(change.state.as_str()).bind(change.now).bind(change.failures)
         .bind(change.lane_open).bind(change.due_at).bind(change.receipt_deadline).bind(node).bind(epoch)
         .bind(change.receipt.map(Json)).bind(text).bind(kind).bind(ended).bind(change.interrupted)

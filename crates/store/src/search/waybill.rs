@@ -116,6 +116,8 @@ pub struct DeliveryView {
     pub lane: Option<String>,
     /// When it may be claimed.
     pub due_at: Timestamp,
+    /// When the hours of its destination begin, for which it waits; it may be claimed then.
+    pub opens_at: Option<Timestamp>,
     /// When it is no longer wanted.
     pub expires_at: Option<Timestamp>,
     /// Until when its receipt is awaited.
@@ -328,7 +330,7 @@ impl Store {
         let mut query = Query::new(
             self,
             "SELECT id, destination, endpoint, revision, payload_id, file_name, state, created_at, updated_at, lane, \
-             due_at, expires_at, receipt_deadline, receipt, error, error_kind, ended_at FROM deliveries WHERE TRUE",
+             due_at, opens_at, expires_at, receipt_deadline, receipt, error, error_kind, ended_at FROM deliveries WHERE TRUE",
         );
         query.and("transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY created_at, id");

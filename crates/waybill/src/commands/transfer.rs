@@ -149,6 +149,10 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
             quoted(&delivery.file_name.to_text()),
             delivery.state
         ))?;
+        if let Some(opens) = delivery.opens_at.filter(|_| !delivery.state.is_final()) {
+            let opens = write::time(opens);
+            write::line(format_args!("    waits until {opens}, when the hours of its destination begin"))?;
+        }
         if let Some(revision) = delivery.revision {
             write::line(format_args!(
                 "    goes through the flow of revision {revision} since it was retried"
@@ -243,6 +247,7 @@ fn delivery_json(delivery: &DeliveryView) -> Value {
         "id": delivery.id, "destination": delivery.destination, "endpoint": delivery.endpoint, "revision": delivery.revision,
         "file_name": delivery.file_name.to_text(), "state": delivery.state.as_str(), "attempts": attempts,
         "receipt": delivery.receipt, "error": delivery.error, "payload": delivery.payload,
+        "due": delivery.due_at, "waits_for_hours_until": delivery.opens_at,
     })
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct DeliverySection {
     /// Whether nothing more is done for it, unless a person asks for it.
     pub(crate) ended: bool,
     pub(crate) lane: Option<String>,
+    /// When the hours of its destination begin, for which it waits.
+    pub(crate) opens: Option<Moment>,
     pub(crate) due: Option<Moment>,
     pub(crate) expires: Option<Moment>,
     pub(crate) deadline: Option<Moment>,
@@ -75,6 +77,7 @@ impl DeliverySection {
             badge: Badge::delivery(delivery.state),
             ended: !open,
             lane: delivery.lane.as_deref().map(safe_text),
+            opens: delivery.opens_at.filter(|_| waits).map(Moment),
             due: waits.then_some(Moment(delivery.due_at)),
             expires: delivery.expires_at.filter(|_| open).map(Moment),
             deadline: delivery
