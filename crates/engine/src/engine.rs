@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::deliver::dispatch::dispatch;
 use crate::health::EndpointHealth;
 use crate::history::KeptFlows;
+use crate::ingest::claimed::ClaimedFiles;
 use crate::ingest::pollers::Pollers;
 use crate::ingest::settle::Settler;
 use crate::ingest::unstable::UnstableFiles;
@@ -38,6 +39,7 @@ pub struct Engine {
     context: Arc<Context>,
     intake: Arc<EngineIntake>,
     unstable: Arc<UnstableFiles>,
+    claimed: Arc<ClaimedFiles>,
     shutdown: watch::Sender<bool>,
     lease_shutdown: watch::Sender<bool>,
     lease_task: tokio::task::JoinHandle<()>,
@@ -86,8 +88,8 @@ impl Engine {
         let lease_task = tokio::spawn(async move { lease.keep(ended).await });
         let (shutdown, _) = watch::channel(false);
         let intake = Arc::new(EngineIntake::new(Arc::clone(&context)));
-        let unstable = Arc::default();
-        Ok(Self { context, intake, unstable, shutdown, lease_shutdown, lease_task })
+        let (unstable, claimed) = (Arc::default(), Arc::default());
+        Ok(Self { context, intake, unstable, claimed, shutdown, lease_shutdown, lease_task })
     }
 
     /// The services for transports and listeners.
@@ -128,6 +130,12 @@ impl Engine {
     #[must_use]
     pub fn unstable(&self) -> Arc<UnstableFiles> {
         Arc::clone(&self.unstable)
+    }
+
+    /// Claimed files that wait to be released, for pages.
+    #[must_use]
+    pub fn claimed(&self) -> Arc<ClaimedFiles> {
+        Arc::clone(&self.claimed)
     }
 
     /// Whether this node has its lease. Without a lease it accepts and delivers nothing.
@@ -174,7 +182,7 @@ impl Engine {
         context.tasks.spawn(dispatch(Arc::clone(context), self.shutdown.subscribe()));
         let settler = Arc::new(Settler::new(Arc::clone(context)));
         context.tasks.spawn(Arc::clone(&settler).settle_due(self.shutdown.subscribe()));
-        let pollers = Pollers::new(Arc::clone(context), settler, Arc::clone(&self.unstable));
+        let pollers = Pollers::new(Arc::clone(context), settler, self.unstable(), self.claimed());
         context.tasks.spawn(pollers.run(definitions, self.shutdown.subscribe()));
         Ok(())
     }

@@ -11,7 +11,7 @@
 mod accept;
 pub(crate) mod archive;
 mod back_off;
-mod claimed;
+pub(crate) mod claimed;
 pub(crate) mod dry_run;
 mod due;
 mod early;

@@ -54,6 +54,7 @@ pub use engine::Engine;
 pub use health::{EndpointHealth, EndpointState};
 pub use history::{FlowAt, FlowHistory};
 pub use host_keys::KnownHostList;
+pub use ingest::claimed::{ClaimedFiles, OrphanedClaims};
 pub use ingest::dry_run::{DryRun, FileLeft, FileSeen, StepSeen};
 pub use ingest::unstable::{UnstableFiles, WithheldFile};
 pub use maintenance::repeat::Maintenance;

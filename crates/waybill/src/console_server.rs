@@ -11,7 +11,7 @@ use console::{
     StagingStatus,
 };
 use control::{Caller, Control, KeyDetail, ScanHostKeys, ScannedHost};
-use engine::{EndpointHealth, Trial, UnstableFiles, WithheldFile};
+use engine::{ClaimedFiles, EndpointHealth, OrphanedClaims, Trial, UnstableFiles, WithheldFile};
 use model::definition::{Definitions, KeyDefinition};
 use model::{Error, Protocol, Purpose, Result, Severity, Suspension};
 use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
@@ -73,6 +73,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
     let node = ThisNode {
         health: gateway.engine.health(),
         unstable: gateway.engine.unstable(),
+        claimed: gateway.engine.claimed(),
         journal: Arc::clone(&gateway.journal),
         staging: gateway.staging.clone(),
         min_free: gateway.settings.staging.min_free,
@@ -117,6 +118,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
 struct ThisNode {
     health: Arc<EndpointHealth>,
     unstable: Arc<UnstableFiles>,
+    claimed: Arc<ClaimedFiles>,
     journal: Arc<Journal>,
     staging: Staging,
     min_free: u64,
@@ -237,7 +239,10 @@ impl NodeStatus for ThisNode {
         let faults = self.faults().into_iter().map(fault);
         let unstable = withheld(&self.unstable.snapshot());
         let kept = self.readiness.kept().into_iter().map(kept);
-        down.chain(kept).chain(faults).chain(stamps).chain(self.copies.problems()).chain(unstable).collect()
+        let claimed = self.claimed.snapshot();
+        let claimed = claimed.iter().map(orphaned);
+        let sources = unstable.into_iter().chain(claimed);
+        down.chain(kept).chain(faults).chain(stamps).chain(self.copies.problems()).chain(sources).collect()
     }
 }
 
@@ -262,6 +267,22 @@ fn withheld(files: &[WithheldFile]) -> Vec<ActiveProblem> {
         Some(row)
     });
     rows.collect()
+}
+
+/// Files that are claimed and for which no record waits.
+fn orphaned(claims: &OrphanedClaims) -> ActiveProblem {
+    let OrphanedClaims { flow, files, path, since, released } = claims;
+    let which = match files {
+        1 => "1 file is".to_owned(),
+        files => format!("{files} files are"),
+    };
+    let path = path.to_text();
+    let what = format!("{which} claimed at the source of flow {flow} and not taken");
+    ActiveProblem::new(ProblemKind::Source, Severity::Warning, &format!("{flow}/claimed"), what)
+        .why(format!("{path}.stage is there: its reading was cut off, or another gateway or program is at work on it."))
+        .advice("It is renamed back and taken after 30 minutes and 30 polls. If no other gateway polls this directory, rename it back by hand to take it now.")
+        .since(*since)
+        .next_try(*released)
 }
 
 impl ThisNode {

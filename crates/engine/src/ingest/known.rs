@@ -57,14 +57,13 @@ impl KnownOffers for Known {
         Ok(used)
     }
 
-    async fn orphaned_claims(&self, claimed: Vec<ClaimedFile>) -> Result<Vec<RemotePath>> {
-        let mut due = self.claimed.seen(&self.flow, claimed, self.listing);
-        if due.is_empty() {
-            return Ok(due);
+    async fn orphaned_claims(&self, mut claimed: Vec<ClaimedFile>) -> Result<Vec<RemotePath>> {
+        if !claimed.is_empty() {
+            let paths: Vec<RemotePath> = claimed.iter().map(|file| file.path.clone()).collect();
+            let waiting = self.noting(self.store.unsettled_paths(&paths).await)?;
+            claimed.retain(|file| !waiting.contains(&file.path));
         }
-        let waiting = self.noting(self.store.unsettled_paths(&due).await)?;
-        due.retain(|path| !waiting.contains(path));
-        Ok(due)
+        Ok(self.claimed.seen(&self.flow, claimed, self.listing))
     }
 
     fn unstable(&self, files: Vec<UnstableFile>) {

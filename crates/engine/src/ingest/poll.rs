@@ -118,6 +118,7 @@ impl Poller {
             runs.are_done(&asked);
         }
         polled.unstable.forget_flow(&polled.flow.name);
+        polled.claimed.forget_flow(&polled.flow.name);
         let lease = polled.context.lease.current();
         if let Err(error) = polled.context.store.release_source(&lease, &polled.source_name()).await {
             tracing::warn!(flow = %polled.flow.name, error = %error.chain(), "the source's lease was not released; it expires by itself");
@@ -172,6 +173,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, why: Why<'_>, early: Option<&mut
             // Another node polls it, and reports the count.
             polled.unstable.forget_flow(&polled.flow.name);
             polled.pending.clear();
+            polled.claimed.forget_flow(&polled.flow.name);
             polled.is_polled_elsewhere();
             end(polled, held, &lease, &taken_over(polled)).await;
             return Done::NotOurs;

@@ -1,6 +1,7 @@
 //! Runs the pollers of this node's flows, and follows the definitions.
 
 use crate::context::Context;
+use crate::ingest::claimed::ClaimedFiles;
 use crate::ingest::poll::Poller;
 use crate::ingest::polled_flow::{PolledFlow, Polling};
 use crate::ingest::room::StagingRoom;
@@ -39,10 +40,14 @@ impl Running {
 }
 
 impl Pollers {
-    pub(crate) fn new(context: Arc<Context>, settler: Arc<Settler>, unstable: Arc<UnstableFiles>) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        settler: Arc<Settler>,
+        unstable: Arc<UnstableFiles>,
+        claimed: Arc<ClaimedFiles>,
+    ) -> Self {
         let unconfirmed = Arc::new(UnconfirmedReadings::default());
         let staging_room = Arc::new(StagingRoom::new(context.staging.clone()));
-        let claimed = Arc::default();
         let polling = Polling { context, settler, unstable, unconfirmed, claimed, staging_room };
         Self { polling, unrecorded: HashMap::new(), running: HashMap::new() }
     }
