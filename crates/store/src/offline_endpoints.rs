@@ -149,6 +149,11 @@ struct Offline {
 impl Command for Offline {
     type Answer = ();
 
+    /// One after the other: the last of them counts.
+    fn place(&self) -> u128 {
+        u128::MAX
+    }
+
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         let WentOffline { endpoints, node, at, until, failures, revision, error } = &self.offline;
         for endpoint in endpoints {
@@ -176,6 +181,11 @@ struct Online {
 impl Command for Online {
     type Answer = ();
 
+    /// One after the other: the last of them counts.
+    fn place(&self) -> u128 {
+        u128::MAX
+    }
+
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         for endpoint in &self.endpoints {
             on!(tx, c => sqlx::query("DELETE FROM offline_endpoints WHERE endpoint = $1 AND node = $2")
@@ -195,6 +205,11 @@ struct TriedAgain {
 #[async_trait]
 impl Command for TriedAgain {
     type Answer = ();
+
+    /// One after the other: the last of them counts.
+    fn place(&self) -> u128 {
+        u128::MAX
+    }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
         for endpoint in &self.endpoints {
