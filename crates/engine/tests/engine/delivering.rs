@@ -307,9 +307,12 @@ both! {
         assert!((4..=32).contains(&out) && (4..=36).contains(&other), "{out} {other}");
         let transfers = scene.transfers().await;
         assert!(transfers.len() == 3 && transfers.iter().all(|transfer| transfer.state == TransferState::Delivering));
+        scene.until_by(Duration::ZERO, "they wait", || async {
+            let waybill = scene.waybill(transfers[0].id).await;
+            waybill.deliveries.iter().all(|delivery| delivery.state == DeliveryState::Retrying)
+        }).await;
         let waybill = scene.waybill(transfers[0].id).await;
         let delivery = &waybill.deliveries[0];
-        assert_eq!(delivery.state, DeliveryState::Retrying);
         assert!(delivery.error.as_ref().unwrap().contains("unauthenticated"), "{:?}", delivery.error);
         assert!(scene.events("delivery.failed").await.is_empty());
         let offline = scene.events("endpoint.offline").await;
