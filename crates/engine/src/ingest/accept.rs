@@ -107,7 +107,6 @@ async fn decide(
         }
         Ok(Reading::NoRoom(lacking)) => {
             if lacking.error.retry() != Retry::Permanent {
-                polled.count_without_room(&found.offer, &lacking);
                 return Ok(());
             }
             // It can never be staged: it is refused, once.

@@ -11,7 +11,9 @@ use crate::ingest::unconfirmed::UnconfirmedReadings;
 use crate::ingest::unstable::UnstableFiles;
 use crate::staged::discard;
 use model::definition::{self, Flow, PollSource};
-use model::{AuditEvent, Error, ErrorKind, EventKind, PeerText, RemotePath, Result, Severity, SkipReason};
+use model::{
+    AuditEvent, Error, ErrorKind, EventKind, PeerText, RemotePath, Result, Retry, Severity, SkipReason,
+};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -225,6 +227,9 @@ impl PolledFlow {
 
     /// Counts an offer that waits at its source until staging has room for it.
     pub(crate) fn count_without_room(&self, found: &FoundOffer, lacking: &NoRoom) {
+        if lacking.error.retry() == Retry::Permanent {
+            return;
+        }
         let identity = &found.identity;
         self.tally.skip(SkipReason::NoRoom);
         self.room.count(&identity.path, identity.key(), identity.size, lacking.needed);
@@ -279,7 +284,9 @@ impl PolledFlow {
     /// Removes what was read of an offer that is not recorded because an earlier one of its poll was not. What may be the
     /// only copy stays in staging, and the sweep sets it aside.
     pub(crate) async fn discard_unrecorded(&self, found: &FoundOffer, read: Result<Reading>) {
-        if let Some(lacking) = self.waits_behind_others(found) {
+        if !matches!(read, Ok(Reading::NoRoom(_)))
+            && let Some(lacking) = self.waits_behind_others(found)
+        {
             self.count_without_room(found, &lacking);
         }
         if let Ok(Reading::Whole(whole) | Reading::Doubtful(whole)) = read

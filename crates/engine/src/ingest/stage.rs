@@ -21,6 +21,15 @@ struct CopiedPart {
 /// Copies an offer's parts into staging, makes them durable, and checks the offer at its source again. An offer for which
 /// staging has no room is not opened.
 pub(crate) async fn stage(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
+    let read = read_if_room(polled, source, found).await;
+    if let Ok(Reading::NoRoom(lacking)) = &read {
+        // At once: in an ordered flow, those behind it need not be read.
+        polled.count_without_room(found, lacking);
+    }
+    read
+}
+
+async fn read_if_room(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
     if let Some(lacking) = polled.waits_behind_others(found) {
         return Ok(Reading::NoRoom(lacking));
     }

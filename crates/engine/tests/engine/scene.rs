@@ -126,6 +126,8 @@ impl Scene {
         let settings = staging::Settings { min_free: 0, ..staging::Settings::default() };
         self.staging = Staging::open(Path::new("/staging"), Arc::new(disk.clone()), settings).unwrap();
         disk.set_capacity(Some(bytes));
+        // Files of this moment are never old enough to be set aside, however far the clock of a test goes.
+        disk.set_now((self.clock.now() + chrono::TimeDelta::days(1_000)).timestamp_micros());
         disk
     }
 

@@ -404,8 +404,8 @@ impl EventWords<'_> {
                 self.named(self.flow),
                 self.node,
                 self.with(" for ", "path"),
-                self.with(", which needs ", "bytes"),
-                self.with(" bytes; free: ", "free_bytes")
+                self.count(", which needs ", "bytes", "byte", "bytes"),
+                self.count("; free: ", "free_bytes", "byte", "bytes")
             ),
             EventKind::FlowHasRoom => {
                 format!("Staging has room for the files of flow{} again", self.named(self.flow))
