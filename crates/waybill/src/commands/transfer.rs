@@ -11,7 +11,7 @@ use crate::gateway::open_command_session;
 use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
-use model::{Content, Result, Timestamp, TransferId, quoted};
+use model::{Content, Lifecycle, Result, Timestamp, TransferId, quoted};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use store::{DeliveryView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter, TransferView, Waybill};
