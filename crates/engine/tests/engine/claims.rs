@@ -100,6 +100,7 @@ both! {
             scene.pass(MINUTE, 1).await;
         }
         assert_eq!(folder.files(), ["in/po.edi.stage"]);
+        scene.until_by(Duration::from_secs(10), "it is shown", || async { engine.claimed().snapshot().len() == 1 }).await;
         let [shown] = &engine.claimed().snapshot()[..] else { panic!("it is not shown") };
         assert_eq!((shown.flow.as_str(), shown.files, shown.path.to_text().as_str()), ("orders", 1, "in/po.edi"));
         let taken = || async {
