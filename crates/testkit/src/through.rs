@@ -11,10 +11,16 @@ use crate::fake::{BytesPayload, Known, MemoryLog};
 use futures::StreamExt;
 use model::{Claim, DeliveryId, Error, ErrorKind, Result};
 use serde_json::{Map, Value};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tokio::io::AsyncReadExt;
-use transport::folder::{After, Folder, FolderDestination, FolderSource, FolderSourceOptions, WriteOptions};
-use transport::{Deliver, DeliveryLog, Destination, Discovery, Payload, Resumption, Sent, Services, Source};
+use transport::folder::{
+    After, Folder, FolderDestination, FolderSource, FolderSourceOptions, Polling, WriteOptions,
+};
+use transport::{
+    Deliver, DeliveryLog, Destination, Discovery, FoundOffer, Payload, Resumption, Sent, Services, Source,
+};
 use uuid::Uuid;
 
 /// An attempt to deliver a file, with the notes of those before it.
@@ -120,4 +126,105 @@ pub async fn take(
         error.downcast::<Error>().unwrap_or_else(other)
     })?;
     Ok((content, part.resumptions.taken()))
+}
+
+/// Polls a directory once, and answers what is found in order of path.
+///
+/// # Errors
+/// The listing failed.
+///
+/// # Panics
+/// The options are wrong.
+pub async fn offers(
+    folder: &Arc<dyn Folder>,
+    directory: &str,
+    services: &Services,
+    change: impl FnOnce(&mut Polling),
+) -> Result<Vec<FoundOffer>> {
+    let poll = defined::polling(defined::poll("place", After::Keep), change);
+    let flow = Arc::new(defined::flow("flow", poll));
+    let options = FolderSourceOptions { flow, endpoint: "place".into(), directory: directory.into() };
+    let source = FolderSource::new(Arc::clone(folder), options, services.clone()).unwrap();
+    let discovery = Discovery::first(Arc::new(Known::default()));
+    let found: Vec<Result<FoundOffer>> = source.discover(discovery).await?.collect().await;
+    let mut found = found.into_iter().collect::<Result<Vec<_>>>()?;
+    found.sort_by(|one, other| one.identity.path.as_bytes().cmp(other.identity.path.as_bytes()));
+    Ok(found)
+}
+
+/// Polls a directory of which this machine has the files too, whose times are long before 1970 and far in the future.
+///
+/// # Panics
+/// A file is not found, or not as the same one by the next poll, or its content is another one.
+pub async fn files_of_any_time_are_taken(
+    folder: &Arc<dyn Folder>,
+    directory: &str,
+    files: &Path,
+    services: &Services,
+) {
+    const DAY: u64 = 86_400;
+    let epoch = SystemTime::UNIX_EPOCH;
+    for (name, time) in [
+        ("a-1927", epoch - Duration::from_secs(DAY * 365 * 43)),
+        ("b-1969", epoch - Duration::from_secs(DAY)),
+        ("c-1970", epoch),
+        ("d-2026", epoch + Duration::from_secs(DAY * 20_000)),
+        // A clock that is hours ahead, and one that is not set at all.
+        ("e-hours", SystemTime::now() + Duration::from_secs(DAY / 3)),
+        ("f-2099", epoch + Duration::from_secs(DAY * 365 * 130)),
+    ] {
+        let path = files.join(name);
+        std::fs::write(&path, name).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    }
+    let polled = || offers(folder, directory, services, |polling| polling.stable_for = Duration::ZERO);
+    let first = polled().await.unwrap();
+    let names: Vec<String> = first
+        .iter()
+        .map(|found| String::from_utf8_lossy(found.identity.path.file_name()).into_owned())
+        .collect();
+    assert_eq!(names, ["a-1927", "b-1969", "c-1970", "d-2026", "e-hours", "f-2099"]);
+    let second = polled().await.unwrap();
+    let identities =
+        |found: &[FoundOffer]| -> Vec<_> { found.iter().map(|one| one.identity.clone()).collect() };
+    assert_eq!(identities(&first), identities(&second), "the next poll takes them for other files");
+    for (offer, name) in first.iter().zip(&names) {
+        let mut reader = folder.read(&offer.identity.path, 0).await.unwrap();
+        let mut content = String::new();
+        reader.read_to_string(&mut content).await.unwrap();
+        assert_eq!(&content, name);
+    }
+    // By the clock of this machine: what is of the future is no day old.
+    let young = offers(folder, directory, services, |polling| {
+        polling.stable_for = Duration::ZERO;
+        polling.filter.min_age = Some(Duration::from_secs(1));
+    });
+    let young = young.await.unwrap();
+    let is_found = |name: &str| young.iter().any(|found| found.identity.path.file_name() == name.as_bytes());
+    assert!(is_found("c-1970") && !is_found("f-2099"), "{young:?}");
+}
+
+/// Names in listings that lead elsewhere, or that nothing can have.
+pub const HOSTILE_NAMES: [&str; 8] =
+    ["../../x", "/etc/x", "..", "../", "up/../../x", "nul\0x", "./x", "in/x"];
+
+/// Polls a directory whose listing has [`HOSTILE_NAMES`], one of 4 KiB, `a\..\b` and `good.edi`: the last two are files of
+/// that directory, and the others are passed over.
+///
+/// # Panics
+/// Another one is offered.
+pub async fn hostile_names_are_passed_over(folder: &Arc<dyn Folder>, directory: &str, services: &Services) {
+    let found = offers(folder, directory, services, |polling| {
+        polling.stable_for = Duration::ZERO;
+        polling.recursive = true;
+    });
+    let found = found.await.unwrap();
+    let names: Vec<String> =
+        found.iter().map(|one| String::from_utf8_lossy(one.identity.path.as_bytes()).into_owned()).collect();
+    let is_of_directory = |name: &String| {
+        let last = name.rsplit('/').next().unwrap_or_default();
+        (last == "good.edi" || last == r"a\..\b")
+            && name.trim_start_matches('/').split('/').all(|part| part != ".." && part != ".")
+    };
+    assert!(names.len() == 2 && names.iter().all(is_of_directory), "{names:?}");
 }

@@ -23,6 +23,7 @@ use stat::{Looked, look, refined};
 use std::sync::{Arc, OnceLock};
 use transport::folder::{
     Entry, FileReader, Folder, FolderCapabilities, Published, RENAME_REFUSED, ServerChecksum, Upload, aside,
+    settle_aside,
 };
 
 /// The use of a connection for an operation.
@@ -303,6 +304,15 @@ impl Folder for FtpFolder {
                 })
             }
         }
+    }
+
+    async fn settle_replaced(
+        &self,
+        temporary: &RemotePath,
+        name: &RemotePath,
+        is_published: bool,
+    ) -> Result<()> {
+        settle_aside(self, temporary, name, is_published).await
     }
 
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {

@@ -7,3 +7,6 @@ pub(crate) mod listing;
 pub(crate) mod names;
 pub(crate) mod path;
 pub(crate) mod reply;
+
+#[cfg(test)]
+mod fuzz;

@@ -112,6 +112,45 @@ async fn data_connections_go_to_the_servers_own_address() {
     assert_eq!(server.said().iter().filter(|line| *line == "PASV").count(), 1, "{:?}", server.said());
 }
 
+/// T5: a server behind address translation states where its data connections really are.
+#[tokio::test(flavor = "multi_thread")]
+async fn data_connections_go_to_the_stated_address_where_the_endpoint_says_so() {
+    let script = |stated| Script {
+        answers: &[("EPSV", "500 what?\r\n")],
+        listing: b"type=file;size=1; a\r\n".to_vec(),
+        stated: Some(stated),
+        ..Script::default()
+    };
+    let follow = |build: Build| build.set("passive_address", "stated");
+    let (result, server) = listed(script(([127, 0, 0, 2], 0)), follow).await;
+    assert_eq!(result.unwrap().len(), 1);
+    assert_eq!((server.count("EPSV"), server.count("PASV")), (0, 1), "{:?}", server.said());
+    let (result, _) = listed(script(([127, 0, 0, 2], 0)), same).await;
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unreachable, Retry::Transient), "{error}");
+}
+
+/// RFC 2577, 3: a server that makes its clients connect to the ports of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_elses_port_is_connected_to_unless_the_endpoint_allows_it() {
+    let victim = std::net::TcpListener::bind("127.0.0.3:0").unwrap();
+    victim.set_nonblocking(true).unwrap();
+    let port = victim.local_addr().unwrap().port();
+    let script = || Script {
+        answers: &[("EPSV", "500 what?\r\n")],
+        stated: Some(([127, 0, 0, 3], port)),
+        ..Script::default()
+    };
+    let (result, server) = listed(script(), same).await;
+    result.unwrap_err();
+    assert_eq!(server.count("PASV"), 1, "{:?}", server.said());
+    let connected = victim.accept().map(drop);
+    assert_eq!(connected.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "the victim was connected to");
+    let (result, _) = listed(script(), |build| build.set("passive_address", "stated")).await;
+    result.unwrap_err();
+    victim.accept().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_clear_refusal_of_a_look_or_the_listing_says_that_a_file_is_gone() {
     let there = b"type=file;size=7; a\r\n".to_vec();
@@ -359,4 +398,25 @@ async fn a_full_quota_in_the_middle_of_a_file_is_told_and_leaves_nothing() {
     assert_eq!((error.kind(), error.retry()), (ErrorKind::StorageFull, Retry::Transient), "{error}");
     upload.abort().await;
     assert!(list(&folder, "files").await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_lead_elsewhere_are_passed_over() {
+    use testkit::through::{HOSTILE_NAMES, hostile_names_are_passed_over};
+    let long = "x".repeat(4096);
+    let others = ["good.edi", r"a\..\b", &long];
+    for kind in ["file", "dir"] {
+        let mut listing = Vec::new();
+        for name in HOSTILE_NAMES {
+            listing.extend(format!("type={kind};size=1;modify=20260228150912; {name}\r\n").bytes());
+        }
+        for name in others {
+            listing.extend(format!("type=file;size=1;modify=20260228150912; {name}\r\n").bytes());
+        }
+        let server = Scripted::start(Script { listing, ..Script::default() }).await;
+        let world = World::new(model::definition::Definitions::default());
+        let folder = world.folder(&Build::at(server.port).set("timeout", "2s").done());
+        hostile_names_are_passed_over(&folder, "in", &world.services).await;
+        assert_eq!(server.count("MLSD"), 1, "{kind}: another directory was listed: {:?}", server.said());
+    }
 }

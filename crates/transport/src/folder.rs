@@ -4,6 +4,7 @@
 
 mod adapter;
 mod archived;
+mod aside;
 mod attributes;
 mod check;
 mod checksum;
@@ -32,6 +33,7 @@ pub const RENAME_REFUSED: &str = "the server lets this user write files but not 
 
 pub use adapter::{FolderProtocol, FolderTransport, FolderUse};
 pub use archived::remove_unchanged;
+pub use aside::{aside, settle_aside};
 pub use attributes::{NotSet, Owner, Principal, WhyNotSet};
 pub use check::{check_poll, sample_directory};
 pub use checksum::{ChecksumKind, ServerChecksum};
@@ -42,7 +44,7 @@ pub use destination::{
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
 pub use local_archive::{ToArchive, archive_payload, path_in_archive};
-pub use names::{NAME_LIMIT, aside, check_affix, parse_directory};
+pub use names::{NAME_LIMIT, check_affix, parse_directory};
 pub use options::{After, Claim, Polling};
 pub use place::{FolderPlace, LOCAL_ADDRESS, LoginAddress};
 pub use polled_directory::PolledDirectory;
@@ -219,6 +221,21 @@ pub trait Folder: Send + Sync {
     /// Only if it is certain that nothing was published. If the answer was lost, the result is
     /// [`Published::Unknown`].
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published>;
+
+    /// Ends a replacement in several steps in which [`Folder::publish`] was interrupted. The replaced file, which was renamed
+    /// ([`aside`]), is removed if the new file is published, and renamed back if it is not. Does nothing where files are
+    /// replaced in one step, which is the default.
+    ///
+    /// # Errors
+    /// The renamed file may still exist.
+    async fn settle_replaced(
+        &self,
+        _temporary: &RemotePath,
+        _name: &RemotePath,
+        _is_published: bool,
+    ) -> Result<()> {
+        Ok(())
+    }
 
     /// Renames a file within the folder. Where the server can guarantee it, an existing file is not replaced.
     ///

@@ -18,6 +18,18 @@ pub enum Noop {
     Unknown,
 }
 
+/// What happens to one use of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Upset {
+    pub verb: &'static str,
+    /// Which use of it, over all connections, from 1; 0 for each.
+    pub number: usize,
+    /// Whether it is carried out.
+    pub is_done: bool,
+    /// Whether the server falls silent, instead of ending the connection.
+    pub is_silent: bool,
+}
+
 /// What a scripted server does; everything else as a good one does.
 #[derive(Clone, Default)]
 pub struct Script {
@@ -26,6 +38,10 @@ pub struct Script {
     pub delays: Option<std::time::Duration>,
     /// Commands that are never answered.
     pub silent: &'static [&'static str],
+    /// A command that is not answered.
+    pub upset: Option<Upset>,
+    /// What FEAT names beside MLST.
+    pub features: &'static str,
     /// Answers by command.
     pub answers: &'static [(&'static str, &'static str)],
     /// What LIST and MLSD send.
@@ -45,6 +61,8 @@ pub struct Script {
     /// Lines that are waited for in the middle of a download.
     pub waits_for: usize,
     pub noop: Noop,
+    /// The address that PASV states, with this port or, for 0, that of a listener there.
+    pub stated: Option<([u8; 4], u16)>,
     /// Before an active connection, somebody else connects as often.
     pub strangers: usize,
 }
@@ -53,6 +71,7 @@ pub struct Scripted {
     pub port: u16,
     said: Arc<Mutex<Vec<Vec<u8>>>>,
     pub files: Files,
+    upset: Arc<Mutex<Option<Upset>>>,
 }
 
 pub type Files = Arc<Mutex<HashMap<Vec<u8>, Vec<u8>>>>;
@@ -63,6 +82,8 @@ impl Scripted {
         let port = listener.local_addr().unwrap().port();
         let (said, files) = (Arc::new(Mutex::new(Vec::new())), Files::default());
         let (heard, kept) = (Arc::clone(&said), Arc::clone(&files));
+        let upset = Arc::new(Mutex::new(script.upset));
+        let (upsets, uses) = (Arc::clone(&upset), Arc::<Mutex<HashMap<String, usize>>>::default());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let session = Session {
@@ -70,6 +91,8 @@ impl Scripted {
                     script: script.clone(),
                     said: Arc::clone(&heard),
                     files: Arc::clone(&kept),
+                    upset: Arc::clone(&upsets),
+                    uses: Arc::clone(&uses),
                     data: None,
                     offset: 0,
                     renamed: Vec::new(),
@@ -77,7 +100,25 @@ impl Scripted {
                 tokio::spawn(session.serve());
             }
         });
-        Self { port, said, files }
+        Self { port, said, files, upset }
+    }
+
+    /// From now on every command is answered.
+    pub fn calm(&self) {
+        *self.upset.lock().unwrap() = None;
+    }
+
+    /// The names of the files there.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .files
+            .lock()
+            .unwrap()
+            .keys()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        names.sort();
+        names
     }
 
     pub fn said(&self) -> Vec<String> {
@@ -112,6 +153,8 @@ struct Session {
     script: Script,
     said: Arc<Mutex<Vec<Vec<u8>>>>,
     files: Files,
+    upset: Arc<Mutex<Option<Upset>>>,
+    uses: Arc<Mutex<HashMap<String, usize>>>,
     data: Option<Data>,
     offset: usize,
     renamed: Vec<u8>,
@@ -147,16 +190,38 @@ impl Session {
             if self.script.silent.contains(&verb.as_str()) {
                 std::future::pending::<()>().await;
             }
+            let upset = self.upset_of(&verb);
+            if let Some(Upset { is_done: false, is_silent, .. }) = upset {
+                return leave(is_silent).await;
+            }
             if let Some((_, answer)) = self.script.answers.iter().find(|(of, _)| *of == verb) {
                 self.say(answer).await?;
                 continue;
             }
             let answer = self.answer(&verb, argument).await?;
+            if let Some(Upset { is_silent, .. }) = upset {
+                return leave(is_silent).await;
+            }
             if self.script.drops.contains(&verb.as_str()) {
                 return None;
             }
             self.say(answer).await?;
         }
+    }
+
+    /// Whether files are below a path.
+    fn is_directory(&self, path: &[u8]) -> bool {
+        let begin = [path, b"/"].concat();
+        self.files.lock().unwrap().keys().any(|name| name.starts_with(&begin))
+    }
+
+    /// What is to happen to this use of a command.
+    fn upset_of(&self, verb: &str) -> Option<Upset> {
+        let upset = (*self.upset.lock().unwrap()).filter(|upset| upset.verb == verb)?;
+        let mut uses = self.uses.lock().unwrap();
+        let used = uses.entry(verb.to_owned()).or_default();
+        *used += 1;
+        (upset.number == 0 || upset.number == *used).then_some(upset)
     }
 
     async fn answer(&mut self, verb: &str, argument: Vec<u8>) -> Option<String> {
@@ -165,7 +230,7 @@ impl Session {
             "USER" => "331 password\r\n".to_owned(),
             "PASS" => "230 in\r\n".to_owned(),
             "PWD" => "257 \"/\"\r\n".to_owned(),
-            "FEAT" => "211-\r\n MLST\r\n211 end\r\n".to_owned(),
+            "FEAT" => format!("211-\r\n MLST\r\n{}211 end\r\n", self.script.features),
             "NOOP" => "200 here\r\n".to_owned(),
             "MLST" => match size() {
                 Some(size) => {
@@ -173,6 +238,10 @@ impl Session {
                         "250-\r\n type=file;size={size}; {}\r\n250 end\r\n",
                         String::from_utf8_lossy(&argument)
                     )
+                }
+                None if self.is_directory(&argument) => {
+                    let name = String::from_utf8_lossy(&argument);
+                    format!("250-\r\n type=dir; {name}\r\n250 end\r\n")
                 }
                 None => "550 no such file\r\n".to_owned(),
             },
@@ -206,10 +275,14 @@ impl Session {
                 None => "550 no such file\r\n".to_owned(),
             },
             "EPSV" | "PASV" => {
-                let listener = TcpListener::bind("127.0.0.1:0").await.ok()?;
+                let (stated, other) = self.script.stated.unwrap_or(([127, 0, 0, 1], 0));
+                let listener = TcpListener::bind(SocketAddr::from((stated, 0))).await.ok()?;
                 let port = listener.local_addr().ok()?.port();
                 self.data = Some(Data::Listening(listener));
-                if verb == "EPSV" {
+                if self.script.stated.is_some() && verb == "PASV" {
+                    let ([a, b, c, d], port) = (stated, if other == 0 { port } else { other });
+                    format!("227 ({a},{b},{c},{d},{},{})\r\n", port / 256, port % 256)
+                } else if verb == "EPSV" {
                     format!("229 (|||{port}|)\r\n")
                 } else {
                     // Behind address translation, or somebody's trick.
@@ -299,4 +372,12 @@ impl Session {
         drop(data);
         Some(format!("226 done\r\n{}", "200 here\r\n".repeat(owed)))
     }
+}
+
+/// The end of a session that does not answer.
+async fn leave(is_silent: bool) -> Option<()> {
+    if is_silent {
+        std::future::pending::<()>().await;
+    }
+    None
 }

@@ -19,6 +19,7 @@ mod modified;
 mod probe;
 mod publish;
 mod receipt;
+mod replaced;
 mod resume;
 mod streamed;
 mod verify;
@@ -124,7 +125,7 @@ impl Verify {
 }
 
 /// Whether the server refuses to show what exists at a path.
-fn is_not_shown(error: &Error) -> bool {
+pub(super) fn is_not_shown(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::Rejected)
 }
 
@@ -326,7 +327,10 @@ impl FolderDestination {
                         return Ok(sent);
                     }
                 }
-                TemporaryFile::Gone => return Ok(self.delivered(delivery, &earlier)),
+                TemporaryFile::Gone => {
+                    self.remove_replaced(&earlier).await;
+                    return Ok(self.delivered(delivery, &earlier));
+                }
                 TemporaryFile::Ready | TemporaryFile::Unknown => {
                     return self.publish(delivery, earlier, true).await;
                 }

@@ -1,6 +1,6 @@
 //! The file names that polling and writing create: temporary, numbered, with a time.
 
-use model::{DeliveryId, FORBIDDEN, RemotePath, Timestamp};
+use model::{DeliveryId, FORBIDDEN, RemotePath, Sha256, Timestamp};
 
 /// The longest name of a file or directory on common systems, in bytes.
 pub const NAME_LIMIT: usize = 255;
@@ -48,18 +48,15 @@ pub(super) fn wrapped(before: &[u8], name: &[u8], after: &[u8]) -> Vec<u8> {
     [before, cut(name, room), after].concat()
 }
 
-/// Where a file lies while another one takes its name, on a server that cannot replace it in one step: beside it, under a
-/// name made of the other's temporary name, so that a later attempt finds it.
-#[must_use]
-pub fn aside(replaced: &RemotePath, temporary: &RemotePath) -> RemotePath {
-    const PREFIX: &[u8] = b".old";
-    let name = temporary.file_name();
-    // Its end tells the delivery, and that the file is none to collect.
-    let mut from = name.len().saturating_sub(NAME_LIMIT - PREFIX.len());
-    if let Ok(text) = std::str::from_utf8(name) {
-        from = text.ceil_char_boundary(from);
+/// `<before><name><after>`, never the same for two names: of one that must be shortened, the first digits of its SHA-256
+/// stand after what is left of it.
+pub(super) fn wrapped_apart(before: &[u8], name: &[u8], after: &[u8]) -> Vec<u8> {
+    if before.len() + name.len() + after.len() <= NAME_LIMIT {
+        return [before, name, after].concat();
     }
-    replaced.with_file_name(&[PREFIX, &name[from..]].concat())
+    let digest = Sha256(openssl::sha::sha256(name)).to_string();
+    let after = [b"-", &digest.as_bytes()[..16], after].concat();
+    wrapped(before, name, &after)
 }
 
 /// The name with `-<number>` before its extension; number 1 is the name itself.
@@ -139,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn wrapped_names_that_are_shortened_stay_apart() {
+        let wrap = |name: &[u8]| wrapped_apart(b".", name, b".error.json");
+        assert_eq!(wrap(b"po.edi"), b".po.edi.error.json");
+        let long = |last: u8| [&[b'x'; 254][..], &[last]].concat();
+        let (one, other) = (wrap(&long(b'1')), wrap(&long(b'2')));
+        assert_ne!(one, other);
+        assert!(one.len() <= NAME_LIMIT && one.ends_with(b".error.json"));
+        assert_eq!(one, wrap(&long(b'1')), "the next attempt finds it");
+        // A name that happens to be the shortened one of another keeps its own.
+        assert_ne!(wrap(one.strip_prefix(b".").unwrap()), one);
+    }
+
+    #[test]
     fn what_is_unfinished_in_an_archive_is_told_by_its_name() {
         for name in
             [".po.edi.0123456789ab.copying.a", "..po.edi.0123456789ab.moving.a.copying.a", ".po.edi.error.a"]
@@ -160,17 +170,6 @@ mod tests {
         assert_eq!(numbered(&[b'x'; 255], 10, NAME_LIMIT).len(), NAME_LIMIT);
         let long = [&b"a."[..], &[b'x'; 253]].concat();
         assert_eq!(numbered(&long, 10, NAME_LIMIT).len(), NAME_LIMIT);
-    }
-
-    #[test]
-    fn a_replaced_file_is_known_by_the_delivery_that_replaces_it() {
-        let (replaced, temporary) =
-            (RemotePath::from("out/po.edi"), RemotePath::from("tmp/.po.edi.abcdef012345-3.a"));
-        assert_eq!(aside(&replaced, &temporary), RemotePath::from("out/.old.po.edi.abcdef012345-3.a"));
-        let long = RemotePath::from(format!("{}-1.a", "é".repeat(125)).as_str());
-        let name = aside(&replaced, &long);
-        assert!(name.file_name().len() <= NAME_LIMIT && name.file_name().ends_with(b"-1.a"));
-        assert!(std::str::from_utf8(name.as_bytes()).is_ok());
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl FolderDestination {
         }
         delivery.log.may_act()?;
         remove_temporary(&*self.folder, &earlier.temporary).await;
+        self.remove_replaced(earlier).await;
         Ok(self.delivered(delivery, earlier))
     }
 
@@ -78,12 +79,18 @@ impl FolderDestination {
         // First the note: without it, nothing takes the file's absence for its publication.
         delivery.log.note(PUBLISHING, Value::Null).await?;
         match self.folder.remove(&earlier.temporary).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Some(self.delivered(delivery, earlier))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.remove_replaced(earlier).await;
+                Ok(Some(self.delivered(delivery, earlier)))
+            }
             Err(error) => {
                 tracing::warn!(path = %earlier.temporary, error = %error.chain(), "temporary file not removed");
                 Ok(None)
             }
-            Ok(()) => Ok(None),
+            Ok(()) => {
+                self.put_back_replaced(earlier).await;
+                Ok(None)
+            }
         }
     }
 

@@ -135,12 +135,20 @@ impl FolderDestination {
                 .publish(&publishing.temporary, &publishing.name, overwrite == Overwrite::Replace)
                 .await;
             match answer {
-                Ok(Published::Published) => return Ok(self.delivered(delivery, &publishing)),
+                Ok(Published::Published) => {
+                    if unsure {
+                        self.remove_replaced(&publishing).await;
+                    }
+                    return Ok(self.delivered(delivery, &publishing));
+                }
                 Ok(Published::Unknown) => {
                     (unsure, is_lost) = (true, true);
                     unknown += 1;
                     match self.look(&publishing).await? {
-                        TemporaryFile::Gone => return Ok(self.delivered(delivery, &publishing)),
+                        TemporaryFile::Gone => {
+                            self.remove_replaced(&publishing).await;
+                            return Ok(self.delivered(delivery, &publishing));
+                        }
                         TemporaryFile::Ready | TemporaryFile::Unknown if unknown < UNKNOWN_LIMIT => {}
                         TemporaryFile::Ready
                         | TemporaryFile::Unknown
@@ -159,6 +167,7 @@ impl FolderDestination {
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     match self.look(&publishing).await? {
                         TemporaryFile::Gone | TemporaryFile::Unknown if unsure => {
+                            self.remove_replaced(&publishing).await;
                             return Ok(self.delivered(delivery, &publishing));
                         }
                         // Only this attempt could have published it, and it existed a moment ago.
@@ -219,6 +228,7 @@ impl FolderDestination {
     pub(super) async fn retract(&self, delivery: &Deliver, publishing: &Publishing) -> Result<()> {
         delivery.log.note(PUBLISHING, Value::Null).await?;
         remove_temporary(&*self.folder, &publishing.temporary).await;
+        self.put_back_replaced(publishing).await;
         Ok(())
     }
 

@@ -163,8 +163,8 @@ impl FolderSource {
     }
 
     async fn write_cause(&self, offer: &Offer, moved: &RemotePath, cause: &str) -> Result<()> {
-        let name = names::wrapped(b"", moved.file_name(), b".error.json");
-        let temporary = moved.with_file_name(&names::wrapped(b".", moved.file_name(), b".error.a"));
+        let name = names::wrapped_apart(b"", moved.file_name(), b".error.json");
+        let temporary = moved.with_file_name(&names::wrapped_apart(b".", moved.file_name(), b".error.a"));
         let words = json!({
             "error": PeerText::new(cause.as_bytes()).as_str(),
             "file": offer.identity.path.to_text(),
