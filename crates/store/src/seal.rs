@@ -105,11 +105,15 @@ impl Store {
         Ok(SealMaker { cursor: EventCursor::new(self, from, end), end, at_end: end < from, made: 0 })
     }
 
-    /// Stores a seal; false if another node has created the one with its number.
+    /// Stores a seal; false if another node has created the one with its number, or the seal before it is gone: the
+    /// next run tells which.
     pub(crate) async fn insert_seal(&self, seal: &Seal) -> Result<bool> {
         let made = self.write(InsertSeal(seal.clone())).await?;
         if !made {
-            tracing::debug!(seal = seal.seq, "another node has sealed the same events");
+            tracing::debug!(
+                seal = seal.seq,
+                "a seal was not stored: another node has sealed the same events, or the seal before is gone"
+            );
         }
         Ok(made)
     }
@@ -403,7 +407,8 @@ fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256(bytes.try_into().unwrap_or([0; 32]))
 }
 
-/// Returns whether this seal is now the one with its number.
+/// Returns whether this seal is now the one with its number. It is stored only behind the seal that it follows: if that
+/// one was removed since the run looked, the next run must find the end of the trail as it was left.
 struct InsertSeal(Seal);
 
 #[async_trait]
@@ -420,7 +425,9 @@ impl Command for InsertSeal {
         let inserted = on!(tx, c => sqlx::query(
             "INSERT INTO audit_seals (seq, from_position, from_id, to_position, to_id, event_count, \
              members_digest, previous, sealed_at, key_id, digest, signature, members) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (seq) DO NOTHING",
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 \
+             WHERE $1 = 1 OR EXISTS (SELECT 1 FROM audit_seals WHERE seq = $1 - 1 AND digest = $8) \
+             ON CONFLICT (seq) DO NOTHING",
         )
         .bind(seal.seq)
         .bind(seal.from.position)

@@ -38,14 +38,24 @@ impl SealHistory {
         self.0.iter().rev().map(|(seal, digest)| (*seal, *digest))
     }
 
+    /// The digest of a seal, if it is remembered.
+    pub(crate) fn digest(&self, seal: i64) -> Option<Sha256> {
+        self.0.get(&seal).copied()
+    }
+
     /// Whether it contains exactly this seal.
     pub(crate) fn has(&self, seal: i64, digest: Sha256) -> bool {
-        self.0.get(&seal) == Some(&digest)
+        self.digest(seal) == Some(digest)
     }
 
     /// Forgets the seals after a number.
     pub(crate) fn cut_after(&mut self, seal: i64) {
         self.0.retain(|number, _| *number <= seal);
+    }
+
+    /// Forgets a seal.
+    pub(crate) fn forget(&mut self, seal: i64) {
+        self.0.remove(&seal);
     }
 
     /// Notes the next seal; noted seals from that number on are discarded.

@@ -65,6 +65,9 @@ impl Sealer {
                 known.seal
             )));
         }
+        if let Some(wrong) = self.gap(store, mark).await? {
+            return Ok(Standing::Wrong(wrong));
+        }
         let mut believed = Believed { trusted: self.trusted(mark)?, accepted: Vec::new(), complete: false };
         let mut last: Option<Seal> = None;
         let mut next = known.seal.max(1);
@@ -111,6 +114,20 @@ impl Sealer {
             )));
         }
         self.resolve_pending(store, mark, last).await
+    }
+
+    /// What is wrong with the seal before the noted one. On PostgreSQL seals can be removed by a transaction that does
+    /// not see the one that this node stores at that moment: the newest is then in place, and those before it are not.
+    async fn gap(&self, store: &Store, mark: &SealMark) -> Result<Option<String>> {
+        let before = mark.newest.seal - 1;
+        let Some(noted) = mark.history.digest(before) else { return Ok(None) };
+        Ok(match store.seal_digest(before).await? {
+            Some(found) if found == noted => None,
+            Some(found) => Some(format!(
+                "seal {before} has the digest {found}, but this node has noted {noted}: the seal was replaced"
+            )),
+            None => Some(format!("seal {before}, which this node has noted, is missing")),
+        })
     }
 
     /// What happened to a seal that was about to be stored.

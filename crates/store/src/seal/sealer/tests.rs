@@ -179,6 +179,40 @@ both! {
         assert!(!node.verify(&store).await.holds());
     }
 
+    no_seal_is_stored_behind_one_that_was_removed_meanwhile(store) {
+        let node = Node::new();
+        let sealer = node.start(&store);
+        sealed(&store, &sealer).await;
+        let last = store.last_seal().await.unwrap().unwrap();
+        write(&store, 20..22).await;
+        store.quiet().await;
+        let mut maker = store.seal_maker(Some(&last)).await.unwrap();
+        let made = maker.next(Some(&last), at(60), sealer.key()).await.unwrap().unwrap();
+        store.tamper("DELETE FROM audit_seals WHERE seq >= 3").await;
+        assert!(!store.insert_seal(&made).await.unwrap());
+        assert_eq!(store.last_seal().await.unwrap().unwrap().seq, 2);
+    }
+
+    seals_removed_before_the_newest_raise_an_alarm_once(store) {
+        for sql in [
+            "DELETE FROM audit_seals WHERE seq BETWEEN 3 AND 4",
+            "UPDATE audit_seals SET digest = (SELECT digest FROM audit_seals WHERE seq = 3) WHERE seq = 4",
+        ] {
+            store.tamper("DELETE FROM audit_seals; DELETE FROM audit_events").await;
+            let node = Node::new();
+            let sealer = node.alone();
+            sealed(&store, &sealer).await;
+            store.tamper(sql).await;
+            write(&store, 20..22).await;
+            assert_eq!(seal(&store, &sealer).await, 0, "{sql}");
+            let alarm = sealer.state().alarm.unwrap();
+            assert!(alarm.what.contains("seal 4"), "{}", alarm.what);
+            sealer.accept(&store, "as it is", Actor::System, at(200)).await.unwrap();
+            assert!(seal(&store, &sealer).await > 0);
+            assert_eq!(sealer.state(), SealState { good: true, ..SealState::default() }, "{sql}");
+        }
+    }
+
     everything_removed_is_found(store) {
         let node = Node::new();
         let sealer = node.start(&store);

@@ -163,6 +163,8 @@ async fn last_in_common(store: &Store, mark: &SealMark, known: NotedSeal) -> Res
 fn follow(mark: &mut SealMark, restored: &Restored) {
     mark.newest = restored.found;
     mark.history.cut_after(restored.common.seal.min(restored.found.seal - 1));
+    // What is missing before the newest seal was accepted too, and is no alarm again.
+    mark.history.forget(restored.found.seal - 1);
     if restored.found.seal > 0 {
         mark.history.note(restored.found.seal, restored.found.digest);
     }
