@@ -350,6 +350,8 @@ CREATE TABLE connections (
     local              TEXT,
     proxy              TEXT,
     security           TEXT,
+    -- Of a data connection (FTP): the connection over which it was agreed on.
+    control            BLOB,
     -- When another node lost sight of it: whether it still lives is not known. Null again once its own
     -- node has said more.
     lost_at            TEXT,
@@ -364,6 +366,9 @@ CREATE TABLE connections (
 );
 CREATE INDEX connections_by_time ON connections (opened_at, id);
 CREATE INDEX connections_by_time_without_console ON connections (opened_at, id) WHERE coalesce(purpose, '') <> 'console';
+CREATE INDEX connections_by_time_listed ON connections (opened_at, id)
+    WHERE coalesce(purpose, '') <> 'console' AND (coalesce(purpose, '') <> 'data' OR coalesce(failed, FALSE));
+CREATE INDEX connections_by_control ON connections (control, opened_at, id) WHERE control IS NOT NULL;
 CREATE INDEX connections_by_endpoint ON connections (endpoint, opened_at, id);
 CREATE INDEX connections_live ON connections (opened_at, id) WHERE closed_at IS NULL;
 

@@ -95,6 +95,15 @@ paths_below = ["{root}/elsewhere"]
     let archived = archived.unwrap();
     arrives(&gateway, &place.join("elsewhere/orders").join(&archived), "ISA*00");
     assert!(archived.starts_with("po-20"), "{archived}");
-    gateway.wait_for("completed", 1, PATIENCE);
+    let transfers = gateway.wait_for("completed", 1, PATIENCE);
+    // `transfer show` tells what decided where the file went.
+    let id = transfers[0]["id"].as_str().unwrap();
+    let shown = gateway.json(&["transfer", "show", id]);
+    let written = place.join("elsewhere/orders").join(&archived);
+    assert_eq!(shown["metadata"]["file_name"], written.to_str().unwrap(), "{shown}");
+    let config = gateway.config();
+    let (status, text, error) = suites::run(&["--config", config.to_str().unwrap(), "transfer", "show", id]);
+    assert!(status.success(), "{error}");
+    assert!(text.contains("\n  metadata is_file_path: true\n"), "{text}");
     gateway.stop();
 }

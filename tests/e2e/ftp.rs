@@ -4,7 +4,7 @@ use model::Purpose;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use suites::pair::{PATIENCE, files_in, put, random};
-use suites::{GatewayBuilder, Server, eventually};
+use suites::{Gateway, GatewayBuilder, Server, eventually};
 
 fn goes_there_and_back(server: &Server, security: &str) {
     let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
@@ -82,6 +82,22 @@ endpoint = "back"
     for purpose in [Purpose::Poll, Purpose::Deliver, Purpose::Data] {
         assert!(of_server(purpose) > 0, "{purpose}: {rows:?}");
     }
+    // Each transfer names the data connection that its file went over, and the connection which that belongs to.
+    for (flow, purpose) in [("out", "deliver"), ("in", "poll")] {
+        shows_its_data_connection(&gateway, flow, purpose);
+    }
+}
+
+fn shows_its_data_connection(gateway: &Gateway, flow: &str, purpose: &str) {
+    let list = gateway.json(&["transfer", "list", "--flow", flow]);
+    let id = list[0]["id"].as_str().unwrap();
+    let shown = gateway.json(&["transfer", "show", id]);
+    let connections = shown["connections"].as_array().unwrap();
+    let data = connections.iter().find(|connection| connection["purpose"] == "data");
+    let data = data.unwrap_or_else(|| panic!("{shown}"));
+    let control = connections.iter().find(|connection| connection["id"] == data["control"]);
+    assert_eq!(control.unwrap_or_else(|| panic!("{shown}"))["purpose"], purpose, "{shown}");
+    assert_eq!(data["endpoint"], "there", "{shown}");
 }
 
 #[test]

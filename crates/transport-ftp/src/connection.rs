@@ -16,7 +16,7 @@ use crate::protocol::path;
 use crate::protocol::reply::Reply;
 use async_trait::async_trait;
 use exchange::{Control, Exchange};
-use model::{ConnectionId, Error, Protocol, Purpose, RemotePath, Result, Timestamp};
+use model::{Error, Protocol, Purpose, RemotePath, Result, Timestamp};
 use net::{ConnectionHandle, Connector, DialRequest, Net, PooledConnection, TlsProfile, TlsSession};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -102,10 +102,6 @@ impl Connection {
     /// Where it leads, for errors.
     pub(crate) fn target(&self) -> &Target {
         &self.target
-    }
-
-    pub(crate) fn id(&self) -> ConnectionId {
-        self.target.connection
     }
 
     pub(crate) fn features(&self) -> Features {

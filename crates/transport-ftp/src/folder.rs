@@ -254,11 +254,7 @@ impl Folder for FtpFolder {
 
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         let lease = self.take().await?;
-        let connection = lease.id();
-        Ok(FileReader {
-            bytes: read::open(&self.pool, lease, path, offset).await?,
-            connection: Some(connection),
-        })
+        read::open(&self.pool, lease, path, offset).await
     }
 
     async fn begin_write(&self, path: &RemotePath, length: Option<u64>) -> Result<Box<dyn Upload>> {

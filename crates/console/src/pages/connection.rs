@@ -2,16 +2,16 @@
 
 use crate::state::{AppState, path_id};
 use crate::web::access::{Authorized, ViewTransfers};
-use crate::web::connection_table::{ConnectionRow, was_never_established};
+use crate::web::connection_table::{CONNECTIONS, ConnectionRow, was_never_established};
 use crate::web::event_table::EventTable;
 use crate::web::facts::{Fact, Facts};
-use crate::web::format::{Moment, grouped, safe_text};
+use crate::web::format::{Moment, ShortId, grouped, safe_text};
 use crate::web::layout::{Layout, Section};
 use crate::web::page_error::PageError;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
-use model::{Certificate, ConnectionId, Direction, Permission, Security};
+use model::{Certificate, ConnectionId, Direction, Permission, Protocol, Security};
 use std::sync::Arc;
 use store::{ConnectionView, EventFilter, Page};
 
@@ -26,10 +26,19 @@ struct ConnectionPage {
     certificate: Option<CertificateFacts>,
     requests: Option<String>,
     closed: Option<Moment>,
+    /// The page of the connection over which this data connection was agreed on.
+    control: Option<ConnectionLink>,
+    /// The list of its data connections, if it may have some.
+    data: Option<String>,
     node: String,
     events: EventTable,
     more_events: bool,
     reads_audit: bool,
+}
+
+struct ConnectionLink {
+    id: ShortId,
+    url: String,
 }
 
 struct CertificateFacts {
@@ -67,12 +76,22 @@ pub(crate) async fn page(
         certificate,
         requests: connection.requests.map(grouped),
         closed: connection.closed_at.map(Moment),
+        control: connection.control.map(|control| ConnectionLink {
+            id: ShortId(control.uuid()),
+            url: format!("{CONNECTIONS}/{control}"),
+        }),
+        data: has_data(&connection).then(|| format!("{CONNECTIONS}?control={}", connection.id)),
         node: connection.node,
         events: EventTable::new("Audit events of this connection, newest first", &events, true),
         more_events,
         reads_audit,
     };
     Ok(Html(page.render()?).into_response())
+}
+
+/// Whether data connections may belong to it: those of FTP's control connections do.
+fn has_data(connection: &ConnectionView) -> bool {
+    connection.protocol == Some(Protocol::Ftp) && connection.control.is_none()
 }
 
 fn addresses(connection: &ConnectionView) -> Vec<Fact> {

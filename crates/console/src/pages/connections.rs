@@ -3,9 +3,9 @@
 use crate::state::AppState;
 use crate::web::access::{Authorized, ViewTransfers};
 use crate::web::badge::direction;
-use crate::web::choices::{Choice, console_connections, times};
+use crate::web::choices::{Choice, console_connections, data_connections, times};
 use crate::web::connection_table::{CONNECTIONS, ConnectionTable, protocol_name};
-use crate::web::filters::{CONSOLE, FilterReader};
+use crate::web::filters::{CONSOLE, DATA, FilterReader};
 use crate::web::layout::{Layout, Section};
 use crate::web::list::Results;
 use crate::web::list_query::ListQuery;
@@ -33,6 +33,7 @@ struct ConnectionsPage {
     directions: Vec<Choice>,
     times: Vec<Choice>,
     console: Vec<Choice>,
+    data: Vec<Choice>,
     more: bool,
     results: Results,
 }
@@ -57,6 +58,8 @@ impl Search for Connections {
 
     fn read_defaults(reader: &mut FilterReader<'_>, filter: &mut ConnectionFilter) {
         filter.without_console = reader.without_console();
+        // Of one control connection they are what was asked for.
+        filter.without_data = filter.control.is_none() && reader.without_data();
     }
 
     async fn find(
@@ -83,6 +86,7 @@ fn yes_or_no(word: &str) -> Option<(bool, String)> {
 fn filter(reader: &mut FilterReader<'_>, now: Timestamp) -> ConnectionFilter {
     let live = reader.word("live", "Open", yes_or_no);
     let failed = reader.word("failed", "Failed", yes_or_no);
+    let control = reader.id("control", "Data connections of");
     let endpoint = reader.text("endpoint", "Endpoint");
     let protocol = reader.word("protocol", "Protocol", |word| {
         Protocol::parse(word).map(|protocol| (protocol, protocol_name(protocol).to_owned()))
@@ -99,7 +103,9 @@ fn filter(reader: &mut FilterReader<'_>, now: Timestamp) -> ConnectionFilter {
         direction: way,
         address,
         failed,
+        control,
         without_console: false,
+        without_data: false,
         from: span.from,
         to: span.to,
     }
@@ -144,7 +150,8 @@ pub(crate) async fn page(
             .collect(),
         times: times(&query),
         console: console_connections(&query),
-        more: ["from", "to", "direction", CONSOLE].iter().any(|key| query.get(key).is_some()),
+        data: data_connections(&query),
+        more: ["from", "to", "direction", CONSOLE, DATA].iter().any(|key| query.get(key).is_some()),
         query,
         results,
     };

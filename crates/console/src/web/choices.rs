@@ -1,6 +1,6 @@
 //! Values to choose in the fields of a filter form.
 
-use crate::web::filters::{CONSOLE, WITHIN};
+use crate::web::filters::{CONSOLE, DATA, WITHIN};
 use crate::web::list_query::ListQuery;
 
 /// A value to choose.
@@ -13,6 +13,11 @@ pub(crate) struct Choice {
 /// Whether the console's own connections are shown.
 pub(crate) fn console_connections(query: &ListQuery) -> Vec<Choice> {
     vec![Choice { value: "yes", label: "Shown", chosen: query.get(CONSOLE) == Some("yes") }]
+}
+
+/// Whether data connections (FTP) are shown.
+pub(crate) fn data_connections(query: &ListQuery) -> Vec<Choice> {
+    vec![Choice { value: "yes", label: "Shown", chosen: query.get(DATA) == Some("yes") }]
 }
 
 /// The ranges of time.

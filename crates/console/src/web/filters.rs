@@ -10,6 +10,8 @@ use store::{Cursor, Page, TextIndex};
 
 /// Whether the console's own connections are shown: `yes`.
 pub(crate) const CONSOLE: &str = "console";
+/// Whether data connections (FTP) are shown: `yes`.
+pub(crate) const DATA: &str = "data";
 /// Rows of a page.
 pub(crate) const ROWS: u32 = 50;
 
@@ -89,17 +91,22 @@ impl<'a> FilterReader<'a> {
     /// Whether the console's own connections are left out, as they are unless asked for: there are many of
     /// them. To be read last: its chip is shown although the reader did not choose it.
     pub(crate) fn without_console(&mut self) -> bool {
-        match self.query.get(CONSOLE) {
-            Some("yes") => false,
-            _ => {
-                self.chips.push(Chip {
-                    name: "Console\u{2019}s own connections",
-                    value: "hidden".to_owned(),
-                    remove: self.query.with(self.path, CONSOLE, "yes"),
-                });
-                true
-            }
+        self.hidden(CONSOLE, "Console\u{2019}s own connections")
+    }
+
+    /// Whether data connections (FTP) are left out, as they are unless asked for: there is one for each listing and
+    /// file. To be read last, as [`Self::without_console`].
+    pub(crate) fn without_data(&mut self) -> bool {
+        self.hidden(DATA, "FTP data connections")
+    }
+
+    fn hidden(&mut self, key: &str, name: &'static str) -> bool {
+        let hidden = self.query.get(key) != Some("yes");
+        if hidden {
+            let remove = self.query.with(self.path, key, "yes");
+            self.chips.push(Chip { name, value: "hidden".to_owned(), remove });
         }
+        hidden
     }
 
     /// Says why a search through text is slow, when it is.

@@ -370,3 +370,26 @@ async fn the_consoles_own_connections_are_left_out_on(world: World) {
     let overview = browser.get("/").await.text;
     assert!(overview.contains("<a href=\"/connections?live=yes\">0</a>"), "{overview}");
 }
+
+both!(data_connections_are_shown_with_their_control_connection, data_connections_on);
+
+async fn data_connections_on(world: World) {
+    let mut browser = enter(&world).await;
+    let control = world.connections(2).await[0];
+    world.data_connections(7, control).await;
+    let count = |page: &str| page.matches("<tr data-key=").count();
+    let hidden = browser.get("/connections").await.text;
+    assert_eq!(count(&hidden), 3, "the one that failed is shown: {hidden}");
+    assert!(hidden.contains("FTP data connections</span> hidden"), "{hidden}");
+    assert_eq!(count(&browser.get("/connections?data=yes").await.text), 9);
+    let list = format!("/connections?control={control}");
+    let own = browser.get(&list).await.text;
+    assert_eq!(count(&own), 7);
+    assert!(own.contains("Data connections of</span>"), "{own}");
+    let one = browser::link(&own, "class=\"name\" href=\"/connections/").unwrap();
+    let page = browser.get(&format!("/connections/{one}")).await.text;
+    assert!(
+        page.contains(&format!("<dt>Control connection</dt><dd><a href=\"/connections/{control}\">")),
+        "{page}"
+    );
+}

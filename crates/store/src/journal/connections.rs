@@ -79,7 +79,7 @@ impl ShipConnections {
         on!(tx, c => {
             let mut insert = QueryBuilder::<Db>::new(
                 "INSERT INTO connections (id, node, process_started_at, opened_at, direction, protocol, \
-                 purpose, endpoint, host, remote, local, proxy, security) ",
+                 purpose, endpoint, host, remote, local, proxy, security, control) ",
             );
             insert.push_values(self.opened.values(), |mut row, opened| {
                 row.push_bind(opened.id.uuid())
@@ -94,13 +94,15 @@ impl ShipConnections {
                     .push_bind(opened.remote.map(model::address_text))
                     .push_bind(opened.local.map(|address| address.to_string()))
                     .push_bind(opened.proxy.as_deref().map(clean_column))
-                    .push_bind(Json(Value::Object(security(opened))));
+                    .push_bind(Json(Value::Object(security(opened))))
+                    .push_bind(opened.control.map(|control| control.uuid()));
             });
             insert.push(
                 " ON CONFLICT (id) DO UPDATE SET opened_at = excluded.opened_at, \
                  direction = excluded.direction, protocol = excluded.protocol, purpose = excluded.purpose, \
                  endpoint = excluded.endpoint, host = excluded.host, remote = excluded.remote, \
-                 local = excluded.local, proxy = excluded.proxy, security = excluded.security",
+                 local = excluded.local, proxy = excluded.proxy, security = excluded.security, \
+                 control = excluded.control",
             );
             insert.build().persistent(false).execute(c).await.map(|_| ())
         })?;

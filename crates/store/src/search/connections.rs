@@ -26,8 +26,12 @@ pub struct ConnectionFilter {
     pub address: Option<String>,
     /// Ended by an error, or not.
     pub failed: Option<bool>,
+    /// The data connections (FTP) of this connection.
+    pub control: Option<ConnectionId>,
     /// Without those that the console's own pages are asked for by.
     pub without_console: bool,
+    /// Without data connections (FTP), as there is one for each listing and file. Those that failed stay.
+    pub without_data: bool,
     /// Opened at or after.
     pub from: Option<Timestamp>,
     /// Opened before.
@@ -61,6 +65,8 @@ pub struct ConnectionView {
     pub proxy: Option<String>,
     /// How it is protected.
     pub security: Option<Security>,
+    /// Of a data connection (FTP): the connection over which it was agreed on.
+    pub control: Option<ConnectionId>,
     /// When another node lost sight of it: whether it still lives is not known.
     pub lost_at: Option<Timestamp>,
     /// When it ended; `None` while it is up.
@@ -81,7 +87,7 @@ pub struct ConnectionView {
 
 /// The statement that [`ConnectionRow`] reads, up to its conditions.
 pub(crate) const SELECT: &str = "SELECT id, node, opened_at, direction, protocol, purpose, endpoint, host, remote, local, \
-     proxy, security, lost_at, closed_at, bytes_in, bytes_out, duration_micros, requests, reason, failed \
+     proxy, security, control, lost_at, closed_at, bytes_in, bytes_out, duration_micros, requests, reason, failed \
      FROM connections WHERE TRUE";
 
 /// A connection as it is stored.
@@ -99,6 +105,7 @@ pub(crate) struct ConnectionRow {
     pub(crate) local: Option<String>,
     pub(crate) proxy: Option<String>,
     pub(crate) security: Option<Json<Value>>,
+    pub(crate) control: Option<Uuid>,
     pub(crate) lost_at: Option<Timestamp>,
     pub(crate) closed_at: Option<Timestamp>,
     pub(crate) bytes_in: Option<i64>,
@@ -133,6 +140,7 @@ impl ConnectionRow {
             local: self.local,
             proxy: self.proxy,
             security: security.map_err(|e| unreadable("connections.security", &e.to_string()))?,
+            control: self.control.map(ConnectionId::new),
             lost_at: self.lost_at,
             closed_at: self.closed_at,
             bytes_in: whole(self.bytes_in),
@@ -147,6 +155,9 @@ impl ConnectionRow {
 
 /// As the index has it that leaves them out.
 pub(super) const NOT_CONSOLE: &str = " AND coalesce(purpose, '') <> 'console'";
+
+/// As the index has it that leaves these out too.
+const NOT_DATA: &str = " AND (coalesce(purpose, '') <> 'data' OR coalesce(failed, FALSE))";
 
 pub(super) fn statement(store: &Store, filter: &ConnectionFilter, page: Page) -> Query {
     let mut query = Query::new(store, SELECT);
@@ -163,6 +174,10 @@ pub(super) fn statement(store: &Store, filter: &ConnectionFilter, page: Page) ->
     if filter.without_console {
         query.sql.push_str(NOT_CONSOLE);
     }
+    if filter.without_data {
+        query.sql.push_str(NOT_DATA);
+    }
+    query.and("control = ?", filter.control.map(|control| Bind::Id(control.uuid())));
     query.and_text("endpoint = ?", filter.endpoint.as_deref());
     query.and_text("protocol = ?", filter.protocol.map(Protocol::as_str));
     query.and_text("direction = ?", filter.direction.map(Direction::as_str));
@@ -197,6 +212,7 @@ impl Store {
         rows.pop().map(ConnectionRow::view).transpose()
     }
 
+    /// Some connections, and for each data connection among them the one over which it was agreed on.
     pub(super) async fn connections_by_id(
         &self,
         ids: &[ConnectionId],
@@ -206,7 +222,12 @@ impl Store {
         }
         let mut query = Query::new(self, SELECT);
         let places: Vec<String> = ids.iter().map(|id| query.bind(Bind::Id(id.uuid()))).collect();
-        query.sql.push_str(&format!(" AND id IN ({}) ORDER BY opened_at, id", places.join(", ")));
+        let named = places.join(", ");
+        query.sql.push_str(&format!(
+            " AND id IN (SELECT id FROM connections WHERE id IN ({named}) \
+             UNION SELECT control FROM connections WHERE id IN ({named}) AND control IS NOT NULL) \
+             ORDER BY opened_at, id"
+        ));
         let rows: Vec<Attempted<ConnectionRow>> = query.fetch(self, "read connections").await?;
         Ok(split(rows, ConnectionRow::view))
     }

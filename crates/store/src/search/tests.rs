@@ -364,6 +364,14 @@ both! {
         for (query, index) in [
             (filter(any()), "connections_by_time"),
             (filter(ConnectionFilter { without_console: true, ..any() }), "connections_by_time_without_console"),
+            (
+                filter(ConnectionFilter { without_console: true, without_data: true, ..any() }),
+                "connections_by_time_listed",
+            ),
+            (
+                filter(ConnectionFilter { control: Some(ConnectionId::new(Uuid::nil())), ..any() }),
+                "connections_by_control",
+            ),
             (filter(ConnectionFilter { live: Some(true), ..any() }), "connections_live"),
             (filter(ConnectionFilter { endpoint: text("acme"), ..any() }), "connections_by_endpoint"),
         ] {

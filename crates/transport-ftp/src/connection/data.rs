@@ -6,7 +6,7 @@ use crate::error::Fault;
 use crate::protocol::reply::Reply;
 use bytes::BytesMut;
 use futures::future::{Either, select};
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
 use net::{PoolLease, Stream};
 use std::io;
 use std::pin::pin;
@@ -82,6 +82,11 @@ impl Transfer {
         let signs = if is_over { None } else { SignsOfLife::start(&lease) };
         let is_listing = matches!(verb, "MLSD" | "LIST");
         Ok(Self { lease: Some(lease), data: Some(data), is_over, is_listing, timeout, signs })
+    }
+
+    /// The data connection; `None` once its end was reached.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        self.data.as_ref().map(Stream::id)
     }
 
     /// Reads the next bytes, at most [`CHUNK`], into an empty buffer whose room is used again; none at the end of the data.

@@ -8,12 +8,11 @@ use crate::protocol::ascii::FromNetwork;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream;
-use model::RemotePath;
-use model::Result;
+use model::{RemotePath, Result};
 use net::Pool;
 use std::io;
-use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
+use transport::folder::FileReader;
 
 const OPERATION: &str = "read a file";
 
@@ -26,7 +25,7 @@ pub(super) async fn open(
     lease: Lease,
     path: &RemotePath,
     offset: u64,
-) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+) -> Result<FileReader> {
     // A place in a text is none in the file.
     let text = lease.is_ascii().then(|| Text { convert: FromNetwork::default(), skip: offset });
     let from = if text.is_some() { 0 } else { offset };
@@ -42,6 +41,7 @@ pub(super) async fn open(
         }
     };
     let target = lease.target().clone();
+    let connection = transfer.connection();
     // The connection is free again when the file is at its end, though the reader may be kept.
     drop(lease);
     let (transfer, buffer) = (Some(transfer), BytesMut::new());
@@ -55,7 +55,7 @@ pub(super) async fn open(
             Err(fault) => Err(io::Error::other(fault.error(OPERATION, &target, Some(&path)))),
         }
     });
-    Ok(Box::new(StreamReader::new(chunks.boxed())))
+    Ok(FileReader { bytes: Box::new(StreamReader::new(chunks.boxed())), connection })
 }
 
 /// A text whose line ends are converted.

@@ -20,6 +20,8 @@ pub(super) struct FtpUpload {
     /// `None` after an error: what the server says then was read already.
     transfer: Option<Transfer>,
     target: Target,
+    /// The data connection.
+    data: Option<ConnectionId>,
     path: RemotePath,
     permissions: Option<u32>,
     sent: u64,
@@ -65,6 +67,7 @@ impl FtpUpload {
         let target = lease.target().clone();
         match Transfer::of_path(&lease, verb, path, 0).await {
             Ok(transfer) => Ok(Self {
+                data: transfer.connection(),
                 transfer: Some(transfer),
                 target,
                 path: path.clone(),
@@ -100,6 +103,7 @@ impl FtpUpload {
         let target = lease.target().clone();
         match Transfer::of_path(&lease, "STOR", path, offset).await {
             Ok(transfer) => Ok(Some(Self {
+                data: transfer.connection(),
                 transfer: Some(transfer),
                 target,
                 path: path.clone(),
@@ -131,7 +135,7 @@ impl FtpUpload {
 #[async_trait]
 impl Upload for FtpUpload {
     fn connection(&self) -> Option<ConnectionId> {
-        Some(self.target.connection)
+        self.data
     }
 
     async fn write(&mut self, bytes: Bytes) -> Result<()> {

@@ -11,10 +11,13 @@ use crate::gateway::open_command_session;
 use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
-use model::{Content, Lifecycle, Result, Timestamp, TransferId, quoted};
-use serde_json::{Value, json};
+use model::{Content, Lifecycle, Protocol, Purpose, Result, Timestamp, TransferId, quoted};
+use serde_json::{Map, Value, json};
 use std::process::ExitCode;
-use store::{DeliveryView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter, TransferView, Waybill};
+use store::{
+    ConnectionView, DeliveryView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter, TransferView,
+    Waybill,
+};
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
     let ambient = ClockAndRandom::default();
@@ -98,21 +101,30 @@ impl Row for TransferView {
 
 pub(crate) async fn show(settings: &Settings, id: TransferId, output: Output) -> Result<ExitCode> {
     let store = open_command_session(settings, &ClockAndRandom::default()).await?;
-    let found = match store.waybill(id).await {
-        Ok(waybill) => store.mdns(id).await.map(|mdns| (waybill, mdns)),
-        Err(error) => Err(error),
-    };
+    let found = shown(&store, id).await;
     store.close().await;
-    let (waybill, mdns) = found?;
-    let waybill = waybill.ok_or_else(|| unknown_name::transfer(id))?;
+    let shown = found?.ok_or_else(|| unknown_name::transfer(id))?;
     match output {
-        Output::Json => write::json(&waybill_json(&waybill, &mdns))?,
-        Output::Text => text(&waybill, &mdns)?,
+        Output::Json => write::json(&waybill_json(&shown))?,
+        Output::Text => text(&shown)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
+/// What `transfer show` shows.
+struct Shown {
+    waybill: Waybill,
+    metadata: Map<String, Value>,
+    mdns: Vec<KeptMdn>,
+}
+
+async fn shown(store: &Store, id: TransferId) -> Result<Option<Shown>> {
+    let Some(waybill) = store.waybill(id).await? else { return Ok(None) };
+    let metadata = store.transfer(id).await?.map(|transfer| transfer.metadata).unwrap_or_default();
+    Ok(Some(Shown { waybill, metadata, mdns: store.mdns(id).await? }))
+}
+
+fn text(Shown { waybill, metadata, mdns }: &Shown) -> Result<()> {
     let transfer = &waybill.transfer;
     let name = transfer.file_name.to_text();
     write::line(format_args!("{}  {}  {}", quoted(&name), transfer.state, transfer.id))?;
@@ -123,6 +135,13 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
         transfer.length,
         content(transfer.content)
     ))?;
+    for (key, value) in metadata.iter().filter(|(_, value)| !value.is_null()) {
+        let value = match value {
+            Value::String(text) => quoted(text).to_string(),
+            other => quoted(&other.to_string()).to_string(),
+        };
+        write::line(format_args!("  metadata {}: {value}", quoted(key)))?;
+    }
     steps(waybill)?;
     if let Some(parent) = &waybill.parent {
         write::line(format_args!("  made from transfer {}", parent.id))?;
@@ -172,6 +191,9 @@ fn text(waybill: &Waybill, mdns: &[KeptMdn]) -> Result<()> {
             write::line(format_args!("    receipt ({}) {}", receipt.kind, receipt.summary))?;
         }
     }
+    for connection in &waybill.connections {
+        write::line(format_args!("  connection {}", connection_line(connection)))?;
+    }
     for kept in mdns {
         write::line(format_args!(
             "  MDN ({}): `{}`",
@@ -201,6 +223,18 @@ fn content(content: Content) -> String {
         Content::Streamed(Some(sha256)) => format!("SHA-256 {sha256}; streamed, not kept"),
         Content::Streamed(None) => "streamed, not kept; its SHA-256 is known once it is delivered".to_owned(),
     }
+}
+
+/// What a connection is, for one line: `0192… ftp, data, at acme-orders, 192.0.2.7:20, control 0192…`.
+fn connection_line(connection: &ConnectionView) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(connection.protocol.map(|protocol| protocol.as_str().to_owned()));
+    parts.extend(connection.purpose.map(|purpose| purpose.as_str().to_owned()));
+    parts.extend(connection.endpoint.as_ref().map(|endpoint| format!("at {}", quoted(endpoint))));
+    let place = connection.host.as_ref().or(connection.remote.as_ref());
+    parts.extend(place.map(|place| quoted(place).to_string()));
+    parts.extend(connection.control.map(|control| format!("control {control}")));
+    format!("{} {}", connection.id, parts.join(", "))
 }
 
 /// What steps made of the payload, and how far they are.
@@ -251,8 +285,9 @@ fn delivery_json(delivery: &DeliveryView) -> Value {
     })
 }
 
-fn waybill_json(waybill: &Waybill, mdns: &[KeptMdn]) -> Value {
+fn waybill_json(Shown { waybill, metadata, mdns }: &Shown) -> Value {
     let mut json = transfer_json(&waybill.transfer);
+    json["metadata"] = Value::Object(metadata.clone());
     json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
     let made = |made: &MadeView| {
         json!({
@@ -269,6 +304,14 @@ fn waybill_json(waybill: &Waybill, mdns: &[KeptMdn]) -> Value {
         });
     }
     let mdn = |kept: &KeptMdn| json!({ "which": kept.which.as_str(), "delivery": kept.which.delivery(), "attempt": kept.attempt });
+    let connection = |connection: &ConnectionView| {
+        json!({
+            "id": connection.id, "protocol": connection.protocol.map(Protocol::as_str),
+            "purpose": connection.purpose.map(Purpose::as_str), "endpoint": connection.endpoint,
+            "host": connection.host, "remote": connection.remote, "control": connection.control,
+        })
+    };
+    json["connections"] = waybill.connections.iter().map(connection).collect();
     json["children"] = waybill.children.iter().map(transfer_json).collect();
     json["mdns"] = mdns.iter().map(mdn).collect();
     json["events"] = waybill.events.iter().map(super::audit::event_json).collect();

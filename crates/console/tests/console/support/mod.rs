@@ -204,15 +204,25 @@ impl World {
 
     /// Connections in and out, live and past.
     pub(crate) async fn connections(&self, count: u32) -> Vec<ConnectionId> {
-        self.record_connections(count, None).await
+        self.record_connections(count, None, None).await
     }
 
     /// Connections by which pages of the console were asked for.
     pub(crate) async fn console_connections(&self, count: u32) -> Vec<ConnectionId> {
-        self.record_connections(count, Some(Purpose::Console)).await
+        self.record_connections(count, Some(Purpose::Console), None).await
     }
 
-    async fn record_connections(&self, count: u32, purpose: Option<Purpose>) -> Vec<ConnectionId> {
+    /// Data connections (FTP) of a control connection.
+    pub(crate) async fn data_connections(&self, count: u32, control: ConnectionId) -> Vec<ConnectionId> {
+        self.record_connections(count, Some(Purpose::Data), Some(control)).await
+    }
+
+    async fn record_connections(
+        &self,
+        count: u32,
+        purpose: Option<Purpose>,
+        control: Option<ConnectionId>,
+    ) -> Vec<ConnectionId> {
         let started = self.now() - Duration::from_secs(86_400);
         let journal = Journal::open(
             JournalSettings::new(self.dir.path().join(format!("journal-{purpose:?}"))),
@@ -227,7 +237,8 @@ impl World {
             ids.push(id);
             let opened = opened(id, number, at);
             let purpose = purpose.unwrap_or(opened.purpose);
-            journal.append(JournalEntry::Opened(ConnectionOpened { purpose, ..opened })).await.unwrap();
+            let opened = ConnectionOpened { purpose, control, ..opened };
+            journal.append(JournalEntry::Opened(opened)).await.unwrap();
             if number % 9 != 8 {
                 let failed = number % 7 == 6;
                 let lasted = Duration::from_millis(340 + 977 * u64::from(number % 40));

@@ -77,6 +77,8 @@ impl Run<'_> {
             ] {
                 self.compare(this, column, text(stored), told(column));
             }
+            let control = row.control.map(|control| control.to_string());
+            self.compare(this, "control", control, told("control"));
             let security = row.security.as_ref().map(|Json(value)| model::canonical_json(value));
             self.compare(this, "security", security, opened.detail("security").map(model::canonical_json));
         } else if closed.is_none() || row.direction.is_some() {

@@ -183,7 +183,7 @@ async fn connections(store: &TestStore) {
             local: None,
             proxy: None,
             security: Security::None,
-            control: None,
+            control: (n == 3).then(|| ConnectionId::new(Uuid::now_v7())),
             through: None,
         };
         journal.append(JournalEntry::Opened(opened)).await.unwrap();
@@ -298,6 +298,7 @@ both! {
         for (table, sql) in [
             ("connections", format!("UPDATE connections SET remote = '203.0.113.9:22' WHERE id = {}", some("connections"))),
             ("connections", format!("UPDATE connections SET protocol = 'as2' WHERE id = {}", some("connections"))),
+            ("connections", "UPDATE connections SET control = NULL WHERE control IS NOT NULL".to_owned()),
             ("connections", format!("UPDATE connections SET bytes_out = 7 WHERE id = {}", last("connections", "closed_at IS NOT NULL"))),
             ("connections", format!("UPDATE connections SET failed = TRUE WHERE id = {}", last("connections", "closed_at IS NOT NULL"))),
             ("connections", format!("UPDATE connections SET closed_at = opened_at, reason = 'x' WHERE id = {}", last("connections", "closed_at IS NULL"))),
