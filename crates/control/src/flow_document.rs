@@ -49,6 +49,11 @@ impl<'a> FlowDocument<'a> {
         Self(&definition.document)
     }
 
+    /// Its title for people.
+    pub(crate) fn title(&self) -> Option<&'a str> {
+        self.0.get("title")?.as_str()
+    }
+
     /// Whether it says that it is enabled; not for a reference to a variable.
     pub(crate) fn enabled(&self) -> bool {
         self.0.get("enabled").is_none_or(|enabled| enabled == &Value::Bool(true))

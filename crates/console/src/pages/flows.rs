@@ -1,6 +1,7 @@
 //! `/flows`: every flow, those that are defined and those that had a transfer in the last 24 hours.
 
 use crate::state::AppState;
+use crate::state::flow_definitions::DefinedFlow;
 use crate::web::access::{Authorized, ViewTransfers};
 use crate::web::choices::Choice;
 use crate::web::filters::{FilterReader, ROWS};
@@ -65,7 +66,7 @@ pub(crate) async fn page(
 ) -> Result<Response, PageError> {
     let now = state.now();
     let mut reader = FilterReader::new(&query, PATH);
-    let name = reader.text("name", "Name").map(|name| name.to_lowercase());
+    let name = reader.text("name", "Name or title").map(|name| name.to_lowercase());
     let which = reader.word("show", "Show", |word| {
         let (_, label, which) = WHICH.iter().find(|(known, ..)| *known == word)?;
         Some((*which, (*label).to_owned()))
@@ -85,7 +86,7 @@ pub(crate) async fn page(
     let known = flows.len();
     flows.retain(|flow, day| {
         which.is_none_or(|which| which.holds(*day))
-            && name.as_ref().is_none_or(|name| flow.to_lowercase().contains(name))
+            && name.as_ref().is_none_or(|name| is_called(name, flow, defined.get(*flow)))
     });
     let flows: Vec<(&str, Option<&FlowDay>)> = flows.into_iter().collect();
     let (from, pager) = pages(&query, &flows);
@@ -125,6 +126,12 @@ pub(crate) async fn page(
         results: Results { path: PATH, title: "Flows", chips, notices, refresh_every: REFRESH_EVERY, list },
     };
     Ok(Html(page.render()?).into_response())
+}
+
+/// Whether a flow's name or title contains a text in lower case.
+fn is_called(text: &str, name: &str, defined: Option<&DefinedFlow>) -> bool {
+    let title = defined.and_then(|flow| flow.title.as_deref());
+    [Some(name), title].into_iter().flatten().any(|known| known.to_lowercase().contains(text))
 }
 
 /// Where the page begins that was asked for: behind the name in `after`, whichever flows there are by now.

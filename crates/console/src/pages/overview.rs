@@ -6,6 +6,7 @@ mod revisions;
 use crate::pages::overview::problems::{LONG_LAG, Problems, problems};
 use crate::pages::overview::revisions::{InForce, in_force};
 use crate::state::AppState;
+use crate::state::flow_definitions::DefinedFlows;
 use crate::state::overview_cache::CountedOverview;
 use crate::web::access::{Authorized, ViewTransfers};
 use crate::web::chart::Chart;
@@ -58,7 +59,7 @@ pub(crate) async fn page(
     State(state): State<Arc<AppState>>,
 ) -> Result<Response, PageError> {
     let count = state.overview().await?;
-    let body = body(&state, &count);
+    let body = body(&state, &count, &state.defined_flows().await?);
     if auth.fragment {
         return Ok(Html(body.render()?).into_response());
     }
@@ -66,10 +67,10 @@ pub(crate) async fn page(
     Ok(Html(page.render()?).into_response())
 }
 
-fn body(state: &AppState, count: &CountedOverview) -> OverviewBody {
+fn body(state: &AppState, count: &CountedOverview, defined: &DefinedFlows) -> OverviewBody {
     let (now, overview) = (state.now(), &count.overview);
     let lag = &overview.seal_lag;
-    let flows = FlowTable::few(&overview.flows, now);
+    let flows = FlowTable::few(&overview.flows, defined, now);
     OverviewBody {
         states: state_counts(overview, None),
         chart: Chart::day(now, overview.flows.iter().map(|flow| &flow.hours)),

@@ -47,6 +47,8 @@ struct WaybillBody {
     badge: Badge,
     kind: Option<&'static str>,
     flow: String,
+    /// The flow's title, as the definitions in force have it.
+    title: Option<String>,
     partner: Option<String>,
     recorded: Moment,
     took: Option<String>,
@@ -89,7 +91,10 @@ pub(crate) async fn page(
     let metadata = state.store.transfer(id).await?.map(|transfer| facts(&transfer.metadata).into());
     let mdns = state.store.mdns(id).await?;
     let reads_audit = auth.may(Permission::ViewAudit);
-    let body = body(&state, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit);
+    let flows = state.defined_flows().await?;
+    let title = flows.get(&waybill.transfer.flow).and_then(|flow| flow.title.clone());
+    let body =
+        WaybillBody { title, ..body(&state, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit) };
     if auth.fragment {
         return Ok(Html(body.render()?).into_response());
     }
@@ -114,6 +119,7 @@ fn body(
         badge: Badge::transfer(transfer.state),
         kind: kind_word(transfer.kind),
         flow: transfer.flow.clone(),
+        title: None,
         partner: transfer.partner.clone(),
         recorded: Moment(transfer.created_at),
         took: transfer.ended_at.map(|end| between(transfer.created_at, end)),

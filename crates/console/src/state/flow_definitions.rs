@@ -11,6 +11,8 @@ use store::Store;
 /// A flow of the definitions in force.
 #[derive(PartialEq, Debug)]
 pub(crate) struct DefinedFlow {
+    /// Its title for people.
+    pub(crate) title: Option<String>,
     /// Its source and its destinations, and what takes what failed: `acme-sftp → globex-as2; failed: by-hand`.
     pub(crate) route: String,
     /// The endpoints it delivers to that refuse a name that is taken.
@@ -111,6 +113,7 @@ fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
     let refusing: BTreeSet<String> =
         to.iter().filter(refuses).map(|destination| safe(&name(destination))).collect();
     DefinedFlow {
+        title: flow.get("title").and_then(Value::as_str).map(safe),
         route: format!("{} \u{2192} {shown}{failed}", safe(&from)),
         refusing: refusing.into_iter().collect(),
         schedule: None,

@@ -1,6 +1,6 @@
 //! Flows as a table, with their transfers of the last 24 hours.
 
-use crate::state::flow_definitions::DefinedFlow;
+use crate::state::flow_definitions::{DefinedFlow, DefinedFlows};
 use crate::web::badge::{Badge, Icon, Tone};
 use crate::web::chart::Spark;
 use crate::web::format::{Moment, cut, grouped, safe_text};
@@ -13,6 +13,8 @@ use store::{FailingPoll, FlowDay, MissingFiles};
 
 /// The longest name and route that are shown, in characters.
 const LONGEST: usize = 90;
+/// The longest cause of failing polls, in characters.
+const CAUSE: usize = 600;
 /// Flows that the overview shows: those with failures, and in all.
 const FAILING: usize = 8;
 const MOST: usize = 15;
@@ -30,6 +32,8 @@ impl askama::filters::HtmlSafe for FlowTable {}
 /// A flow in a list.
 pub(crate) struct FlowRow {
     pub(crate) name: String,
+    /// Its title for people.
+    pub(crate) title: Option<String>,
     pub(crate) url: String,
     /// Source and destinations, where the flow is defined.
     pub(crate) route: Option<String>,
@@ -64,6 +68,7 @@ impl FlowRow {
         let any_failed = [("flow", Some(name)), ("state", Some(ANY_FAILED)), ("within", Some("24h"))];
         Self {
             name: cut(&safe_text(name), LONGEST),
+            title: defined.and_then(|flow| Some(cut(flow.title.as_ref()?, LONGEST))),
             url: ListQuery::default().with(TRANSFERS, "flow", name),
             route: defined.map(|flow| cut(&flow.route, LONGEST)),
             paused: None,
@@ -81,6 +86,12 @@ impl FlowRow {
 }
 
 impl FlowRow {
+    /// A flow with its title and transfers alone.
+    fn titled(name: &str, defined: Option<&DefinedFlow>, day: &FlowDay, now: Timestamp) -> Self {
+        let title = defined.and_then(|flow| Some(cut(flow.title.as_ref()?, LONGEST)));
+        Self { title, ..Self::new(name, None, Some(day), now) }
+    }
+
     /// The same, saying who paused the flow.
     pub(crate) fn paused(mut self, suspensions: &[Suspension]) -> Self {
         let of_flow = |found: &&Suspension| found.kind == SuspensionKind::Flow && found.name == self.name;
@@ -100,7 +111,7 @@ impl FlowRow {
     /// The same, saying whether its last poll failed.
     pub(crate) fn failing(mut self, all: &[FailingPoll]) -> Self {
         let found = all.iter().find(|failing| failing.flow == self.name);
-        self.failing = found.map(|failing| cut(&safe_text(&failing.error), LONGEST));
+        self.failing = found.map(|failing| cut(&safe_text(&failing.error), CAUSE));
         self
     }
 
@@ -119,7 +130,7 @@ impl FlowRow {
 
 impl FlowTable {
     /// The flows with failures, those with the most first; then the busiest.
-    pub(crate) fn few(days: &[FlowDay], now: Timestamp) -> Self {
+    pub(crate) fn few(days: &[FlowDay], defined: &DefinedFlows, now: Timestamp) -> Self {
         let mut failing: Vec<&FlowDay> = days.iter().filter(|day| day.failed > 0).collect();
         failing.sort_by_key(|day| std::cmp::Reverse((day.failed, day.recorded)));
         failing.truncate(FAILING);
@@ -129,7 +140,7 @@ impl FlowTable {
         let rows = failing.into_iter().chain(busiest).take(MOST);
         Self {
             caption: "Transfers of each flow in the last 24 hours",
-            rows: rows.map(|day| FlowRow::new(&day.flow, None, Some(day), now)).collect(),
+            rows: rows.map(|day| FlowRow::titled(&day.flow, defined.get(&day.flow), day, now)).collect(),
         }
     }
 }
@@ -187,8 +198,11 @@ mod tests {
     fn those_with_failures_come_first_and_then_the_busiest() {
         let days: Vec<FlowDay> =
             (0..40).map(|n| day(&format!("f{n:02}"), n, u64::from(n < 10) * (n + 1))).collect();
-        let names: Vec<String> =
-            FlowTable::few(&days, Timestamp::UNIX_EPOCH).rows.into_iter().map(|row| row.name).collect();
+        let names: Vec<String> = FlowTable::few(&days, &DefinedFlows::default(), Timestamp::UNIX_EPOCH)
+            .rows
+            .into_iter()
+            .map(|row| row.name)
+            .collect();
         assert_eq!(names.len(), MOST);
         assert_eq!(names[..9], ["f09", "f08", "f07", "f06", "f05", "f04", "f03", "f02", "f39"]);
     }

@@ -20,6 +20,8 @@ pub struct FlowList {
 pub struct FlowDetail {
     /// Its name.
     pub name: String,
+    /// Its title for people, as its document has it.
+    pub title: Option<String>,
     /// Whether it is in the definitions in force. One that is not and is listed is paused, and stays so when it is
     /// defined again.
     pub defined: bool,
@@ -129,6 +131,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
     let listener = || Some(FlowSourceDetail::Listener(named("listener")?));
     FlowDetail {
         name: definition.name.clone(),
+        title: document.title().map(str::to_owned),
         defined: true,
         enabled: document.enabled(),
         source: named("endpoint").map(FlowSourceDetail::Endpoint).or_else(listener),
@@ -148,6 +151,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
 fn undefined(paused: Suspension) -> FlowDetail {
     FlowDetail {
         name: paused.name.clone(),
+        title: None,
         defined: false,
         enabled: false,
         source: None,

@@ -185,13 +185,14 @@ fn list(list: &FlowList, output: Output) -> Result<()> {
     }
     let row = |flow: &FlowDetail| {
         let source = flow.source.as_ref().map_or("-", FlowSourceDetail::name).to_owned();
-        vec![flow.name.clone(), source, flow.destinations.join(", "), state(flow)]
+        let title = flow.title.as_deref().map_or_else(|| "-".to_owned(), |title| quoted(title).to_string());
+        vec![flow.name.clone(), title, source, flow.destinations.join(", "), state(flow)]
     };
     let rows: Vec<Vec<String>> = list.flows.iter().map(row).collect();
     if rows.is_empty() {
         write::line("no flows")?;
     }
-    write::Columns::new(&["FLOW", "FROM", "TO", "STATE"]).write(rows)
+    write::Columns::new(&["FLOW", "TITLE", "FROM", "TO", "STATE"]).write(rows)
 }
 
 fn state(flow: &FlowDetail) -> String {
@@ -253,6 +254,9 @@ fn doing(flow: &FlowDetail) -> String {
 
 fn show(flow: &FlowDetail) -> Result<()> {
     write::line(format_args!("flow {}", flow.name))?;
+    if let Some(title) = &flow.title {
+        write::line(format_args!("  title: {}", quoted(title)))?;
+    }
     match &flow.source {
         Some(FlowSourceDetail::Endpoint(name)) => write::line(format_args!("  polls endpoint {name}"))?,
         Some(FlowSourceDetail::Listener(name)) => write::line(format_args!("  receives by listener {name}"))?,

@@ -21,7 +21,9 @@ use store::{
 const EACH: usize = 10;
 /// The longest texts of a row, in characters.
 const WHAT: usize = 120;
-const WHY: usize = 320;
+const WHY: usize = 4096;
+/// A cause that is longer is folded: its beginning is shown, and all of it when it is opened.
+const FOLDED: usize = 160;
 /// Seals follow within seconds; after so long, something keeps them.
 pub(crate) const LONG_LAG: Duration = Duration::from_secs(300);
 
@@ -69,6 +71,8 @@ pub(crate) struct ProblemLine {
     pub(crate) badge: Badge,
     pub(crate) what: String,
     pub(crate) why: String,
+    /// The beginning of a long cause, which is shown folded.
+    pub(crate) begins: Option<String>,
     pub(crate) advice: String,
     pub(crate) since: Option<Moment>,
     pub(crate) next: Option<Moment>,
@@ -77,11 +81,13 @@ pub(crate) struct ProblemLine {
 
 impl From<ActiveProblem> for ProblemLine {
     fn from(problem: ActiveProblem) -> Self {
+        let why = cut(&one_line(&problem.why), WHY);
         Self {
             key: format!("{:?}-{}", problem.kind, cut(&one_line(&problem.key), WHAT)).to_lowercase(),
             badge: badge(&problem),
             what: cut(&one_line(&problem.what), WHAT),
-            why: cut(&one_line(&problem.why), WHY),
+            begins: (why.chars().count() > FOLDED).then(|| cut(&why, FOLDED)),
+            why,
             advice: one_line(&problem.advice),
             since: problem.since.map(Moment),
             next: problem.next.map(Moment),
@@ -475,6 +481,8 @@ mod tests {
         assert_eq!(problems.more[0].text, "1,015 more deliveries");
         let longest = problems.lines.iter().map(|line| line.why.chars().count()).max();
         assert_eq!(longest, Some(WHY));
+        let folded = problems.lines[0].begins.as_ref().map(|begins| begins.chars().count());
+        assert_eq!(folded, Some(FOLDED));
         assert!(bounded(Vec::new(), 0).more.is_empty());
     }
 }
