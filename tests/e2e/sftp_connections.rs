@@ -3,9 +3,10 @@
 use model::{ConnectionId, Purpose};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use store::ConnectionView;
 use suites::pair::{PATIENCE, events};
-use suites::{Gateway, GatewayBuilder, eventually, fresh_database};
+use suites::{Gateway, GatewayBuilder, Server, eventually, fresh_database};
 use testkit::sftp::{Op, PASSWORD, SftpServer, Switch, USER};
 
 /// The connection that an event names, as it is on record.
@@ -101,4 +102,46 @@ fn a_waybill_leads_to_the_connections_that_its_file_came_and_went_over() {
         is(&refused, Purpose::Poll, "refused");
         assert_eq!(refused.failed, Some(true), "{refused:?}");
     }
+}
+
+#[test]
+fn a_jump_host_is_tested_by_its_login_alone_and_the_list_says_who_needs_it() {
+    let jump = Server::start("sshd", &["--extra", "Subsystem sftp /bin/false"]);
+    let server = Server::start("sshd", &[]);
+    let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
+    let place = root.path();
+    let endpoint = |name: &str, of: &Server, more: &str| {
+        let password = place.join(format!("{name}.password"));
+        fs::write(&password, of.text("password")).unwrap();
+        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+        format!(
+            "[endpoint.{name}]\ntransport = \"sftp\"\nurl = \"sftp://127.0.0.1:{}/\"\nusername = \"{}\"\n\
+             password = \"${{file:{}}}\"\nhost_key = \"{}\"\n{more}\n",
+            of.port(),
+            of.text("password_user"),
+            password.display(),
+            of.text("fingerprint"),
+        )
+    };
+    let mut gateway = GatewayBuilder::new(place, "node").build();
+    let document = endpoint("bastion", &jump, "") + &endpoint("behind", &server, "jump = \"bastion\"");
+    gateway.define("endpoints.toml", &document);
+    gateway.start();
+    for (name, role) in [("bastion", "jump_host"), ("behind", "destination")] {
+        let tested = gateway.json(&["endpoint", "test", name]);
+        assert_eq!(
+            (&tested["passed"], &tested["steps"][0]["role"]),
+            (&Value::from(true), &Value::from(role)),
+            "{tested}"
+        );
+    }
+    let list = gateway.json(&["endpoint", "list"]);
+    assert_eq!(
+        (&list[0]["name"], &list[0]["leads_to"][0]),
+        (&Value::from("bastion"), &Value::from("behind")),
+        "{list}"
+    );
+    let config = gateway.config();
+    let (_, text, error) = suites::run(&["--config", config.to_str().unwrap(), "endpoint", "list"]);
+    assert!(text.contains("endpoint behind (jump)"), "{text} {error}");
 }

@@ -25,6 +25,8 @@ pub enum TrialRole {
     Source,
     /// As a flow's destination.
     Destination,
+    /// As a jump host of other endpoints, which no flow uses by itself.
+    JumpHost,
 }
 
 /// A test of an endpoint in one role.
@@ -44,8 +46,8 @@ impl Trial {
         self.services.directory.definitions()
     }
 
-    /// Tests an endpoint, at each of its addresses, in each role that it has in flows; if no flow uses it, as a destination if its transport has
-    /// destinations.
+    /// Tests an endpoint, at each of its addresses, in each role that it has in flows. If no flow uses it: as a jump host, if
+    /// others are reached over it; else as a destination, if its transport has destinations.
     ///
     /// # Errors
     /// The endpoint is not defined, or its transport has neither role.
@@ -64,6 +66,13 @@ impl Trial {
         }
         let mut destinations = definitions.flows.values().flat_map(|flow| &flow.destinations);
         let delivering = destinations.find(|destination| destination.endpoint == name);
+        if delivering.is_none()
+            && probes.is_empty()
+            && self.leads_to_others(&definitions, name)
+            && let Some(test) = transport.test_as_jump_host(&endpoint, &self.services)
+        {
+            return Ok(vec![Tried { role: TrialRole::JumpHost, address: None, probe: test.await }]);
+        }
         if delivering.is_some() || probes.is_empty() {
             let defined = match delivering {
                 Some(destination) => destination.clone(),
@@ -79,6 +88,15 @@ impl Trial {
             }
         }
         Ok(probes)
+    }
+
+    /// Whether another endpoint is reached over this one.
+    fn leads_to_others(&self, definitions: &Definitions, name: &str) -> bool {
+        definitions.endpoints.values().any(|other| {
+            let transport = self.transports.iter().find(|known| known.spec().name == other.transport);
+            let mut ways = transport.into_iter().flat_map(|transport| transport.spec().ways());
+            ways.any(|field| other.options.text(field) == Some(name))
+        })
     }
 
     /// Asks the server of an endpoint, which need not be defined, for its host keys. Nobody logs in.

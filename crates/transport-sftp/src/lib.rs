@@ -21,12 +21,13 @@ use folder::SftpFolder;
 use futures::future::BoxFuture;
 use model::definition::{Definitions, Endpoint, KeyDefinition, PublicKey};
 use model::schema::{Findings, TransportSpec};
-use model::{HostKeyFormat, OfferedHostKey, Purpose, Result};
+use model::{HostKeyFormat, OfferedHostKey, Probe, Purpose, Result, Step};
 use net::{Net, Pools};
 use options::Settings;
 use protocol::key;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use transport::Services;
 use transport::folder::{Folder, FolderPlace, FolderProtocol, FolderTransport, FolderUse, WriteOptions};
 
@@ -115,6 +116,27 @@ impl FolderProtocol for Sftp {
         });
         let name = endpoint.name.clone();
         Some(Box::pin(async move { asked?.host_keys(&name).await }))
+    }
+
+    fn test_as_jump_host(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        services: &Services,
+    ) -> Option<BoxFuture<'static, Probe>> {
+        let definitions = services.directory.definitions();
+        let remote = Settings::of(endpoint)
+            .and_then(|settings| self.remote((&**endpoint, Purpose::Test), settings, &definitions, services));
+        let name = endpoint.name.clone();
+        Some(Box::pin(async move {
+            let mut probe = Probe::default();
+            match remote {
+                Ok(remote) => remote.test_as_jump_host(&name, &mut probe).await,
+                Err(error) => {
+                    probe.add::<()>(Step::Tcp, Duration::ZERO, Err(error), |()| String::new());
+                }
+            }
+            probe
+        }))
     }
 
     fn check_writing(&self, _: &Endpoint, write: &WriteOptions, findings: &mut Findings<'_>) {

@@ -76,6 +76,16 @@ pub trait Transport: Declaration {
         None
     }
 
+    /// Tests an endpoint over which others are reached (a jump host): connects and logs in, no more. `None`, the default, from a
+    /// transport that has no such endpoints.
+    fn test_as_jump_host(
+        &self,
+        _: &Arc<Endpoint>,
+        _services: &Services,
+    ) -> Option<BoxFuture<'static, Probe>> {
+        None
+    }
+
     /// Creates a defined listener. Opens no port.
     ///
     /// # Errors

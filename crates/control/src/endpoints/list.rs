@@ -33,6 +33,8 @@ pub struct EndpointDetail {
     pub transport: String,
     /// What flows do with it.
     pub used_by: Vec<EndpointUse>,
+    /// The endpoints that are reached over it (`jump`).
+    pub leads_to: Vec<String>,
     /// Who set it offline, since when and why.
     pub offline: Option<Suspension>,
     /// The endpoint through which it is reached and which is set offline: it is not used either.
@@ -72,6 +74,10 @@ impl Control {
                 name: endpoint.name.clone(),
                 transport: transport(endpoint),
                 used_by: of(Section::FLOW).flat_map(|flow| uses(flow, &endpoint.name)).collect(),
+                leads_to: of(Section::ENDPOINT)
+                    .filter(|other| self.ways(other).any(|way| way == endpoint.name))
+                    .map(|other| other.name.clone())
+                    .collect(),
                 offline: offline.iter().find(|found| found.name == endpoint.name).cloned(),
                 reached_through: self.offline_on_the_way(&definitions, &offline, &endpoint.name),
                 failing: failing.iter().filter(|found| found.endpoint == endpoint.name).cloned().collect(),
@@ -83,6 +89,7 @@ impl Control {
                 name: found.name.clone(),
                 transport: String::new(),
                 used_by: Vec::new(),
+                leads_to: Vec::new(),
                 offline: Some(found.clone()),
                 reached_through: None,
                 failing: Vec::new(),
@@ -97,6 +104,12 @@ impl Control {
 }
 
 impl Control {
+    /// The endpoints through which another one is reached directly.
+    fn ways<'a>(&self, endpoint: &'a StoredDefinition) -> impl Iterator<Item = &'a str> + use<'a> {
+        let fields = self.0.catalogue.get(&transport(endpoint)).into_iter().flat_map(|spec| spec.ways());
+        fields.filter_map(move |field| endpoint.document.get(field)?.as_str())
+    }
+
     /// The suspension of an endpoint through which another one is reached, directly or through others.
     pub(crate) fn offline_on_the_way(
         &self,
@@ -114,9 +127,7 @@ impl Control {
             let is_it =
                 |found: &&StoredDefinition| found.section == Section::ENDPOINT.as_str() && found.name == name;
             let Some(found) = definitions.iter().find(is_it) else { continue };
-            let fields = self.0.catalogue.get(&transport(found)).into_iter().flat_map(|spec| spec.ways());
-            let next = fields.filter_map(|field| found.document.get(field)?.as_str());
-            let new: Vec<&str> = next.filter(|next| !way.contains(next)).collect();
+            let new: Vec<&str> = self.ways(found).filter(|next| !way.contains(next)).collect();
             if let Some(suspension) = offline.iter().find(|found| new.contains(&found.name.as_str())) {
                 return Some(suspension.clone());
             }

@@ -54,6 +54,8 @@ pub enum EndpointRole {
     Source,
     /// Its files go there.
     Destination,
+    /// No flow: other endpoints are reached over it.
+    JumpHost,
 }
 
 impl EndpointRole {
@@ -63,12 +65,13 @@ impl EndpointRole {
         match self {
             Self::Source => "source",
             Self::Destination => "destination",
+            Self::JumpHost => "jump host",
         }
     }
 }
 
 impl Control {
-    /// Tries every step of reaching an endpoint, in each role that a flow gives it, on record. What is written there is
+    /// Tries every step of reaching an endpoint, in each role that a flow gives it, or as a jump host, on record. What is written there is
     /// removed. An endpoint that is offline is tested all the same.
     ///
     /// # Errors
@@ -93,6 +96,7 @@ impl Control {
             let role = match role {
                 TrialRole::Source => EndpointRole::Source,
                 TrialRole::Destination => EndpointRole::Destination,
+                TrialRole::JumpHost => EndpointRole::JumpHost,
             };
             for step in &probe.steps {
                 let error = step.result.as_ref().err();

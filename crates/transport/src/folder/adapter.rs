@@ -15,7 +15,7 @@ use model::definition::{
     self, Definitions, Endpoint, Flow, FlowSource, KeyDefinition, PollEffects, PollSource, PublicKey,
 };
 use model::schema::{Finding, Findings, Section, TransportSpec};
-use model::{Declaration, HostKeyFormat, OfferedHostKey, Purpose, Result, Timestamp};
+use model::{Declaration, HostKeyFormat, OfferedHostKey, Probe, Purpose, Result, Timestamp};
 use std::sync::Arc;
 
 /// What a folder protocol implements.
@@ -58,6 +58,15 @@ pub trait FolderProtocol: Send + Sync + 'static {
         _: &Arc<Endpoint>,
         _services: &Services,
     ) -> Option<BoxFuture<'static, Result<Vec<OfferedHostKey>>>> {
+        None
+    }
+
+    /// As [`Transport::test_as_jump_host`].
+    fn test_as_jump_host(
+        &self,
+        _: &Arc<Endpoint>,
+        _services: &Services,
+    ) -> Option<BoxFuture<'static, Probe>> {
         None
     }
 
@@ -214,6 +223,14 @@ impl<P: FolderProtocol> Transport for FolderTransport<P> {
         services: &Services,
     ) -> Option<BoxFuture<'static, Result<Vec<OfferedHostKey>>>> {
         self.protocol.shown_host_keys(endpoint, services)
+    }
+
+    fn test_as_jump_host(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        services: &Services,
+    ) -> Option<BoxFuture<'static, Probe>> {
+        self.protocol.test_as_jump_host(endpoint, services)
     }
 
     fn destination(

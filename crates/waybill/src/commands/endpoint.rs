@@ -121,16 +121,17 @@ fn list(list: &EndpointList, output: Output) -> Result<ExitCode> {
         write::json(&as_json(&list.endpoints)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let uses = |uses: &[EndpointUse]| {
-        let uses = uses.iter().map(|used| {
+    let uses = |endpoint: &EndpointDetail| {
+        let uses = endpoint.used_by.iter().map(|used: &EndpointUse| {
             let role = if used.source { "source" } else { "destination" };
             format!("{} ({role})", used.flow)
         });
-        let uses: Vec<String> = uses.collect();
+        let behind = endpoint.leads_to.iter().map(|other| format!("endpoint {other} (jump)"));
+        let uses: Vec<String> = uses.chain(behind).collect();
         if uses.is_empty() { "no flow".to_owned() } else { uses.join(", ") }
     };
     let row = |endpoint: &EndpointDetail| {
-        vec![endpoint.name.clone(), endpoint.transport.clone(), uses(&endpoint.used_by), state(endpoint)]
+        vec![endpoint.name.clone(), endpoint.transport.clone(), uses(endpoint), state(endpoint)]
     };
     let rows: Vec<Vec<String>> = list.endpoints.iter().map(row).collect();
     if rows.is_empty() {
