@@ -3,10 +3,11 @@
 
 use crate::context::Context;
 use crate::queues::is_full;
+use model::definition::{Definitions, Endpoint};
 use model::{EventKind, Result, SuspensionKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use transport::Shutdown;
+use transport::{HostKeyList as _, Shutdown};
 
 /// Reads new decisions until shutdown.
 pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
@@ -33,14 +34,52 @@ pub(crate) async fn follow(context: Arc<Context>, mut shutdown: Shutdown) {
 
 /// Puts a changed list of known hosts in force.
 async fn follow_host_keys(context: &Context) -> Result<()> {
+    let before = context.host_keys.lines();
     if context.host_keys.follow().await? {
         tracing::info!("the list of known hosts has changed");
         // Servers that were not trusted before may be trusted now.
         let definitions = context.definitions();
-        let all = definitions.endpoints.keys().map(String::as_str).collect();
-        context.try_again(&all).await;
+        let concerned = concerned(context, &definitions, &before, &context.host_keys.lines());
+        context.try_again(&concerned).await;
     }
     Ok(())
+}
+
+/// The endpoints for whose servers a list of known hosts says something else than before, and those that are reached over
+/// them.
+fn concerned<'a>(
+    context: &Context,
+    definitions: &'a Definitions,
+    before: &[String],
+    after: &[String],
+) -> BTreeSet<&'a str> {
+    let differs = |endpoint: &Endpoint| {
+        let transport = context.transports.get(endpoint.transport.as_str());
+        let Some(format) = transport.and_then(|transport| transport.host_keys()) else { return false };
+        (0..endpoint.urls.len()).filter_map(|at| format.looks_up(&endpoint.at(at))).any(|(host, port)| {
+            let about = |lines: &[String]| -> BTreeSet<String> {
+                let places = format.about(lines, &host, port);
+                places.into_iter().filter_map(|place| lines.get(place).cloned()).collect()
+            };
+            about(before) != about(after)
+        })
+    };
+    let endpoints = || definitions.endpoints.values();
+    let mut concerned: BTreeSet<&str> =
+        endpoints().filter(|endpoint| differs(endpoint)).map(|endpoint| endpoint.name.as_str()).collect();
+    loop {
+        let known = concerned.len();
+        for endpoint in endpoints() {
+            let Some(transport) = context.transports.get(endpoint.transport.as_str()) else { continue };
+            let mut ways = transport.spec().ways().filter_map(|field| endpoint.options.text(field));
+            if ways.any(|way| concerned.contains(way)) {
+                concerned.insert(&endpoint.name);
+            }
+        }
+        if concerned.len() == known {
+            return concerned;
+        }
+    }
 }
 
 /// Counts what waits for the endpoints whose queue has a limit.

@@ -176,21 +176,24 @@ impl Control {
     ) -> Result<Vec<KnownHost>> {
         let at = (self.0.now)();
         let mut change = ChangeKnownHosts { base, ..ChangeKnownHosts::default() };
-        for UnwrittenKnownHost { line, others: old, .. } in new {
-            let added = self.new_known_host(caller, &line, at);
-            let old: Vec<_> = old.into_iter().filter(|_| others == OtherKeys::Replace).collect();
-            for old in &old {
+        let mut written = Vec::with_capacity(new.len());
+        for UnwrittenKnownHost { line, others: old, .. } in &new {
+            let added = self.new_known_host(caller, line, at);
+            let old = if others == OtherKeys::Replace { old.as_slice() } else { &[] };
+            for old in old {
                 if change.removed.iter().any(|(id, ..)| *id == old.id) {
                     continue;
                 }
                 change.removed.push((old.id, caller.actor.clone(), at));
                 let event = self.known_host_event(EventKind::KnownHostRemoved, old).by(caller.actor.clone());
                 change.events.push(event.detail("replaced_by", added.fingerprint.as_str()));
+                self.keep_other_names(caller, &new, old, &mut change, at).await?;
             }
             let event = self.known_host_event(EventKind::KnownHostAdded, &added).by(caller.actor.clone());
             let old: Vec<&str> = old.iter().map(|old| old.fingerprint.as_str()).collect();
             let event = if old.is_empty() { event } else { event.detail("replaces", old.join(", ")) };
             change.events.push(event);
+            written.push(added.clone());
             change.added.push(added);
         }
         // Rows are compared with their events: both have the same moment.
@@ -198,9 +201,32 @@ impl Control {
             event.at = at;
         }
         change.decided = self.decided(&change).await?;
-        let added = change.added.clone();
         self.0.store.change_known_hosts(change).await?;
-        Ok(added)
+        Ok(written)
+    }
+
+    /// Writes a replaced line anew for those of its names that the new lines are not about: other servers, or other ports, may
+    /// still have its key.
+    async fn keep_other_names(
+        &self,
+        caller: &Caller,
+        new: &[UnwrittenKnownHost],
+        old: &KnownHost,
+        change: &mut ChangeKnownHosts,
+        at: Timestamp,
+    ) -> Result<()> {
+        let (_, format) = self.host_key_format(OPERATION)?;
+        let replacing = new.iter().filter(|new| new.others.iter().any(|other| other.id == old.id));
+        let Some(line) = other_names(format, old, replacing.map(|new| &new.line)) else { return Ok(()) };
+        let hosts = self.0.store.known_hosts().await?.hosts;
+        if hosts.iter().chain(&change.added).any(|host| host.line == line) {
+            return Ok(());
+        }
+        let kept = KnownHost { id: (self.0.ids)(), line, by: caller.actor.clone(), at, ..old.clone() };
+        let event = self.known_host_event(EventKind::KnownHostAdded, &kept).by(caller.actor.clone());
+        change.events.push(event.detail("kept_of", old.id.to_string()));
+        change.added.push(kept);
+        Ok(())
     }
 
     /// The keys that waited for a decision and are on file after a change.
@@ -222,6 +248,24 @@ impl Control {
             at,
         }
     }
+}
+
+/// A line with those names of an old one that new lines are not about; `None` if they are about all.
+fn other_names<'a>(
+    format: &dyn HostKeyFormat,
+    old: &KnownHost,
+    new: impl Iterator<Item = &'a KnownHostLine>,
+) -> Option<String> {
+    let key = old.line.strip_prefix(old.hosts())?;
+    let hosts: Vec<&(String, u16)> = new.flat_map(|line| &line.names).collect();
+    let is_replaced = |name: &str| {
+        let alone = [format!("{name}{key}")];
+        hosts.iter().any(|(host, port)| !format.about(&alone, host, *port).is_empty())
+    };
+    let names: Vec<&str> = old.hosts().split(',').filter(|name| !is_replaced(name)).collect();
+    // What is excluded of a pattern stands for nothing without the pattern.
+    let any = names.iter().any(|name| !name.starts_with('!'));
+    any.then(|| format!("{}{key}", names.join(",")))
 }
 
 /// The lines of the list with another key of the same type for one of a line's hosts.

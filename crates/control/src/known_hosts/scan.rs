@@ -30,7 +30,7 @@ pub struct ScannedHost {
 const OPERATION: &str = "ask a server for its host keys";
 
 impl Control {
-    /// Asks a server for its host keys. Nobody logs in, and nothing is trusted by it: whoever is on the way to the server could
+    /// Asks a server for its host keys. Nobody logs in, and nothing is trusted by it: a man in the middle could
     /// show keys of their own. The connections are on record.
     ///
     /// # Errors
