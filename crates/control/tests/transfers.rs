@@ -12,7 +12,7 @@ use model::{
     OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind, Role, Sha256,
     Timestamp, Transfer, TransferAction, TransferId, TransferKind, TransferState,
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -109,6 +109,11 @@ impl World {
 
     /// Records a file of the flow, on its way to `out`.
     async fn recorded(&self, name: &str) -> TransferId {
+        self.recorded_with(name, 1, Map::new()).await
+    }
+
+    /// The same by the flow of a revision, with metadata.
+    async fn recorded_with(&self, name: &str, revision: i64, metadata: Map<String, Value>) -> TransferId {
         let id = TransferId::new(Uuid::now_v7());
         let at = start() + Duration::from_micros(self.clock.fetch_add(1, Ordering::SeqCst).unsigned_abs());
         let offer = Offer {
@@ -131,7 +136,7 @@ impl World {
             id,
             kind: TransferKind::Payload,
             flow: "orders".into(),
-            revision: 1,
+            revision,
             offer: Some(offer.id),
             parent: None,
             sequence: 3,
@@ -146,7 +151,7 @@ impl World {
             },
             state: TransferState::Staged,
             created_at: at,
-            metadata: Map::new(),
+            metadata,
         };
         let delivery = Delivery {
             id: DeliveryId::new(Uuid::now_v7()),
@@ -383,6 +388,23 @@ async fn a_resubmission_goes_where_the_flow_says_now_and_is_one_however_often_it
     // Another request is another transfer.
     let other = world.control.resubmit_transfer(&operator(), &resubmit(id, Uuid::now_v7())).await.unwrap();
     assert_ne!(other.child, Some(child.id));
+}
+
+#[tokio::test]
+async fn a_resubmission_keeps_what_the_file_came_with_and_gets_what_the_flow_sets_now() {
+    let world = world().await;
+    let metadata = |table: &str| format!("{ORDERS}[flow.orders.metadata]\n{table}\n");
+    world.define(&metadata("batch = \"{flow}\"\nkind = \"old\"")).await;
+    let came = [("batch", "orders"), ("kind", "old"), ("source_modified", "2026-01-01")];
+    let came = came.map(|(key, value)| (key.to_owned(), Value::from(value)));
+    let id = world.recorded_with("a.edi", 2, Map::from_iter(came)).await;
+    world.attempted(true).await;
+    world.define(&metadata("kind = \"new\"")).await;
+    let made = world.control.resubmit_transfer(&operator(), &resubmit(id, Uuid::now_v7())).await.unwrap();
+    let child = world.store.transfer(made.child.unwrap()).await.unwrap().unwrap();
+    let expected = [("kind", "new"), ("source_modified", "2026-01-01")];
+    let expected = expected.map(|(key, value)| (key.to_owned(), Value::from(value)));
+    assert_eq!(child.metadata, Map::from_iter(expected));
 }
 
 #[tokio::test]

@@ -3,10 +3,15 @@
 use super::TransferAnswer;
 use crate::{Caller, Control};
 use model::definition::Definitions;
+use model::schema::Section;
 use model::{Error, ErrorKind, Result, Transfer, TransferAction, TransferId, TransferKind, TransferState};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use store::{Act, NewTransfer, Resubmitted, child_id};
 use uuid::Uuid;
+
+/// The keys of the metadata that flows add, by flow and revision.
+type FlowKeys = BTreeMap<(String, i64), BTreeSet<String>>;
 
 /// A transfer to be resubmitted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -54,11 +59,15 @@ impl Control {
     ) -> Result<Vec<(TransferId, Result<TransferAnswer>)>> {
         let (mut children, mut refused) = (Vec::with_capacity(parents.len()), Vec::new());
         let mut states = Vec::with_capacity(parents.len());
+        let mut keys = FlowKeys::new();
         for id in parents {
             let found = self.0.store.transfer(*id).await?;
+            if let Some(parent) = &found {
+                self.read_flow_keys(parent, &mut keys).await?;
+            }
             let child = found
                 .ok_or_else(|| Error::permanent(ErrorKind::NotFound, "find a transfer").with("transfer", id))
-                .and_then(|parent| Ok((parent.state, self.child(&parent, request, act, in_force)?)));
+                .and_then(|parent| Ok((parent.state, self.child(&parent, request, act, (in_force, &keys))?)));
             match child {
                 Ok((state, child)) => {
                     states.push(state);
@@ -90,13 +99,26 @@ impl Control {
         Ok((current.number, self.resolve(&current.definitions).await?))
     }
 
+    /// Reads which metadata a transfer's flow added, as the transfer's revision has it.
+    async fn read_flow_keys(&self, parent: &Transfer, keys: &mut FlowKeys) -> Result<()> {
+        let of = (parent.flow.clone(), parent.revision);
+        if keys.contains_key(&of) {
+            return Ok(());
+        }
+        let store = &self.0.store;
+        let flow = store.definition_at(parent.revision, Section::FLOW.as_str(), &parent.flow).await?;
+        let table = flow.and_then(|flow| Some(flow.document.get("metadata")?.as_object()?.clone()));
+        keys.insert(of, table.unwrap_or_default().into_iter().map(|(key, _)| key).collect());
+        Ok(())
+    }
+
     /// The transfer that sends a payload once more.
     fn child(
         &self,
         parent: &Transfer,
         request: Uuid,
         act: &Act,
-        in_force: (i64, &Definitions),
+        (in_force, keys): ((i64, &Definitions), &FlowKeys),
     ) -> Result<NewTransfer> {
         let refused = |kind| Error::permanent(kind, "resubmit a transfer").with("transfer", parent.id);
         match parent.kind {
@@ -129,6 +151,10 @@ impl Control {
             created_at: act.at,
             ..parent.clone()
         };
+        // What the file came with stays; what its flow added then does not.
+        if let Some(added) = keys.get(&(parent.flow.clone(), parent.revision)) {
+            transfer.metadata.retain(|key, _| !added.contains(key));
+        }
         engine::add_metadata(flow, &mut transfer);
         let deliveries = engine::new_deliveries(flow, &transfer, || (self.0.ids)());
         let failure_route = engine::failure_route(flow, revision, definitions);
