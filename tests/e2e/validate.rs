@@ -296,3 +296,37 @@ fn the_shipped_examples_are_sound_with_keys_of_ones_own() {
     ]);
     assert!(status.success() && out.contains("12 definitions in 3 files: 0 errors"), "{out} {error}");
 }
+
+#[test]
+fn directories_of_the_gateway_itself_are_no_endpoints() {
+    let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
+    let mut gateway = GatewayBuilder::new(root.path(), "node").build();
+    let own = gateway.directory().to_owned();
+    let define = |directory: &Path| {
+        let document =
+            format!("[endpoint.a]\ntransport = \"file\"\nurl = \"file://{}\"\n", directory.display());
+        gateway.define("endpoints.toml", &document);
+    };
+    let config = gateway.config();
+    let run = |command: &[&str]| {
+        let definitions = own.join("definitions");
+        let common = ["--config", config.to_str().unwrap()];
+        let (status, out, error) =
+            suites::run(&[&common[..], command, &[definitions.to_str().unwrap()]].concat());
+        (status.code(), out + &error)
+    };
+    let state = own.join("state");
+    // With its settings and definitions, its state, and within its state.
+    for directory in [own.clone(), state.clone(), state.join("in"), own.join("definitions")] {
+        define(&directory);
+        let (code, text) = run(&["validate", "--definitions"]);
+        assert!(code == Some(2) && text.contains("the gateway's own"), "{}: {text}", directory.display());
+    }
+    fs::create_dir(root.path().join("in")).unwrap();
+    define(&root.path().join("in"));
+    assert_eq!(run(&["validate", "--definitions"]).0, Some(0));
+    gateway.start();
+    define(&own);
+    let (code, text) = run(&["apply"]);
+    assert!(code != Some(0) && text.contains("the gateway's own"), "{code:?} {text}");
+}

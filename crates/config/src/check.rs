@@ -62,6 +62,7 @@ impl Documents {
         roots: &Roots,
         environment: &dyn Environment,
     ) -> Checked {
+        let roots = &roots.beside_definitions(self.directory.as_deref());
         let mut context = Context::new(roots, environment);
         let index = index(&context, self, catalogue);
         context.among(

@@ -10,7 +10,7 @@ use model::schema::{FieldPath, FieldStep, Section, Subject};
 use serde_json::Value as Json;
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Largest document, in bytes; thousands of definitions are far smaller.
@@ -21,6 +21,8 @@ const LARGEST_DOCUMENT: u64 = 16 << 20;
 #[derive(Clone, Default)]
 pub struct Documents {
     pub(crate) files: Vec<Document>,
+    /// The directory that they were read from.
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// One file.
@@ -134,7 +136,7 @@ impl Documents {
         if texts.is_empty() && problems.is_empty() {
             problems.push(Problem::warning(&whole, "", "holds no *.toml file, so nothing is defined"));
         }
-        let mut documents = Self::default();
+        let mut documents = Self { directory: Some(directory.to_owned()), ..Self::default() };
         for (name, shown, bytes) in texts {
             problems.append(&mut documents.add(name, &shown, &bytes));
         }

@@ -21,6 +21,9 @@ pub struct Roots {
     pub ssh_agent: Option<PathBuf>,
     /// Whether secrets may be written into the documents themselves: a master key encrypts them for the database.
     pub inline_secrets: bool,
+    /// Files and directories of the gateway itself: its state, its staging area, its settings. No endpoint leads to a directory
+    /// that holds one, or lies in one.
+    pub own: Vec<PathBuf>,
     /// No bounds: for the settings, which belong to the host's owner.
     unbounded: bool,
 }
@@ -45,6 +48,12 @@ impl Roots {
         Self { unbounded: true, ..Self::default() }
     }
 
+    /// The same, with the directory of the definitions among what is the gateway's own.
+    pub(crate) fn beside_definitions(&self, directory: Option<&Path>) -> Self {
+        let own = directory.and_then(|directory| std::path::absolute(directory).ok());
+        Self { own: self.own.iter().cloned().chain(own).collect(), ..self.clone() }
+    }
+
     pub(crate) const fn is_bounded(&self) -> bool {
         !self.unbounded
     }
@@ -55,10 +64,21 @@ impl Roots {
     /// Says what is wrong, and which roots there are.
     pub fn folder(&self, path: &Path) -> Result<(), String> {
         let path = plain(path)?;
-        if self.unbounded || inside(&path, &self.files) {
+        if self.unbounded {
             return Ok(());
         }
-        Err(outside("roots.files", &path, &self.files))
+        if !inside(&path, &self.files) {
+            return Err(outside("roots.files", &path, &self.files));
+        }
+        match self.own.iter().find(|own| own.starts_with(&path) || path.starts_with(own)) {
+            None => Ok(()),
+            Some(own) => Err(format!(
+                "{} holds, or lies in, {}, which is the gateway's own (state, staging, settings or definitions): a flow could \
+                 take, replace or show its files; use another directory",
+                path.display(),
+                own.display()
+            )),
+        }
     }
 
     /// Whether `${env:…}` may name a variable in a field that is shown.

@@ -243,7 +243,10 @@ impl Settings {
         let place = Place::whole(&file);
         let reader = Reader::of(&context, &place, &table, String::new(), &SETTINGS);
         let base = path.parent().unwrap_or(Path::new(""));
-        let settings = read(&reader, base);
+        let mut settings = read(&reader, base);
+        if let (Some(settings), Some(name)) = (&mut settings, path.file_name()) {
+            settings.roots.own.push(beside(base, &name.to_string_lossy()));
+        }
         problems.append(&mut context.into_problems());
         problems.sort();
         match settings {
@@ -297,6 +300,7 @@ fn read(all: &Reader<'_>, base: &Path) -> Option<Settings> {
     let timestamp_certificates = audit.text("timestamp_certificates").map(|text| beside(base, &text.value));
     let timestamps = timestamps::timestamps(&audit, timestamp_certificates.as_ref());
     let mut roots = read_roots(&roots, base);
+    roots.own = vec![state_directory.clone(), directory.clone()];
     let master_keys = master_keys::read(&all.section("secrets"));
     roots.inline_secrets = !master_keys.is_empty();
     let allow = networks(&egress, "allow");

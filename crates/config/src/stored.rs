@@ -80,7 +80,7 @@ impl Documents {
                 table.insert(definition.name.clone(), Entry { key: place, node });
             }
         }
-        Ok(Self { files: files.into_values().collect() })
+        Ok(Self { files: files.into_values().collect(), directory: None })
     }
 
     /// These documents and others together.

@@ -220,6 +220,12 @@ impl NameTemplate {
         self.zone
     }
 
+    /// Whether it has a field about a failure.
+    #[must_use]
+    pub fn needs_failure(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Failure(_)))
+    }
+
     /// Whether it has a field about the copy in an archive.
     #[must_use]
     pub fn needs_archive(&self) -> bool {

@@ -27,7 +27,7 @@ impl<'a> Checker<'a> {
             if continue_after_failure && !ordered {
                 reader.warning("continue_after_failure", "has no effect without ordered = true");
             }
-            let metadata = metadata(&reader);
+            let metadata = metadata(&reader, source.as_ref().map(|(checked, _)| checked));
             let pool = self.pool(&reader, None);
             let steps = self.steps(name, &reader, "");
             let on_failure = self.on_failure(name, &reader, &destinations);
@@ -179,9 +179,7 @@ impl<'a> Checker<'a> {
         if file_name.as_ref().is_some_and(NameTemplate::needs_archive)
             && !source.is_some_and(|source| source.effects.names_archive)
         {
-            let message = "names the copy in the archive of the flow's source, which has none whose name is known before: give \
-                           the source after = { archive = … } or { archive_locally = … }, without timestamp = false";
-            reader.error("file_name", message);
+            reader.error("file_name", NO_ARCHIVE);
         }
         let is_zone_used = reader.has("between")
             || reader.has("not_on")
@@ -221,8 +219,12 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// Said of a template with fields of a copy that its source does not make.
+const NO_ARCHIVE: &str = "names the copy in the archive of the flow's source, which has none whose name is known before: give \
+                          the source after = { archive = … } or { archive_locally = … }, without timestamp = false";
+
 /// What a flow adds to the metadata of its transfers.
-fn metadata(reader: &Reader<'_>) -> Vec<(String, NameTemplate)> {
+fn metadata(reader: &Reader<'_>, source: Option<&CheckedSource>) -> Vec<(String, NameTemplate)> {
     let mut metadata = Vec::new();
     for (key, text) in reader.texts_by_key("metadata") {
         if !is_name(key) || model::metadata::is_reserved(key) {
@@ -234,6 +236,17 @@ fn metadata(reader: &Reader<'_>) -> Vec<(String, NameTemplate)> {
             continue;
         }
         match NameTemplate::parse_text(&text.value) {
+            Ok(template) if template.needs_failure() => {
+                let message = format!(
+                    "names for '{key}' what failed, which is known to a destination's 'file_name' on a failure route alone"
+                );
+                reader.error("metadata", message);
+            }
+            Ok(template)
+                if template.needs_archive() && source.is_some_and(|source| !source.effects.names_archive) =>
+            {
+                reader.error("metadata", format!("for '{key}' {NO_ARCHIVE}"));
+            }
             Ok(template) => metadata.push((key.to_owned(), template)),
             Err(error) => reader.error("metadata", format!("has for '{key}' the {error}")),
         }

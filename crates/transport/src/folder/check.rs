@@ -4,10 +4,10 @@
 use super::done_file::DoneFile;
 use super::options::{After, Claim, Polling};
 use super::{DirectoryBelow, FolderPlace, LOCAL_ADDRESS, Overwrite, WriteOptions, check_affix};
-use model::definition::{Access, Definitions, Endpoint, Flow, FlowSource, PollSource};
+use model::definition::{Access, Definitions, Destination, Endpoint, Flow, FlowSource, Order, PollSource};
 use model::schedule::TimeZone;
 use model::schema::{FieldPath, Finding, Findings, Section, Value};
-use model::{DirectoryTemplate, IdentityRule, RemotePath, Timestamp};
+use model::{DirectoryTemplate, IdentityRule, NameTemplate, RemotePath, Timestamp};
 use std::collections::HashMap;
 
 /// Checks a flow's polling options without I/O: the temporary suffix is valid in a file name; the archive, move and
@@ -148,7 +148,8 @@ pub(super) fn definitions(
             pollers.entry((address, directory)).or_default().push(polled);
         }
     }
-    let mut appending: HashMap<(String, RemotePath), &str> = HashMap::new();
+    listed_order(transport, definitions, &mut found);
+    let mut appending = Appending::new();
     for flow in definitions.flows.values() {
         for (destination, number) in flow.destinations.iter().zip(1..) {
             let Some(endpoint) = endpoint(&destination.endpoint) else { continue };
@@ -164,14 +165,12 @@ pub(super) fn definitions(
                 findings.error(FieldPath::from("destination").item(number).key("overwrite"), message);
             }
             if write.overwrite == Overwrite::Append {
-                let place = (written.address.clone(), written.directory.clone());
-                if let Some(other) = appending.insert(place, &flow.name) {
-                    let message = format!(
-                        "is append, and flow '{other}' appends in this directory as well: deliveries that append to one file at \
-                        the same time mix their bytes; see that they never have the same name"
-                    );
-                    findings.warning(FieldPath::from("destination").item(number).key("overwrite"), message);
-                }
+                let below = write.below.as_ref().map(DirectoryBelow::fixed_part).unwrap_or_default();
+                let place = (written.address.clone(), written.directory.join(&below));
+                let others = appending.entry(place).or_default();
+                let field = FieldPath::from("destination").item(number).key("overwrite");
+                appends_with(others, destination, field, &mut findings);
+                others.push((flow, destination));
             }
             // Files that are written elsewhere come into the polled directory whole.
             let unfinished = match write.temporary_directory.clone().filter(|_| write.temporary_name) {
@@ -191,6 +190,51 @@ pub(super) fn definitions(
     polled_archives(definitions, &pollers, &mut found);
     differing_pools(transport, definitions, &mut found);
     found
+}
+
+/// The destinations that append to files of each directory.
+type Appending<'a> = HashMap<(String, RemotePath), Vec<(&'a Flow, &'a Destination)>>;
+
+/// Refuses a destination whose files may have the names of those to which another one appends.
+fn appends_with(
+    others: &[(&Flow, &Destination)],
+    destination: &Destination,
+    field: FieldPath,
+    findings: &mut Findings<'_>,
+) {
+    let names = |of: &Destination| {
+        let affix = |field| of.options.text(field).unwrap_or_default().to_owned();
+        (of.file_name.as_ref().map(NameTemplate::as_str).map(str::to_owned), affix("prefix"), affix("suffix"))
+    };
+    let same = others.iter().find(|(_, other)| names(other) == names(destination));
+    if let Some((flow, other)) = same {
+        let message = format!(
+            "is append, and destination '{}' of flow '{}' appends to files of the same names in this directory: their bytes \
+             would mix; give one of them another directory or 'file_name'",
+            other.name, flow.name
+        );
+        findings.error(field, message);
+    } else if let Some((flow, other)) = others.first() {
+        let message = format!(
+            "is append, and destination '{}' of flow '{}' appends in this directory as well: deliveries that append to one file \
+             at the same time mix their bytes; see that they never have the same name",
+            other.name, flow.name
+        );
+        findings.warning(field, message);
+    }
+}
+
+/// Warns of flows that keep an order which the server chooses.
+fn listed_order(transport: &str, definitions: &Definitions, found: &mut Vec<Finding>) {
+    for flow in definitions.flows.values().filter(|flow| flow.ordered) {
+        let FlowSource::Poll(poll) = &flow.source else { continue };
+        let endpoint = definitions.endpoints.get(&poll.endpoint);
+        if poll.order == Order::Listing && endpoint.is_some_and(|endpoint| endpoint.transport == transport) {
+            let message = "delivers files in the order in which the source's server lists them, which may be any: set \
+                           order = \"arrival\" or \"name\" in the source";
+            Findings::of(found, Section::FLOW, &flow.name).warning("ordered", message);
+        }
+    }
 }
 
 /// Warns of archives on the gateway's machine that a flow polls: it takes each archived file.

@@ -345,6 +345,41 @@ async fn what_flows_ask_of_folders() {
         ),
     ]);
     assert!(desk.check(&flow(fine, "temporary = { suffix = \".part\" }")).0);
+    let ordered = |order: &str| {
+        flow(&format!("{fine}, order = \"{order}\""), "").replacen(
+            "[flow.f]\n",
+            "[flow.f]\nordered = true\n",
+            1,
+        )
+    };
+    let (valid, lines) = desk.check(&ordered("listing"));
+    assert!(valid && lines.len() == 1, "{lines:#?}");
+    assert!(
+        lines[0].contains("x.toml:2:1: warning: flow.f.ordered: delivers files in the order in which"),
+        "{lines:#?}"
+    );
+    assert_eq!(desk.check(&ordered("arrival")), (true, vec![]));
+    let appending = |second: &str| {
+        let append = "overwrite = \"append\"\nfile_name = \"all.csv\"";
+        let flow = flow(fine, append).replacen("[flow.f]\n", "[flow.f]\nordered = true\n", 1);
+        flow.replacen("source = {", "source = { order = \"arrival\",", 1)
+            + &format!(
+                "[[flow.f.destination]]\nname = \"second\"\nendpoint = \"out\"\noverwrite = \"append\"\n{second}\n"
+            )
+    };
+    let (valid, lines) = desk.check(&appending("file_name = \"all.csv\""));
+    assert!(
+        !valid
+            && lines.iter().any(|line| line.contains(
+                "error: flow.f.destination[2].overwrite: is append, and destination 'out' of flow 'f'"
+            )),
+        "{lines:#?}"
+    );
+    let (valid, lines) = desk.check(&appending("file_name = \"other.csv\""));
+    assert!(
+        valid && lines.iter().any(|line| line.contains("see that they never have the same name")),
+        "{lines:#?}"
+    );
 }
 
 /// What is wrong with an identity is told there, and not once more at everything that needs one.

@@ -285,6 +285,14 @@ fn flows() {
             "error: flow.f.metadata: has for 'file_name' the template \"{counter}\": '{counter}' is for 'file_name' alone",
         ),
         (
+            &destination("endpoint = \"folder\"\n[flow.f.metadata]\nbatch = \"{failure.flow}\""),
+            "error: flow.f.metadata: names for 'batch' what failed",
+        ),
+        (
+            &destination("endpoint = \"folder\"\n[flow.f.metadata]\nbatch = \"{archive.name}\""),
+            "error: flow.f.metadata: for 'batch' names the copy in the archive",
+        ),
+        (
             &destination("endpoint = \"folder\"\n[flow.f.metadata]\nsource_path = \"x\""),
             "error: flow.f.metadata: cannot have the key 'source_path'",
         ),
