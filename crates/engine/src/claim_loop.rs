@@ -101,7 +101,8 @@ async fn claim<C: Claims>(context: &Context, claims: &C, attempts: &Attempts) ->
     }
     let doubt = |error: &Error| {
         if error.retry() == Retry::Ambiguous {
-            // Something may be claimed by this node without its knowing what: nobody would do it.
+            // The claim may have been committed although its answer was lost: then this node holds claims that it does not know
+            // of, and no other node may take them over while this one's lease lasts.
             context.lease.doubt(lease.epoch);
         }
     };
