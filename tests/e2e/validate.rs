@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use suites::pair::{Pair, Terms};
-use suites::{GatewayBuilder, KeyPair, repository, run};
+use suites::{Gateway, GatewayBuilder, KeyPair, repository, run};
 
 struct Desk {
     pair: Pair,
@@ -302,7 +302,7 @@ fn directories_of_the_gateway_itself_are_no_endpoints() {
     let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
     let mut gateway = GatewayBuilder::new(root.path(), "node").build();
     let own = gateway.directory().to_owned();
-    let define = |directory: &Path| {
+    let define = |gateway: &Gateway, directory: &Path| {
         let document =
             format!("[endpoint.a]\ntransport = \"file\"\nurl = \"file://{}\"\n", directory.display());
         gateway.define("endpoints.toml", &document);
@@ -318,15 +318,15 @@ fn directories_of_the_gateway_itself_are_no_endpoints() {
     let state = own.join("state");
     // With its settings and definitions, its state, and within its state.
     for directory in [own.clone(), state.clone(), state.join("in"), own.join("definitions")] {
-        define(&directory);
+        define(&gateway, &directory);
         let (code, text) = run(&["validate", "--definitions"]);
         assert!(code == Some(2) && text.contains("the gateway's own"), "{}: {text}", directory.display());
     }
     fs::create_dir(root.path().join("in")).unwrap();
-    define(&root.path().join("in"));
+    define(&gateway, &root.path().join("in"));
     assert_eq!(run(&["validate", "--definitions"]).0, Some(0));
     gateway.start();
-    define(&own);
+    define(&gateway, &own);
     let (code, text) = run(&["apply"]);
     assert!(code != Some(0) && text.contains("the gateway's own"), "{code:?} {text}");
 }
