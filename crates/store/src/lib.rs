@@ -17,6 +17,7 @@ mod delivery;
 mod either;
 mod event;
 mod expectations;
+mod failing_endpoint;
 mod failing_poll;
 mod failing_polls;
 mod fault;
@@ -66,6 +67,7 @@ pub use delivery::{
 };
 pub use either::Backend;
 pub use expectations::{JudgedDay, LastJudged};
+pub use failing_endpoint::FailingEndpoint;
 pub use failing_poll::FailingPoll;
 pub use failing_polls::FailedPoll;
 pub use fence::Fenced;
@@ -80,7 +82,7 @@ pub use offer::{
     ArchiveRecord, ArchiveSite, EarlierTries, KnownContent, KnownOffer, OfferFailed, OfferToSettle,
     RecordOffer, Recorded,
 };
-pub use offline_endpoints::{FailingEndpoint, WentOffline};
+pub use offline_endpoints::WentOffline;
 pub use open::Store;
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};

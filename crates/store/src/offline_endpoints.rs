@@ -3,32 +3,13 @@
 use crate::Store;
 use crate::command::Command;
 use crate::either::on;
+use crate::failing_endpoint::FailingEndpoint;
 use crate::fault::Fault;
 use crate::row::{signed, unsigned};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{AuditEvent, NodeName, Result, Timestamp};
-use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
-
-/// An endpoint that failures took offline on a node: it is not used there for some time.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct FailingEndpoint {
-    /// The endpoint.
-    pub endpoint: String,
-    /// The node.
-    pub node: String,
-    /// Since when nothing has succeeded there.
-    pub since: Timestamp,
-    /// Until when it is not tried again.
-    pub until: Timestamp,
-    /// Failures in a row.
-    pub failures: u64,
-    /// The revision of the definitions that was in force there.
-    pub revision: i64,
-    /// The error of the last try.
-    pub error: Option<String>,
-}
 
 /// Endpoints that went offline on a node: one failed, and those that lead to the same account with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
