@@ -153,8 +153,13 @@ async fn replace_in_steps(
     }
     match rename(lease, from, to).await {
         Ok(Renamed::Done) => {
-            if let Err(fault) = lease.act("DELE", &aside).await {
-                tracing::warn!(host = %lease.target().host, path = %aside, ?fault, "a replaced file was renamed and cannot be deleted");
+            match lease.act("DELE", &aside).await {
+                Ok(_) => {}
+                // The caller looks over another connection, and settles what is left.
+                Err(fault) if fault.is_unanswered() => return Ok(Renamed::Unknown(fault)),
+                Err(fault) => {
+                    tracing::warn!(host = %lease.target().host, path = %aside, ?fault, "a replaced file was renamed and cannot be deleted");
+                }
             }
             Ok(Renamed::Done)
         }

@@ -21,7 +21,7 @@ use stat::{Stat, look, refine};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::folder::{
     ChecksumKind, Entry, EntryKind, FileReader, Folder, FolderCapabilities, FolderUse, Published,
-    RENAME_REFUSED, ServerChecksum, Upload, aside,
+    RENAME_REFUSED, ServerChecksum, Upload, aside, settle_aside,
 };
 
 /// The use of a connection for an operation.
@@ -194,8 +194,13 @@ async fn replace_in_steps(
     }
     match client.rename(from, to).await {
         Ok(()) => {
-            if let Err(fault) = client.remove(&aside).await {
-                tracing::warn!(host = lease.target().host, path = %aside, ?fault, "a replaced file was renamed and cannot be deleted");
+            match client.remove(&aside).await {
+                Ok(()) => {}
+                // The caller looks over another connection, and settles what is left.
+                Err(fault) if fault.is_unanswered() => return Ok(Renamed::Unknown(fault)),
+                Err(fault) => {
+                    tracing::warn!(host = lease.target().host, path = %aside, ?fault, "a replaced file was renamed and cannot be deleted");
+                }
             }
             Ok(Renamed::Done)
         }
@@ -322,6 +327,15 @@ impl Folder for SftpFolder {
                 })
             }
         }
+    }
+
+    async fn settle_replaced(
+        &self,
+        temporary: &RemotePath,
+        name: &RemotePath,
+        is_published: bool,
+    ) -> Result<()> {
+        settle_aside(self, temporary, name, is_published).await
     }
 
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
