@@ -86,8 +86,7 @@ pub(super) fn check_stable_for(poll: &PollSource, findings: &mut Findings<'_>) {
     let stable_for = poll.options.duration("stable_for").unwrap_or_default();
     if poll.schedule.interval().is_some_and(|interval| stable_for > interval) {
         let message = format!(
-            "is shorter than stable_for ({}s), so stable_for is reduced to it: a file is read when it has not \
-            changed between two polls",
+            "is shorter than stable_for ({}s): each file is listed by several polls before it is read",
             stable_for.as_secs()
         );
         findings.warning("every", message);
