@@ -479,9 +479,9 @@ mod tests {
         assert_eq!(problems.lines[0].badge.word, "Audit");
         assert_eq!(problems.more.len(), 1);
         assert_eq!(problems.more[0].text, "1,015 more deliveries");
-        let longest = problems.lines.iter().map(|line| line.why.chars().count()).max();
+        let longest = problems.lines.iter().map(|line| line.why.len()).max();
         assert_eq!(longest, Some(WHY));
-        let folded = problems.lines[0].begins.as_ref().map(|begins| begins.chars().count());
+        let folded = problems.lines[0].begins.as_ref().map(String::len);
         assert_eq!(folded, Some(FOLDED));
         assert!(bounded(Vec::new(), 0).more.is_empty());
     }
