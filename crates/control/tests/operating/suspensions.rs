@@ -101,24 +101,33 @@ async fn endpoints_that_failures_took_offline_are_listed_with_node_time_and_erro
         let id = model::EventId::new(uuid::Uuid::now_v7());
         model::AuditEvent::new(id, moment(seconds), node.parse().unwrap(), kind).endpoint("warehouse")
     };
-    let offline = |node: &str, seconds: i64, until: i64| {
-        let until = moment(until);
-        event(node, seconds, EventKind::EndpointOffline)
-            .detail("until", until.to_rfc3339())
-            .detail("error", format!("refused at {seconds}"))
+    let went_offline = async |node: &str, seconds: i64, until: i64| {
+        let error = format!("refused at {seconds}");
+        let offline = store::WentOffline {
+            endpoints: vec!["warehouse".to_owned()],
+            node: node.parse().unwrap(),
+            at: moment(seconds),
+            until: moment(until),
+            failures: 3,
+            revision: 1,
+            error: Some(error),
+        };
+        let event = event(node, seconds, EventKind::EndpointOffline);
+        world.store.endpoints_went_offline(offline, event).await.unwrap();
     };
-    let before = EventKind::EndpointOnline;
-    let events = vec![
-        // On n1 twice since it was last online; n2 has it online again; on n3 it is about to be tried again.
-        offline("n1", -900, -800),
-        event("n1", -700, before),
-        offline("n1", -300, -200),
-        offline("n1", -100, 200),
-        offline("n2", -100, 200),
-        event("n2", -50, before),
-        offline("n3", -100, -10),
-    ];
-    world.store.append_events(events).await.unwrap();
+    let came_online = async |node: &str, seconds: i64| {
+        let event = event(node, seconds, EventKind::EndpointOnline);
+        let endpoints = vec!["warehouse".to_owned()];
+        world.store.endpoints_came_online(endpoints, &node.parse().unwrap(), event).await.unwrap();
+    };
+    // On n1 twice since it was last online; n2 has it online again; on n3 it is about to be tried again.
+    went_offline("n1", -900, -800).await;
+    came_online("n1", -700).await;
+    went_offline("n1", -300, -200).await;
+    went_offline("n1", -100, 200).await;
+    went_offline("n2", -100, 200).await;
+    came_online("n2", -50).await;
+    went_offline("n3", -100, -10).await;
     let listed = async || {
         let list = world.control.endpoints(&caller(Role::Viewer), &ListEndpoints::default()).await.unwrap();
         list.endpoints.into_iter().flat_map(|endpoint| endpoint.failing).collect::<Vec<_>>()
