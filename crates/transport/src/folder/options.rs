@@ -150,7 +150,7 @@ static AFTER_TABLE: Group = Group::of(&[
     Field::optional(
         "keep_for",
         Kind::Duration,
-        "How long a file stays in the archive; then it is deleted, by a look every ten minutes. This holds for files that Waybill archived while \
+        "How long a file stays in the archive; then it is deleted, by a check every ten minutes. This holds for files that Waybill archived while \
         this option was set, as they were archived: any other file stays, and one that was changed in the archive \
         as well. Left out, archived files are never deleted.",
     ),

@@ -481,7 +481,7 @@ mod tests {
         assert_eq!(problems.more[0].text, "1,015 more deliveries");
         let longest = problems.lines.iter().map(|line| line.why.len()).max();
         assert_eq!(longest, Some(WHY));
-        let folded = problems.lines[0].begins.as_ref().map(String::len);
+        let folded = problems.lines[0].begins.as_ref().map(|begins| begins.chars().count());
         assert_eq!(folded, Some(FOLDED));
         assert!(bounded(Vec::new(), 0).more.is_empty());
     }
