@@ -259,11 +259,18 @@ fn flows_that_append_must_be_ordered() {
             found.iter().filter(|finding| finding.path.to_string().ends_with("overwrite")).collect();
         assert_eq!(found.len(), count, "{found:?}");
         assert!(found.iter().all(|finding| !finding.is_warning));
-        // Another flow that appends there is warned of.
-        let other = Flow { name: "other".into(), ordered: true, ..Flow::clone(&all.flows["orders"]) };
-        all.flows.insert("other".into(), Arc::new(other));
-        let warned = definitions("place", &all, place).into_iter().filter(|finding| finding.is_warning);
-        let warned: Vec<_> = warned.map(|finding| finding.message).collect();
-        assert!(matches!(&warned[..], [one] if one.contains("flow 'orders' appends")), "{warned:?}");
+        // Another flow that appends to the same names there is refused, one that appends to others is warned of.
+        for (prefix, is_warning, words) in [("", false, "files of the same names"), ("b-", true, "as well")] {
+            let mut other = Flow { name: "other".into(), ordered: true, ..Flow::clone(&all.flows["orders"]) };
+            let options = other.destinations[0].options.clone();
+            other.destinations[0].options = options.with("prefix", Value::Text(prefix.into()));
+            all.flows.insert("other".into(), Arc::new(other));
+            let found = definitions("place", &all, place).into_iter();
+            let found: Vec<_> = found.filter(|finding| finding.message.contains("flow 'orders'")).collect();
+            assert!(
+                matches!(&found[..], [one] if one.is_warning == is_warning && one.message.contains(words)),
+                "{found:?}"
+            );
+        }
     }
 }
