@@ -229,7 +229,7 @@ fn two_nodes_that_apply_at_once_and_follow() {
     for node in &mut nodes {
         node.start();
     }
-    let directories = [root.join("one"), root.join("two")];
+    let directories = [root.join("definitions-one"), root.join("definitions-two")];
     for directory in &directories {
         fs::create_dir(directory).unwrap();
     }

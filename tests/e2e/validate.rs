@@ -85,12 +85,12 @@ fn mistakes_are_refused_where_they_stand() {
     desk.refuses(&format!("url = \"sftp://127.0.0.1:{port}/"), "url = \"http://127.0.0.1/", &["sftp://"]);
     desk.refuses("after = \"delete\"", "after = \"deltee\"", &["deltee", "delete"]);
     desk.refuses("certificates = [\"globex\"]", "certificates = [\"glbex\"]", &["glbex", "globex"]);
+    let keys = desk.pair.root.path().join("keys/ssh");
     desk.refuses(
-        "private_key = ",
+        &format!("private_key = \"${{file:{}}}", keys.display()),
         "agent = \"any\" # ",
         &["endpoint.acme-folder.agent", "ssh_agent in [roots]"],
     );
-    let keys = desk.pair.root.path().join("keys/ssh");
     desk.refuses(&format!("${{file:{}}}", keys.display()), "${file:/etc/shadow}", &["/etc/shadow"]);
     desk.refuses(
         &format!("${{file:{}}}", keys.display()),
