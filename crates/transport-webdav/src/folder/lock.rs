@@ -4,23 +4,47 @@ use super::WebdavFolder;
 use crate::connection::{Ask, Remote};
 use crate::error;
 use crate::folder::list::look;
+use crate::protocol::answer::Answer;
 use model::{Error, ErrorKind, RemotePath, Result};
 use std::sync::Arc;
+use std::time::Duration;
 
 const LOCK: &str = "lock a file";
 
 /// How long the server keeps a lock that is not given back.
 const LOCK_TIME: &str = "Second-3600";
 
+/// A LOCK that failed in the server is made again after these times.
+const AGAIN_AFTER: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
+
 const LOCK_INFO: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:lockinfo xmlns:D=\"DAV:\"><D:lockscope><D:exclusive/>\
     </D:lockscope><D:locktype><D:write/></D:locktype><D:owner>Waybill</D:owner></D:lockinfo>";
 
 impl WebdavFolder {
+    /// The answer to a LOCK. Apache answers 500 where another of its processes is writing its database of locks, for a
+    /// request of another client or for one that reads them: it is asked again, a few times.
+    async fn ask_for_lock(&self, path: &RemotePath) -> Result<Answer> {
+        for wait in AGAIN_AFTER {
+            let answer = self.ask_for_lock_once(path).await?;
+            if answer.status.as_u16() != 500 {
+                return Ok(answer);
+            }
+            drop(error::discard(answer).await);
+            tokio::time::sleep(wait).await;
+        }
+        self.ask_for_lock_once(path).await
+    }
+
+    async fn ask_for_lock_once(&self, path: &RemotePath) -> Result<Answer> {
+        let ask = Ask::new("LOCK", path).header("depth", "0").header("timeout", LOCK_TIME).xml(LOCK_INFO);
+        self.remote.ask_again(LOCK, ask, self.remote.slot().await?).await
+    }
+
     /// Locks a path; the token is kept with the server until it is given back.
     pub(super) async fn lock(&self, path: &RemotePath, is_new: bool) -> Result<String> {
         let alone = self.remote.locking().await;
-        let ask = Ask::new("LOCK", path).header("depth", "0").header("timeout", LOCK_TIME).xml(LOCK_INFO);
-        let answer = self.remote.ask_again(LOCK, ask, self.remote.slot().await?).await?;
+        let answer = self.ask_for_lock(path).await?;
         let token = answer.headers.get("lock-token").and_then(|value| value.to_str().ok());
         let token = token.map(|token| token.trim().trim_start_matches('<').trim_end_matches('>').to_owned());
         match (answer.status.as_u16(), token) {
