@@ -280,7 +280,7 @@ impl Remote {
             Some(farewell) => farewell.words,
             None => "the connection is closed".into(),
         };
-        Client::start(channel, self.settings.connecting.timeout, ended)
+        Client::start(channel, self.settings.connecting.timeout, ending.seen.is_openssh(), ended)
             .await
             .map_err(|fault: Fault| fault.error("open an SFTP session", &ending.target, None))
     }

@@ -1,7 +1,7 @@
 //! An SFTP server's directories as a [`Folder`].
 //!
-//! Renaming uses the draft's RENAME, which fails if the target exists. Not every server follows that, so the target
-//! is checked first, if the server shows it; with OpenSSH the server itself refuses a target that appears in between.
+//! Renaming uses the draft's RENAME, which fails if the target exists. OpenSSH follows that in one step. Not every
+//! server does, so on others the target is checked first, if the server shows it.
 //! Replacing uses `posix-rename@openssh.com`, in one step, if the server offers it.
 
 mod list;
@@ -116,7 +116,7 @@ async fn rename_without_replacing(
 ) -> std::result::Result<Renamed, Fault> {
     let client = lease.client();
     // A target that the server does not show may still be tried: RENAME itself refuses an existing name.
-    if matches!(look(client, to).await?, Stat::Found(_)) {
+    if !client.abilities().rename_refuses && matches!(look(client, to).await?, Stat::Found(_)) {
         return Ok(Renamed::Exists);
     }
     match client.rename(from, to).await {

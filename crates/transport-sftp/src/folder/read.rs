@@ -29,6 +29,9 @@ const REQUESTS: usize = 64;
 /// The number of bytes requested at a time, if the server returns as many.
 const CHUNK: u32 = 64 * 1024;
 
+/// A shorter answer at the reported size may be the end of a small file.
+const SMALL: u64 = 32 * 1024;
+
 /// The bytes in flight that every file may have without the budget: enough for small files.
 const COMMON_ROOM: u64 = transport::folder::READER_BUFFERS as u64;
 
@@ -65,18 +68,23 @@ pub(crate) async fn open(
         .map_err(|fault| fault.error("open a file to read it", lease.target(), Some(path)))?;
     let failed = |fault: Fault| fault.error("read a file", lease.target(), Some(path));
     let chunk = CHUNK.min(lease.client().abilities().read_size);
-    // The first bytes are requested together with the size: one round trip for a small file.
+    // The first bytes are requested together with the size and with what may follow: one round trip for a small file.
     let stat = lease.client().stat_open(&handle).await.map_err(failed)?;
-    let answer = lease.client().read(&handle, offset, chunk).await.map_err(failed)?;
+    let mut asked = VecDeque::new();
+    for offset in [offset, offset + u64::from(chunk)] {
+        let answer = lease.client().read(&handle, offset, chunk).await.map_err(failed)?;
+        asked.push_back(Asked { offset, length: chunk, answer, again: false });
+    }
     let pump = Pump {
         path: path.clone(),
         chunk,
-        next: offset + u64::from(chunk),
+        next: offset + 2 * u64::from(chunk),
         position: offset,
         size: Size::Asked(stat),
         stated: None,
-        asked: VecDeque::from([Asked { offset, length: chunk, answer, again: false }]),
-        outstanding: u64::from(chunk),
+        ended: false,
+        asked,
+        outstanding: 2 * u64::from(chunk),
         room: u64::from(chunk) * 2,
         grown: None,
         budget,
@@ -125,6 +133,8 @@ struct Pump {
     size: Size,
     /// The size that was stated, also where there is more.
     stated: Option<u64>,
+    /// Whether the last bytes were handed on.
+    ended: bool,
     asked: VecDeque<Asked>,
     /// Bytes requested.
     outstanding: u64,
@@ -137,6 +147,9 @@ struct Pump {
 impl Pump {
     /// The next bytes; `None` at the end.
     async fn next(&mut self) -> std::result::Result<Option<Pieces>, Stop> {
+        if self.ended {
+            return Ok(None);
+        }
         self.learn_size().await?;
         self.ask_ahead().await?;
         let Some(asked) = self.asked.pop_front() else {
@@ -176,11 +189,34 @@ impl Pump {
         }
         match asked.length - u32::try_from(came).unwrap_or(asked.length) {
             0 => self.grow(),
-            rest => self.ask_first(self.position, rest, false).await?,
+            rest => {
+                self.ended = self.is_small_end(came).await?;
+                if self.ended {
+                    return Ok(Some(answer.body));
+                }
+                self.ask_first(self.position, rest, false).await?;
+            }
         }
         // The next bytes are requested before these are used.
         self.ask_ahead().await?;
         Ok(Some(answer.body))
+    }
+
+    /// Whether a short answer was the end of a small file: it ended at the reported size, and the server reported the
+    /// end of the file for what was requested with it. Up to the size that every server must return at once
+    /// (draft-ietf-secsh-filexfer-02, 3), so that a server which returns less at a time is asked for the rest.
+    async fn is_small_end(&mut self, came: u64) -> std::result::Result<bool, Stop> {
+        if came >= SMALL || self.stated != Some(self.position) {
+            return Ok(false);
+        }
+        let Some(following) = self.asked.pop_front() else { return Ok(false) };
+        self.outstanding -= u64::from(following.length);
+        let answer = following.answer.await?;
+        if answer.kind != DATA && client::unexpected(answer).is(code::EOF) {
+            return Ok(true);
+        }
+        self.ask_first(following.offset, following.length, false).await?;
+        Ok(false)
     }
 
     /// The error if the server answers twice in a row with neither data nor an end.

@@ -28,6 +28,8 @@ pub(crate) struct Abilities {
     pub(crate) fsync: bool,
     /// Whether it tells how much room a file system has.
     pub(crate) statvfs: bool,
+    /// Whether RENAME is known to fail where the target exists, in one step.
+    pub(crate) rename_refuses: bool,
     limits: bool,
     /// Most files and directories open at a time; `None` if the server does not say.
     pub(crate) open_handles: Option<usize>,
@@ -54,6 +56,7 @@ impl Client {
     pub(crate) async fn start(
         channel: Channel<Msg>,
         timeout: Option<Duration>,
+        is_openssh: bool,
         ended: impl Fn() -> String + Send + 'static,
     ) -> Result<Self, Fault> {
         let (shared, sender) = exchange::start(channel, ended);
@@ -65,11 +68,11 @@ impl Client {
             timeout,
             handles: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         };
-        client.greet().await?;
+        client.greet(is_openssh).await?;
         Ok(client)
     }
 
-    async fn greet(&mut self) -> Result<(), Fault> {
+    async fn greet(&mut self, is_openssh: bool) -> Result<(), Fault> {
         // The version takes the place of the request's number in this one packet, and in its answer.
         let answer = self.send_as(3, Request::new(packet::INIT, 3, 0)).await?.await?;
         if answer.kind != packet::VERSION {
@@ -82,6 +85,8 @@ impl Client {
                 (b"posix-rename@openssh.com", b"1") => self.abilities.posix_rename = true,
                 (b"fsync@openssh.com", b"1") => self.abilities.fsync = true,
                 (b"statvfs@openssh.com", b"2") => self.abilities.statvfs = true,
+                // Its own SFTP server, which renames by link(2): that fails where the name exists.
+                (b"hardlink@openssh.com", b"1") => self.abilities.rename_refuses = is_openssh,
                 (b"limits@openssh.com", b"1") => self.abilities.limits = true,
                 _ => {}
             }

@@ -126,6 +126,13 @@ impl Seen {
         }
     }
 
+    /// Whether the server calls itself OpenSSH, and not the one for Windows.
+    pub(crate) fn is_openssh(&self) -> bool {
+        let server = self.state().agreed.as_ref().map(|agreed| agreed.server.to_string());
+        let version = server.as_deref().and_then(|server| server.strip_prefix("SSH-2.0-OpenSSH_"));
+        version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+    }
+
     /// What the host key is, for a test of the endpoint.
     pub(crate) fn host_key(&self) -> Option<String> {
         self.state().host_key.as_ref().map(|(key_type, fingerprint)| format!("{key_type} {fingerprint}"))
