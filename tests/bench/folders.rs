@@ -2,7 +2,8 @@
 //! curl on the same server in the same run.
 //!
 //! `WAYBILL_BENCH_BYTES` (1 GiB), `WAYBILL_BENCH_FILES` (10,000 of 4 KiB), `WAYBILL_BENCH_ROUNDS` (3, the median counts),
-//! `WAYBILL_BENCH_DELAY` (milliseconds that everything takes on its way, by a proxy),
+//! `WAYBILL_BENCH_DELAY` (milliseconds that everything takes on its way, by a proxy), `WAYBILL_BENCH_CONNECTIONS` (16),
+//! `WAYBILL_BENCH_AT_ONCE` (24 files of ours),
 //! `WAYBILL_BENCH_PROTOCOLS` (`Sftp,Ftp,Ftps,Webdav`).
 
 mod alone;
@@ -23,6 +24,11 @@ const SMALL: usize = 4096;
 
 fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// How many files of ours are under way at once: as many as one endpoint gets by default.
+fn at_once() -> usize {
+    number("WAYBILL_BENCH_AT_ONCE", 24)
 }
 
 /// What one tool needed, in seconds: large up, large down, small up, small down.

@@ -1,5 +1,6 @@
 //! Our transport alone, as the engine uses it, without database and staging.
 
+use crate::folders::at_once;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use model::definition::Endpoint;
@@ -18,9 +19,6 @@ use tokio::task::block_in_place;
 use transport::folder::After;
 use transport::{BufferBudget, Deliver, Discovery, Payload, PayloadReader, Services, Transport};
 use uuid::Uuid;
-
-/// How many files are under way at once.
-const AT_ONCE: usize = 16;
 
 /// Bytes read and written at a time.
 const CHUNK: usize = 256 * 1024;
@@ -123,7 +121,7 @@ impl Alone {
             std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         futures::stream::iter(paths)
-            .for_each_concurrent(AT_ONCE, |path| {
+            .for_each_concurrent(at_once(), |path| {
                 let (to, node) = (Arc::clone(&to), lent.node.clone());
                 // Each on a worker, as the engine does it.
                 let sent = tokio::spawn(async move {
@@ -161,7 +159,7 @@ impl Alone {
         let source = self.transport.source(Arc::clone(&self.endpoint), Arc::new(flow), lent()).unwrap();
         let offers = source.discover(Discovery::first(Arc::new(Known::default()))).await.unwrap();
         offers
-            .try_for_each_concurrent(AT_ONCE, |found| {
+            .try_for_each_concurrent(at_once(), |found| {
                 let (source, into) = (Arc::clone(&source), into.to_owned());
                 let read = tokio::spawn(async move {
                     let mut opened = source.open(&found).await?;

@@ -1,7 +1,7 @@
 //! The whole way of the same files, through a gateway on SQLite, from its start to the last file's arrival.
 
 use crate::folders::site::{Site, measure};
-use crate::folders::{Times, timed};
+use crate::folders::{Times, at_once, timed};
 use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
@@ -24,6 +24,9 @@ pub(crate) fn whole(site: &Site, place: &Path, [large, small]: [&Path; 2]) -> Ti
 
 fn one(site: &Site, place: &Path, name: &str, local: &Path, directory: &str, is_upload: bool) {
     let mut gateway = GatewayBuilder::new(place, name).build();
+    let settings = std::fs::read_to_string(gateway.config()).unwrap();
+    std::fs::write(gateway.config(), format!("{settings}[limits]\ndeliveries = {}\n", at_once().max(32)))
+        .unwrap();
     let (from, to) = if is_upload { ("local", "site") } else { ("site", "local") };
     gateway.define(
         "flow.toml",

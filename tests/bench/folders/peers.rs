@@ -84,9 +84,9 @@ fn rclone(site: &Site, local: &Path, directory: &str, is_upload: bool) {
     command.args([
         "copy",
         "--transfers",
-        CONNECTIONS,
+        &CONNECTIONS,
         "--checkers",
-        CONNECTIONS,
+        &CONNECTIONS,
         "--no-traverse",
         "--no-check-dest",
     ]);
@@ -125,7 +125,7 @@ fn rclone(site: &Site, local: &Path, directory: &str, is_upload: bool) {
             ("EXPLICIT_TLS", (site.protocol == Protocol::Ftps).to_string()),
             ("NO_CHECK_CERTIFICATE", "true".into()),
             // Otherwise it ends each connection after a minute without use, and waits for it at its end.
-            ("CONCURRENCY", CONNECTIONS.into()),
+            ("CONCURRENCY", CONNECTIONS.clone()),
         ],
         Protocol::Webdav => vec![
             ("TYPE", "webdav".into()),
@@ -166,9 +166,10 @@ fn lftp(site: &Site, local: &Path, directory: &str, is_upload: bool) {
         }
     }
     let (remote, local) = (site.remote(directory), local.display());
+    let connections = &*CONNECTIONS;
     match is_upload {
-        true => writeln!(script, "mirror -R --no-perms --parallel={CONNECTIONS} {local} {remote}").unwrap(),
-        false => writeln!(script, "mirror --no-perms --parallel={CONNECTIONS} {remote} {local}").unwrap(),
+        true => writeln!(script, "mirror -R --no-perms --parallel={connections} {local} {remote}").unwrap(),
+        false => writeln!(script, "mirror --no-perms --parallel={connections} {remote} {local}").unwrap(),
     }
     run(Command::new("lftp").arg("--norc"), &script);
 }
@@ -180,7 +181,7 @@ fn curl(site: &Site, local: &Path, directory: &str, is_upload: bool) {
         Protocol::Webdav => format!("http://{}:{}/", site.host, site.port),
     };
     let mut config =
-        format!("parallel\nparallel-max = {CONNECTIONS}\nparallel-immediate\nsilent\nshow-error\nfail\n");
+        format!("parallel\nparallel-max = {}\nparallel-immediate\nsilent\nshow-error\nfail\n", *CONNECTIONS);
     let names = match is_upload {
         true => std::fs::read_dir(local).unwrap(),
         false => std::fs::read_dir(site.files.join(directory)).unwrap(),

@@ -1,6 +1,7 @@
 //! The servers, and how our own transports and the peers reach them.
 
 use crate::folders::alone::Alone;
+use crate::folders::{at_once, number};
 use model::definition::Endpoint;
 use model::schema::{Value, Values};
 use net::Net;
@@ -11,14 +12,16 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use suites::Server;
 use testkit::defined;
 use transport::Transport;
 use transport::folder::FolderTransport;
 
-/// How many connections we and each peer may use.
-pub(crate) const CONNECTIONS: &str = "16";
+/// How many connections each peer may use, and we where a connection carries one file at a time. Those of SFTP carry
+/// many: there it is the default.
+pub(crate) static CONNECTIONS: LazyLock<String> =
+    LazyLock::new(|| number("WAYBILL_BENCH_CONNECTIONS", 16).to_string());
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Protocol {
@@ -139,10 +142,10 @@ impl Site {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         let mut endpoint: Endpoint = defined::endpoint(transport.spec(), "site", &fields.url, &set);
-        let mut set = vec![
-            ("username", Value::Text(self.server.text("user").to_owned())),
-            ("connections", Value::Integer(CONNECTIONS.parse().unwrap())),
-        ];
+        let mut set = vec![("username", Value::Text(self.server.text("user").to_owned()))];
+        if self.protocol != Protocol::Sftp {
+            set.push(("connections", Value::Integer(CONNECTIONS.parse().unwrap())));
+        }
         set.extend(fields.pin.map(|pin| {
             ("trust", Value::Table(Values::of(vec![("pins", Value::List(vec![Value::Text(pin)]))])))
         }));
@@ -156,9 +159,14 @@ impl Site {
     pub(crate) fn document(&self, directory: &str, place: &Path) -> String {
         let fields = self.fields(directory);
         let mut text = format!(
-            "[endpoint.site]\ntransport = \"{}\"\nurl = \"{}\"\nconnections = {CONNECTIONS}\n",
-            fields.transport, fields.url
+            "[endpoint.site]\ntransport = \"{}\"\nurl = \"{}\"\nthrottle = {{ deliveries = {} }}\n",
+            fields.transport,
+            fields.url,
+            at_once()
         );
+        if self.protocol != Protocol::Sftp {
+            writeln!(text, "connections = {}", *CONNECTIONS).unwrap();
+        }
         for (name, value) in &fields.options {
             writeln!(text, "{name} = \"{value}\"").unwrap();
         }
