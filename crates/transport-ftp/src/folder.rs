@@ -106,12 +106,22 @@ async fn rename_without_replacing(
     }
     match rename(lease, from, to).await {
         // It appeared in between, and the server replaces nothing.
-        Err(NotRenamed { fault: Fault::Refused(_), is_source: false })
-            if matches!(look(lease, to).await, Ok(Looked::Found(_))) =>
-        {
-            Ok(Renamed::Exists)
+        Err(NotRenamed { fault: Fault::Refused(reply), is_source: false }) => {
+            match is_there(lease, to).await? {
+                true => Ok(Renamed::Exists),
+                false => Err(NotRenamed { fault: Fault::Refused(reply), is_source: false }),
+            }
         }
         other => other,
+    }
+}
+
+/// Whether a file is at a path, asked after a rename was refused. Without an answer the refusal says nothing: it may be
+/// because of a file that is to be replaced, and is no reason to give up.
+async fn is_there(lease: &Lease, path: &RemotePath) -> std::result::Result<bool, NotRenamed> {
+    match look(lease, path).await {
+        Ok(looked) => Ok(matches!(looked, Looked::Found(_))),
+        Err(fault) => Err(NotRenamed { fault, is_source: true }),
     }
 }
 
@@ -122,9 +132,7 @@ async fn rename_replacing(
 ) -> std::result::Result<Renamed, NotRenamed> {
     match rename(lease, from, to).await {
         Err(NotRenamed { fault: Fault::Refused(reply), is_source: false }) => {
-            let there = matches!(look(lease, to).await, Ok(Looked::Found(_)));
-            let ready = matches!(look(lease, from).await, Ok(Looked::Found(_)));
-            if !there || !ready {
+            if !is_there(lease, to).await? || !is_there(lease, from).await? {
                 return Err(NotRenamed { fault: Fault::Refused(reply), is_source: false });
             }
             replace_in_steps(lease, from, to, reply).await

@@ -58,3 +58,15 @@ async fn deliveries_at_once_make_a_missing_directory_together() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_any_time_are_taken() {
+    for name in ["proftpd", "vsftpd"] {
+        let server = Server::start(name, &[]);
+        server.make("in");
+        let world = World::new(server.definitions());
+        let folder = world.folder(&server.endpoint().done());
+        let files = server.files().join("in");
+        testkit::through::files_of_any_time_are_taken(&folder, "files/in", &files, &world.services).await;
+    }
+}

@@ -165,12 +165,21 @@ async fn look_in_directory(lease: &Lease, path: &RemotePath, refusal: Reply) -> 
     })
 }
 
-/// A refusal, and whether it was because nothing is at the path, which its code often does not say.
+/// A refusal, and whether it was because nothing is at the path, which its code often does not say. Where that is asked
+/// and the answer does not come, the fault is that of the question: a refusal for a reason that nobody knows must not
+/// end a delivery for good.
 pub(super) async fn refined(lease: &Lease, fault: Fault, path: &RemotePath) -> (Fault, bool) {
     let Fault::Refused(reply) = fault else { return (fault, false) };
     let is_missing = match (reply.code, Cause::of(&reply)) {
         (_, Cause::Missing) => true,
-        (450 | 550 | 553, Cause::Unknown) => matches!(look(lease, path).await, Ok(Looked::Missing(_))),
+        (450 | 550 | 553, Cause::Unknown) => match look(lease, path).await {
+            Ok(looked) => matches!(looked, Looked::Missing(_)),
+            Err(silence) if silence.is_unanswered() => {
+                tracing::debug!(host = %lease.target().host, %path, ?reply, "why this was refused is not known");
+                return (silence, false);
+            }
+            Err(_) => false,
+        },
         _ => false,
     };
     (Fault::Refused(reply), is_missing)

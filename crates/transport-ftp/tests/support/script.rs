@@ -58,6 +58,8 @@ pub struct Script {
     pub hides: bool,
     /// Whether RNTO refuses a name that is taken.
     pub replaces_nothing: bool,
+    /// Whether CWD refuses what is no directory.
+    pub knows_directories: bool,
     /// Lines that are waited for in the middle of a download.
     pub waits_for: usize,
     pub noop: Noop,
@@ -249,6 +251,9 @@ impl Session {
                 Some(size) => format!("213 {size}\r\n"),
                 None => "550 no such file\r\n".to_owned(),
             },
+            "CWD" if self.script.knows_directories && argument != b"/" && !self.is_directory(&argument) => {
+                "550 no such directory\r\n".to_owned()
+            }
             "REST" => {
                 self.offset = String::from_utf8_lossy(&argument).parse().ok()?;
                 "350 from there\r\n".to_owned()
@@ -303,7 +308,7 @@ impl Session {
                 self.data = Some(Data::Asked(address.parse().ok()?));
                 "200 fine\r\n".to_owned()
             }
-            "LIST" | "MLSD" | "RETR" | "STOR" => return self.transfer(verb, argument).await,
+            "LIST" | "MLSD" | "RETR" | "STOR" | "APPE" => return self.transfer(verb, argument).await,
             _ => "250 fine\r\n".to_owned(),
         })
     }
@@ -355,12 +360,15 @@ impl Session {
                 // Whoever listens may be gone.
                 let _ = data.write_all(second).await;
             }
-            "STOR" => {
+            "STOR" | "APPE" => {
                 let mut content = Vec::new();
                 data.read_to_end(&mut content).await.ok()?;
                 content.truncate(self.script.keeps.unwrap_or(content.len()));
-                if !self.script.hides {
-                    self.files.lock().unwrap().insert(argument, content);
+                let mut files = self.files.lock().unwrap();
+                if verb == "APPE" {
+                    files.entry(argument).or_default().extend(content);
+                } else if !self.script.hides {
+                    files.insert(argument, content);
                 }
             }
             _ => loop {
