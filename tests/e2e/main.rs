@@ -5,6 +5,7 @@
 
 mod addresses;
 mod audit;
+mod certificates;
 mod commands;
 mod demo;
 mod directories;
@@ -34,6 +35,7 @@ mod sftp_faults;
 mod sftp_habits;
 mod sites;
 mod stability;
+mod standby;
 mod start;
 mod steps;
 mod strangers;

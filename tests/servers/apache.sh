@@ -94,6 +94,7 @@ CONFIG
 
 launch() {
   { cat "$dir/apache.conf" && echo "Listen 127.0.0.1:$1"; } >"$dir/apache.conf.port"
+  rm -f "$dir/own/pid" # of a process that was killed, and may not be reaped yet
   umask 000 # tests look at, and put, files beside the server, as another user
   if [ "$(id -u)" = 0 ]; then
     as_user "$account" setsid "$apache" -D FOREGROUND -f "$dir/apache.conf.port"

@@ -96,6 +96,12 @@ impl Check {
     fn wants_chain(&self) -> bool {
         matches!(self, Self::Chain | Self::Pins { chain: true, .. })
     }
+
+    /// The pins, as they are written in definitions: beside what the server shows, they tell what changed.
+    fn pinned(&self) -> String {
+        let Self::Pins { pins, .. } = self else { return String::new() };
+        pins.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// The certificate that the peer sent, noted during verification: after a failure OpenSSL no longer has it.
@@ -217,7 +223,7 @@ pub(crate) async fn handshake(
             let security = security(session.ssl());
             Ok((session, security))
         }
-        Err(error) => Err(explain(error, &shown, name)),
+        Err(error) => Err(explain(error, &shown, &profile.check, name)),
     }
 }
 
@@ -268,14 +274,15 @@ fn check_pin(check: &Check, ssl: &SslRef, name: &str) -> Result<()> {
         return Ok(());
     }
     let key = shown.as_ref().and_then(|shown| public_key(shown));
-    Err(Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name).with(
+    let error = Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name);
+    Err(error.with("pinned", check.pinned()).with(
         "shown",
         key.map_or_else(|| "no certificate".to_owned(), |key| format!("the key {}", hex(&key))),
     ))
 }
 
 /// Builds the error of a failed handshake.
-fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
+fn explain(error: openssl::ssl::Error, shown: &Shown, check: &Check, name: &str) -> Error {
     let described = |error: Error| match shown.chain.first() {
         None => error,
         Some(leaf) => error
@@ -285,11 +292,11 @@ fn explain(error: openssl::ssl::Error, shown: &Shown, name: &str) -> Error {
             .with("chain", shown.chain.iter().map(|c| c.subject.as_str()).collect::<Vec<_>>().join(" < ")),
     };
     if shown.pin_differs {
-        return described(Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name))
-            .advice(
-                "its certificate is not one of the pinned ones: ask the partner whether it replaced its \
+        let error = Error::permanent(ErrorKind::TrustFailed, "trust the server").with("name", name);
+        return described(error.with("pinned", check.pinned())).advice(
+            "its certificate is not one of the pinned ones: ask the partner whether it replaced its \
                 certificate, and pin the new one only after that",
-            );
+        );
     }
     if let Some((fault, depth)) = shown.fault {
         let advice = match fault.as_raw() {

@@ -1,10 +1,11 @@
 //! Pins: the only certificate or public key that is accepted from a server.
 
-use super::shown::fingerprint;
+use super::shown::{fingerprint, hex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::PeerText;
 use openssl::x509::X509Ref;
+use std::fmt;
 
 /// What a server's certificate must match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +61,15 @@ impl PeerPin {
     }
 }
 
+impl fmt::Display for PeerPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(digest) => write!(f, "sha256:{}", hex(digest)),
+            Self::PublicKey(digest) => write!(f, "sha256//{}", BASE64.encode(digest)),
+        }
+    }
+}
+
 /// SHA-256 of the DER of the public key with its algorithm.
 pub(super) fn public_key(certificate: &X509Ref) -> Option<[u8; 32]> {
     let der = certificate.public_key().and_then(|key| key.public_key_to_der()).ok()?;
@@ -86,9 +96,11 @@ mod tests {
         for text in [format!("sha256:{hex}"), colons.join(":").to_uppercase(), format!("SHA256: {hex}")] {
             assert_eq!(PeerPin::read(&text).unwrap(), wanted, "{text}");
         }
+        assert_eq!(wanted.to_string(), format!("sha256:{hex}"));
         let PeerPin::Certificate(bytes) = wanted else { panic!("{wanted:?}") };
         let key = format!("sha256//{}", BASE64.encode(bytes));
         assert_eq!(PeerPin::read(&key).unwrap(), PeerPin::PublicKey(bytes));
+        assert_eq!(PeerPin::PublicKey(bytes).to_string(), key);
         for wrong in ["", "sha256:", "sha256//", "sha256//AAAA", &hex[2..], &hex.replace('0', "g")] {
             assert!(PeerPin::read(wrong).is_err(), "{wrong}");
         }

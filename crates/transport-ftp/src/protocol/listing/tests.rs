@@ -93,6 +93,12 @@ fn unix_listings_are_read() {
     file("-rw-r--r-- 1 ftp ftp 7 2026-02-28 15:09:11.5 +0000 a", "a", 7, Some("2026-02-28T15:09:00"));
     file("-rw-r--r-- 1 ftp ftp 7 28. Dez. 15:09 a", "a", 7, None);
     file("-rw-r--r-- 1 ftp ftp 7 févr. 28 15:09 a", "a", 7, None);
+    file("-rw-r--r-- 1 ftp ftp 7 28 дек 15:09 a", "a", 7, None);
+    // Their months are numbers: in UTF-8, and in the encodings of before.
+    file("-rw-r--r-- 1 ftp ftp 7  2月 28 15:09 a", "a", 7, Some("2026-02-28T15:09:00"));
+    file("-rw-r--r-- 1 ftp ftp 7 12월 28  2024 a", "a", 7, Some("2024-12-28T00:00:00"));
+    let shift_jis = entry(Form::Any, b"-rw-r--r-- 1 ftp ftp 7 12\x8c\x8e 28  2024 a");
+    assert_eq!(shift_jis.modified.unwrap().to_string(), "2024-12-28 00:00:00 UTC");
     file(
         "-rw-r--r-- 1 ftp ftp 4294967296123 Jan 1 1969 a -> b",
         "a -> b",

@@ -1,5 +1,5 @@
 //! A line of LIST in the form of `ls -l`: with a time or a year, day and month in either order, or an ISO date; with or
-//! without a group; owners with spaces; months of other languages, whose times are then unknown.
+//! without a group; owners with spaces; months of other languages, whose times are then unknown unless they are numbers.
 
 use super::time::{self, clock, number};
 use model::{RemotePath, Timestamp};
@@ -92,8 +92,11 @@ fn date(words: &[Word<'_>], at: usize, now: Timestamp) -> Option<(Option<Timesta
         let digits = text.strip_suffix(b".").or_else(|| text.strip_suffix(b",")).unwrap_or(text);
         number(digits).filter(|day| digits.len() <= 2 && (1..=31).contains(day))
     };
-    let is_month = |text: &[u8]| text.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 128);
-    let (month, day) = match (day_of(first), day_of(second)) {
+    let is_month = |text: &[u8]| {
+        let is_word = text.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 128);
+        is_word || numbered_month(text).is_some()
+    };
+    let (month_word, day) = match (day_of(first), day_of(second)) {
         (None, Some(day)) if is_month(first) => (first, day),
         (Some(day), None) if is_month(second) => (second, day),
         _ => return None,
@@ -104,15 +107,24 @@ fn date(words: &[Word<'_>], at: usize, now: Timestamp) -> Option<(Option<Timesta
         Moment::Year(number(third).filter(|_| third.len() == 4)?)
     };
     let month = MONTHS.iter().position(|name| {
-        let word = month.to_ascii_lowercase();
+        let word = month_word.to_ascii_lowercase();
         let word = word.strip_suffix(b".").unwrap_or(&word);
         word == *name
     });
-    let modified = month.and_then(|month| u32::try_from(month + 1).ok()).and_then(|month| match moment {
+    let month = month.and_then(|month| u32::try_from(month + 1).ok()).or_else(|| numbered_month(month_word));
+    let modified = month.and_then(|month| match moment {
         Moment::Clock((hour, minute)) => time::without_year(month, day, hour, minute, now),
         Moment::Year(year) => time::at(year, month, day, 0, 0),
     });
     Some((modified, at + 2))
+}
+
+/// A month as Chinese, Japanese and Korean write it: its number and a character.
+fn numbered_month(text: &[u8]) -> Option<u32> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (month, rest) = text.split_at(digits);
+    let is_numbered = matches!(digits, 1 | 2) && !rest.is_empty() && rest.iter().all(|byte| *byte >= 128);
+    number(month).filter(|month| is_numbered && (1..=12).contains(month))
 }
 
 enum Moment {
