@@ -38,6 +38,7 @@ present() {
     lftp) command -v lftp ;;
     microsocks) command -v microsocks ;;
     e2fsprogs) test -x /usr/sbin/mkfs.ext4 ;;
+    xfsprogs) test -x /usr/sbin/mkfs.xfs ;;
     python3-venv) /usr/bin/python3 -c 'import ensurepip, venv' ;;
     dpkg-dev) command -v dpkg-shlibdeps ;;
     debootstrap) command -v debootstrap ;;

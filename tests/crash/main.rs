@@ -18,6 +18,7 @@ mod failure_kills;
 mod kills;
 mod kills_over_servers;
 mod naming_kills;
+mod reflink_kills;
 mod revisions;
 mod staging_full;
 mod step_kills;

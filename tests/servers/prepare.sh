@@ -13,7 +13,7 @@ deb=3.8.0
 debian=$cache/debian-root.tar
 
 "$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy squid microsocks apache2-bin e2fsprogs \
-  systemd man-db dpkg-dev debootstrap proftpd-core proftpd-mod-crypto libwrap0 libsodium23 nginx libnginx-mod-http-dav-ext sshfs rclone lftp
+  systemd man-db dpkg-dev debootstrap proftpd-core proftpd-mod-crypto libwrap0 libsodium23 nginx libnginx-mod-http-dav-ext sshfs rclone lftp xfsprogs
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"
 flock 9 # two runs in one checkout: the second finds the work done

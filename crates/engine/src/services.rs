@@ -4,6 +4,7 @@ use crate::ids::Ids;
 use async_trait::async_trait;
 use model::{AuditEvent, PayloadId, Result};
 use staging::{PartFile, Staging};
+use std::fs::File;
 use store::Store;
 use transport::{AuditLog, PartWriter, StagedPayload, StagingArea};
 
@@ -37,6 +38,10 @@ struct StagedFile(PartFile);
 impl PartWriter for StagedFile {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.0.append(bytes)
+    }
+
+    fn share_blocks(&mut self, source: &File) -> Result<Option<File>> {
+        self.0.share_blocks(source)
     }
 
     fn length(&self) -> u64 {

@@ -7,7 +7,6 @@ use crate::part::PartFile;
 use crate::read::PayloadFile;
 use crate::stream::PayloadStream;
 use model::{Error, ErrorKind, PayloadId, Result, Sha256};
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -170,16 +169,6 @@ impl Staging {
         let path = self.inner.layout.named_part(name);
         self.unlink(&path)?;
         self.unlink(&Layout::marks_of(&path))
-    }
-
-    /// A part with the content of a local file, by sharing its blocks where the file system can, else
-    /// by copying from the file's beginning to its end. The caller compares the file's size and times
-    /// before and after.
-    ///
-    /// # Errors
-    /// As [`Staging::begin`], and errors of reading the file.
-    pub fn begin_from_file(&self, id: PayloadId, file: &File) -> Result<PartFile> {
-        PartFile::copy_of(self, id, file)
     }
 
     /// Opens a committed payload; the range's end is cut to the payload's.

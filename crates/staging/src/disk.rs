@@ -68,10 +68,11 @@ pub trait DiskFile: Send + Sync {
     /// holds it. Where the file system has no locks, every try succeeds.
     fn try_lock(&self) -> io::Result<bool>;
 
-    /// Makes this empty file share the source's blocks; `false` where the file system cannot.
-    fn reflink(&self, source: &File) -> io::Result<bool> {
+    /// Makes this empty file share the source's blocks, as they are at one moment; `None` where the file system cannot. Then
+    /// nothing was changed. With it comes another handle of this file, to read from its beginning what it holds now.
+    fn reflink(&self, source: &File) -> io::Result<Option<File>> {
         let _ = source;
-        Ok(false)
+        Ok(None)
     }
 
     /// Hint: start writing a range to the medium, so that a later sync has less to wait for.

@@ -32,7 +32,7 @@ mod sweep;
 
 pub use area::{Settings, StagedPayload, Staging};
 pub use disk::{Disk, DiskFile, Listing, Space, Stat};
-pub use part::PartFile;
+pub use part::{PartFile, SHARED_FROM};
 pub use read::PayloadFile;
 pub use real_disk::RealDisk;
 pub use stream::{PayloadStream, STREAM_BUFFERS};

@@ -10,7 +10,6 @@ use model::{Error, ErrorKind, PayloadId, Result, Sha256};
 use openssl::sha;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes written between two questions for free space.
@@ -19,7 +18,11 @@ const SPACE_EVERY: u64 = 1024 * 1024;
 /// Bytes after which writing to the medium is started, so that committing has less to wait for.
 const WRITEBACK_EVERY: u64 = 8 * 1024 * 1024;
 
-/// Bytes read at once where a part is copied or read back.
+/// Files of this size or more, in bytes, share their blocks with staging, where the file system can. Sharing those of smaller files
+/// takes as long as copying them.
+pub const SHARED_FROM: u64 = 1024 * 1024;
+
+/// Bytes read at once where a part is read back.
 const BLOCK: usize = 1024 * 1024;
 
 /// A part that is being written. Dropped uncommitted, it is removed; a named one is kept to be resumed.
@@ -42,6 +45,8 @@ enum Content {
     InOrder(sha::Sha256),
     /// Written here and there: hashed when committed.
     Islands(Extents),
+    /// In the file already, with the blocks of another one: hashed so far.
+    Shared(sha::Sha256),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,29 +85,6 @@ impl PartFile {
         Ok(part)
     }
 
-    pub(crate) fn copy_of(area: &Staging, id: PayloadId, source: &File) -> Result<Self> {
-        let length = source.metadata().map_err(|e| Error::local_io("read a file", e))?.len();
-        area.check_room(length)?;
-        let mut part = Self::create(area, id)?;
-        let mut buffer = vec![0_u8; BLOCK];
-        if part.file.reflink(source).map_err(|e| fault("copy a file by its blocks", &part.path, e))? {
-            part.length = part.file.stat().map_err(|e| fault("read a part", &part.path, e))?.length;
-            let mut hash = sha::Sha256::new();
-            hash_range(&*part.file, 0..part.length, &mut buffer, &mut hash)
-                .map_err(|e| fault("read a part", &part.path, e))?;
-            part.content = Content::InOrder(hash);
-            return Ok(part);
-        }
-        loop {
-            match source.read_at(&mut buffer, part.length) {
-                Ok(0) => return Ok(part),
-                Ok(n) => part.append(&buffer[..n])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::local_io("read a file", error)),
-            }
-        }
-    }
-
     fn new(area: &Staging, id: PayloadId, path: PathBuf, file: Box<dyn DiskFile>) -> Self {
         Self {
             area: area.clone(),
@@ -139,6 +121,27 @@ impl PartFile {
         self.write_at(self.length, bytes)
     }
 
+    /// Takes over the content of a local file by sharing its blocks, as they are at one moment, in place of writing them.
+    /// `None` where that cannot be done, or would be no gain: nothing was changed then. Otherwise the answer reads this part's own
+    /// bytes, to be read to their end and appended: they are hashed, and not written again. No less can be committed.
+    ///
+    /// # Errors
+    /// Local errors; the part can then only be dropped.
+    pub fn share_blocks(&mut self, source: &File) -> Result<Option<File>> {
+        let length = source.metadata().map_err(|e| Error::local_io("look at a file", e))?.len();
+        if length < SHARED_FROM || self.length > 0 || self.marks.is_some() || self.state != State::Open {
+            return Ok(None);
+        }
+        let shared = self.file.reflink(source);
+        let shared = shared.map_err(|e| self.area.fault("share the blocks of a file", &self.path, e));
+        match &shared {
+            Ok(Some(_)) => self.content = Content::Shared(sha::Sha256::new()),
+            Ok(None) => {}
+            Err(_) => self.state = State::Failed,
+        }
+        shared
+    }
+
     /// Reads back some of the bytes at an offset; 0 at their end.
     ///
     /// # Errors
@@ -171,6 +174,17 @@ impl PartFile {
         if bytes.is_empty() {
             return Ok(());
         }
+        if let Content::Shared(hash) = &mut self.content {
+            if offset != self.length {
+                return Err(Error::transient(
+                    ErrorKind::Internal,
+                    "write into a part that shares the blocks of a file",
+                ));
+            }
+            hash.update(bytes);
+            self.length += bytes.len() as u64;
+            return Ok(());
+        }
         self.unasked += bytes.len() as u64;
         if self.unasked >= SPACE_EVERY {
             self.unasked = 0;
@@ -196,6 +210,8 @@ impl PartFile {
                 debug_assert!(fits);
                 self.content = Content::Islands(extents);
             }
+            // Handled above: nothing of it is written.
+            Content::Shared(_) => {}
             Content::Islands(extents) => {
                 if !extents.add(offset..end) {
                     return Err(Error::permanent(ErrorKind::Rejected, "write a part out of order")
@@ -232,7 +248,7 @@ impl PartFile {
         let there = self.file.stat().map_err(|e| fault("read a part", &self.path, e))?.length;
         let gap = match &self.content {
             Content::Islands(extents) => extents.first_gap(self.length),
-            Content::InOrder(_) => None,
+            Content::InOrder(_) | Content::Shared(_) => None,
         };
         if there != self.length || gap.is_some() {
             let error = Error::transient(ErrorKind::IntegrityFailed, "commit an incomplete part")
@@ -245,7 +261,7 @@ impl PartFile {
             });
         }
         let hash = match &self.content {
-            Content::InOrder(hash) => hash.clone(),
+            Content::InOrder(hash) | Content::Shared(hash) => hash.clone(),
             Content::Islands(_) => {
                 let mut hash = sha::Sha256::new();
                 hash_range(&*self.file, 0..self.length, &mut vec![0_u8; BLOCK], &mut hash)
@@ -284,7 +300,7 @@ impl Drop for PartFile {
                 // Without this mark the part is resumed from the one before.
                 let _ = marks.set(self.length, hash, true);
             }
-            (Some(_), Content::Islands(_)) => {}
+            (Some(_), Content::Islands(_) | Content::Shared(_)) => {}
             (None, _) => {
                 if let Err(error) = self.area.unlink(&self.path) {
                     tracing::warn!(%error, "an unfinished part could not be removed; the sweep removes it");

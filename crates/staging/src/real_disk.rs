@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
 use std::path::Path;
+use std::sync::Once;
 
 /// The operating system's files.
 #[derive(Clone, Copy, Default, Debug)]
@@ -112,12 +113,27 @@ impl DiskFile for RealFile {
         }
     }
 
-    fn reflink(&self, source: &File) -> io::Result<bool> {
+    fn reflink(&self, source: &File) -> io::Result<Option<File>> {
         match fs::ioctl_ficlone(&self.0, source) {
-            Ok(()) => Ok(true),
+            Ok(()) => self.0.try_clone().map(Some),
             // Each file system has its own way to say that it cannot, or not with this source.
-            Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::INVAL) => Ok(false),
-            Err(Errno::PERM | Errno::TXTBSY | Errno::BADF | Errno::ISDIR) => Ok(false),
+            Err(
+                error @ (Errno::NOTTY
+                | Errno::OPNOTSUPP
+                | Errno::NOSYS
+                | Errno::XDEV
+                | Errno::INVAL
+                | Errno::PERM
+                | Errno::TXTBSY
+                | Errno::BADF
+                | Errno::ISDIR),
+            ) => {
+                static SAID: Once = Once::new();
+                SAID.call_once(|| {
+                    tracing::debug!(%error, "staging cannot share the blocks of a local file, and copies such files");
+                });
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }

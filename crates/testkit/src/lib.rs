@@ -19,3 +19,4 @@ pub mod proxy;
 pub mod server;
 pub mod sftp;
 pub mod through;
+pub mod xfs;

@@ -99,6 +99,10 @@ impl Folder for LocalFolder {
         Ok(FolderCapabilities { rename_no_replace: true, set_modified: true })
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     async fn identity(&self, directory: &RemotePath) -> Result<Option<String>> {
         // Without the device: its number may change with every mount, the inode of a file system's root does not.
         Ok(self.stat(directory).await?.version)
@@ -147,16 +151,19 @@ impl Folder for LocalFolder {
                 let whole = place.base.join(&path);
                 let mut file = place::open_regular(&place.spot(&path)?)
                     .map_err(|e| failed("open a file to read", &whole, e))?;
+                let wrong = |e| Error::local_io("read a file", e).with("path", &whole).with("offset", offset);
                 if offset > 0 {
-                    file.seek(SeekFrom::Start(offset))
-                        .map_err(|e| Error::local_io("read a file from an offset", e).with("path", whole))?;
+                    file.seek(SeekFrom::Start(offset)).map_err(wrong)?;
+                    return Ok((file, None));
                 }
-                Ok(file)
+                let whole_file = file.try_clone().map_err(wrong)?;
+                Ok((file, Some(whole_file)))
             })
             .await?;
+        let (file, whole_file) = file;
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(READ_BUFFER);
-        Ok(FileReader { bytes: Box::new(file), connection: None })
+        Ok(FileReader { bytes: Box::new(file), file: whole_file, connection: None })
     }
 
     async fn begin_write(&self, path: &RemotePath, _length: Option<u64>) -> Result<Box<dyn Upload>> {

@@ -20,29 +20,10 @@ use testkit::conformance::{Place, all};
 use testkit::defined;
 use testkit::fake::{Known, services};
 use testkit::server::Server;
+use testkit::xfs::is_inside;
 use transport::folder::{After, FolderSource, FolderSourceOptions};
 use transport::{Discovery, Source};
 use transport_file::LocalFolder;
-
-/// Set in the process that runs in the namespace.
-const INSIDE: &str = "WAYBILL_TEST_MOUNTS";
-
-/// Runs a test of this program once more in a mount namespace; true in the process that is in it.
-fn is_inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let program = std::env::current_exe().unwrap();
-    let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "--"])
-        .arg(program)
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .status()
-        .unwrap();
-    assert!(status.success(), "{test} failed in its mount namespace: {status}");
-    false
-}
 
 fn path(path: &Path) -> RemotePath {
     RemotePath::from_bytes(path.as_os_str().as_bytes())

@@ -259,7 +259,7 @@ impl Folder for SftpFolder {
         let budget = self.pool.connector().services.budget.clone();
         let lease = self.lease().await?;
         let bytes = missing_told(&lease, read::open(lease.clone(), path, offset, budget).await, path).await?;
-        Ok(FileReader { bytes, connection: Some(lease.target().connection) })
+        Ok(FileReader { bytes, connection: Some(lease.target().connection), file: None })
     }
 
     async fn try_open(&self, path: &RemotePath) -> Result<()> {

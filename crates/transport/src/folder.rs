@@ -59,6 +59,7 @@ use futures::stream::BoxStream;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::fs::File;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -83,6 +84,11 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// The server cannot be reached.
     async fn capabilities(&self) -> Result<FolderCapabilities>;
+
+    /// Whether its files are files of this machine ([`FileReader::file`]).
+    fn is_local(&self) -> bool {
+        false
+    }
 
     /// Whether the protocol can carry a path. Asks no server.
     ///
@@ -339,6 +345,8 @@ pub enum EntryKind {
 pub struct FileReader {
     /// The bytes.
     pub bytes: Box<dyn AsyncRead + Send + Unpin>,
+    /// The file itself, open, if it is one of this machine and is read from its beginning.
+    pub file: Option<File>,
     /// The connection over which they are read; `None` if there is none, as for a local directory.
     pub connection: Option<ConnectionId>,
 }

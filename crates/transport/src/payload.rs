@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use model::{ConnectionId, Error, ErrorKind, PayloadId, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use tokio::io::AsyncRead;
@@ -86,6 +87,17 @@ pub trait PartWriter: Send {
     /// # Errors
     /// `StorageFull`, or another local error; the part must then be dropped.
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Takes over the content of a local file by sharing its blocks, as they are at one moment, in place of writing them. `None`,
+    /// which is the default, where staging cannot: nothing was changed then, and the file is copied. Otherwise the answer reads
+    /// the part's own bytes: they are appended to it, to their end, and so hashed and counted without being written again. Blocks.
+    ///
+    /// # Errors
+    /// Local errors; the part must then be dropped.
+    fn share_blocks(&mut self, source: &File) -> Result<Option<File>> {
+        let _ = source;
+        Ok(None)
+    }
 
     /// The number of bytes written so far.
     fn length(&self) -> u64;

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use model::{ConnectionId, Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, Timestamp};
 use serde_json::{Map, Value};
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -92,6 +93,9 @@ pub struct Part {
     pub metadata: Map<String, Value>,
     /// The bytes.
     pub reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// The file that the reader reads, open, where it is a whole file of this machine: staging may share its blocks instead of
+    /// copying it.
+    pub file: Option<File>,
     /// The connection over which they are read; `None` if there is none, as for a file of this machine. Where reading
     /// went on after a connection broke, the first one.
     pub connection: Option<ConnectionId>,
@@ -178,6 +182,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The source does not answer.
     async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead>;
+
+    /// Whether its parts are files of this machine ([`Part::file`]), so that opening one asks no server.
+    fn is_local(&self) -> bool {
+        false
+    }
 
     /// Undoes what [`Source::open`] did at the source, for an offer that is not taken now. Does nothing by default.
     ///

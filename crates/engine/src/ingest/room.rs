@@ -1,12 +1,13 @@
 //! Room in staging for the files that polls read. The size of a file is reserved before it is opened, so that of files
 //! that do not fit together one is read and the others wait. What a file still needs counts; what it has written is no
-//! longer free.
+//! longer free. Where no room is left, a local file is opened all the same if staging may share its blocks: that takes none.
 //!
 //! Each node counts what it reads itself. What others write to the same file system is only seen as less free space.
 
 use model::{Error, ErrorKind, RemotePath, Result};
-use staging::Staging;
+use staging::{SHARED_FROM, Staging};
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use transport::{PartWriter, StagedPayload};
 
@@ -51,6 +52,11 @@ impl StagingRoom {
         Ok(Ok(Reservation { reserved: Arc::clone(&self.reserved), left: needed, written: 0 }))
     }
 
+    /// For a file that is taken only if staging can share its blocks.
+    pub(crate) fn reserve_nothing(&self) -> Reservation {
+        Reservation { reserved: Arc::clone(&self.reserved), left: 0, written: 0 }
+    }
+
     fn lacking(&self, needed: u64, reserved: u64, error: Error) -> Result<NoRoom> {
         // A disk that is not mounted looks small.
         self.staging.check_there()?;
@@ -89,17 +95,24 @@ impl Reservation {
     /// Counts written bytes: they are no longer free, and so no longer reserved.
     fn wrote(&mut self, bytes: u64) {
         self.written = self.written.saturating_add(bytes);
-        let used = bytes.min(self.left);
-        self.left -= used;
+        self.give_back(bytes.min(self.left));
+    }
+
+    /// Gives back what is left: the file needs no room.
+    fn release(&mut self) {
+        self.give_back(self.left);
+    }
+
+    fn give_back(&mut self, bytes: u64) {
+        self.left -= bytes;
         let mut reserved = locked(&self.reserved);
-        *reserved = reserved.saturating_sub(used);
+        *reserved = reserved.saturating_sub(bytes);
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut reserved = locked(&self.reserved);
-        *reserved = reserved.saturating_sub(self.left);
+        self.release();
     }
 }
 
@@ -118,7 +131,7 @@ impl FileRoom {
 
     /// A part of the file that is written within its room.
     pub(crate) fn part(&self, writer: Box<dyn PartWriter>) -> Box<dyn PartWriter> {
-        Box::new(ReservedPart { writer, room: self.clone() })
+        Box::new(ReservedPart { writer, room: self.clone(), is_shared: false })
     }
 
     /// What a full disk means for the file: it needs more than was written. Other errors stay what they are.
@@ -136,13 +149,26 @@ impl FileRoom {
 struct ReservedPart {
     writer: Box<dyn PartWriter>,
     room: FileRoom,
+    /// Whether its bytes lie in blocks that it shares: they take no room.
+    is_shared: bool,
 }
 
 impl PartWriter for ReservedPart {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.writer.append(bytes)?;
-        self.room.reservation().wrote(bytes.len() as u64);
+        if !self.is_shared {
+            self.room.reservation().wrote(bytes.len() as u64);
+        }
         Ok(())
+    }
+
+    fn share_blocks(&mut self, source: &File) -> Result<Option<File>> {
+        let shared = self.writer.share_blocks(source)?;
+        if shared.is_some() {
+            self.is_shared = true;
+            self.room.reservation().release();
+        }
+        Ok(shared)
     }
 
     fn length(&self) -> u64 {
@@ -164,6 +190,8 @@ pub(crate) struct RoomOfFlow(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
+    /// Whether staging could share the blocks of the last file that was large enough; `None` before the first one.
+    shares: Option<bool>,
     /// Those that the running poll has found.
     found: WaitingFiles,
     /// What files need at least, by their keys, where that is more than their sources report; and how many polls ago it
@@ -193,6 +221,19 @@ impl RoomOfFlow {
             *polls = polls.saturating_add(1);
             *polls <= REMEMBERED
         });
+    }
+
+    /// Whether a local file of this size may need no room, because staging shares its blocks. What is not known is tried: the
+    /// source may lie on any file system.
+    pub(crate) fn may_share(&self, bytes: u64) -> bool {
+        bytes >= SHARED_FROM && self.waiting().shares != Some(false)
+    }
+
+    /// Notes whether staging could share the blocks of a local file of this size.
+    pub(crate) fn note_sharing(&self, bytes: u64, shares: bool) {
+        if bytes >= SHARED_FROM {
+            self.waiting().shares = Some(shares);
+        }
     }
 
     /// The bytes that a file needs at least: what its source reports, or more, if it ran out of room before.

@@ -5,12 +5,13 @@ use crate::crash;
 use crate::guard::guarded;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Reading, Whole, WrongSize};
-use crate::ingest::room::FileRoom;
+use crate::ingest::room::{FileRoom, NoRoom};
 use crate::staged::blocking;
 use futures::TryStreamExt;
 use model::{Error, ErrorKind, Result};
-use transport::StagedPart;
-use transport::{AfterRead, FoundOffer, OfferNotes, PartWriter, Source, copy_to_staging};
+use tokio::io::AsyncRead;
+use transport::folder::READER_BUFFERS;
+use transport::{AfterRead, FoundOffer, OfferNotes, PartWriter, Source, StagedPart, copy_to_staging};
 
 /// A copied part that is not yet durable.
 struct CopiedPart {
@@ -19,7 +20,7 @@ struct CopiedPart {
 }
 
 /// Copies an offer's parts into staging, makes them durable, and checks the offer at its source again. An offer for which
-/// staging has no room is not opened.
+/// staging has no room is not opened, unless staging may share its blocks.
 pub(crate) async fn stage(polled: &PolledFlow, source: &dyn Source, found: &FoundOffer) -> Result<Reading> {
     let read = read_if_room(polled, source, found).await;
     if let Ok(Reading::NoRoom(lacking)) = &read {
@@ -34,19 +35,24 @@ async fn read_if_room(polled: &PolledFlow, source: &dyn Source, found: &FoundOff
         return Ok(Reading::NoRoom(lacking));
     }
     let needed = polled.room.needed(&found.identity.key(), found.identity.size);
-    match polled.staging_room.reserve(needed)? {
-        Ok(room) => {
-            guarded("read a file", copy_and_commit(polled, source, found, &FileRoom::new(room))).await
+    let (room, lacking) = match polled.staging_room.reserve(needed)? {
+        Ok(room) => (room, None),
+        // Whether staging can share its blocks is known only when it is open, which asks no server.
+        Err(lacking) if source.is_local() && polled.room.may_share(needed) => {
+            (polled.staging_room.reserve_nothing(), Some(lacking))
         }
-        Err(lacking) => Ok(Reading::NoRoom(lacking)),
-    }
+        Err(lacking) => return Ok(Reading::NoRoom(lacking)),
+    };
+    guarded("read a file", copy_and_commit(polled, source, found, &FileRoom::new(room), lacking)).await
 }
 
+/// With `lacking`, there is room only for parts whose blocks staging shares.
 async fn copy_and_commit(
     polled: &PolledFlow,
     source: &dyn Source,
     found: &FoundOffer,
     room: &FileRoom,
+    mut lacking: Option<NoRoom>,
 ) -> Result<Reading> {
     crash::point("stage.begin");
     let opened = source.open(found).await?;
@@ -65,7 +71,13 @@ async fn copy_and_commit(
             Ok(writer) => room.part(writer),
             Err(error) => return room.ran_out(error).map(Reading::NoRoom),
         };
-        let reader = std::mem::replace(&mut part.reader, Box::new(tokio::io::empty()));
+        let (writer, reader, is_shared) = match share_blocks(polled, &mut part, writer).await {
+            Ok(shared) => shared,
+            Err(error) => return room.ran_out(error).map(Reading::NoRoom),
+        };
+        if !is_shared && let Some(lacking) = lacking.take() {
+            return Ok(Reading::NoRoom(lacking));
+        }
         let reader = polled.context.paces.of(&polled.poll.endpoint).reader(reader);
         let path = found.identity.path.clone();
         let copy = copy_to_staging(reader, writer, &polled.context.services.budget, move |error| {
@@ -82,8 +94,8 @@ async fn copy_and_commit(
             part.metadata.insert("source_resumed".into(), resumptions);
         }
         match copy.broken {
-            // No bytes were read: nothing can be lost.
-            Some(error) if copy.bytes == 0 => return Err(error),
+            // No bytes were read, or only those of our own copy: nothing can be lost.
+            Some(error) if copy.bytes == 0 || is_shared => return Err(error),
             error => broken = error,
         }
         copied.push(CopiedPart { writer: copy.writer, part });
@@ -165,6 +177,30 @@ async fn copy_and_commit(
         None if whole.wrong_size.is_some() || whole.contradiction.is_some() => Ok(Reading::Doubtful(whole)),
         None => Ok(Reading::Whole(whole)),
     }
+}
+
+type Reader = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Shares the blocks of a part that is a file of this machine, where staging can. Then the reader reads what staging holds, to
+/// hash it: the file may change from now on. Otherwise it is the part's own.
+async fn share_blocks(
+    polled: &PolledFlow,
+    part: &mut transport::Part,
+    mut writer: Box<dyn PartWriter>,
+) -> Result<(Box<dyn PartWriter>, Reader, bool)> {
+    let reader = std::mem::replace(&mut part.reader, Box::new(tokio::io::empty()));
+    let Some(file) = part.file.take() else { return Ok((writer, reader, false)) };
+    let sharing = blocking("share the blocks of a file", move || {
+        let bytes = file.metadata().map_err(|e| Error::local_io("look at a file", e))?.len();
+        let shared = writer.share_blocks(&file)?;
+        Ok((writer, shared, bytes))
+    });
+    let (writer, shared, bytes) = sharing.await?;
+    polled.room.note_sharing(bytes, shared.is_some());
+    let Some(shared) = shared else { return Ok((writer, reader, false)) };
+    let mut shared = tokio::fs::File::from_std(shared);
+    shared.set_max_buf_size(READER_BUFFERS);
+    Ok((writer, Box::new(shared), true))
 }
 
 async fn commit(copied: Vec<CopiedPart>) -> Result<Vec<StagedPart>> {

@@ -63,6 +63,27 @@ both! {
         assert!(scene.place("out").received().iter().all(|(_, _, bytes)| bytes.len() == 1_200_000));
     }
 
+    a_local_file_whose_blocks_staging_cannot_share_is_opened_once_and_waits_for_room(scene) {
+        let mut scene = scene;
+        let _disk = scene.limit_staging(2_000_000);
+        scene.place("in").be_local();
+        scene.flow(flow("orders", &["out"]));
+        offer(&scene, "a", 900_000);
+        let _engine = scene.start().await;
+        scene.until_all(1, TransferState::Completed).await;
+        offer(&scene, "b", 1_200_000);
+        until_some_wait(&scene).await;
+        scene.pass(MINUTE * 5, 30).await;
+        assert_eq!(opened(&scene), ["a", "b"]);
+        assert!(scene.events("poll.failed").await.is_empty() && scene.events("offer.backed_off").await.is_empty());
+        // When the first one's retention is over, it is copied.
+        scene.until_by(MINUTE, "it is taken", || async { scene.transfers().await.len() == 2 }).await;
+        scene.until_all(2, TransferState::Completed).await;
+        assert!(scene.place("out").received().iter().any(|(_, name, bytes)| {
+            name.to_text() == "b" && bytes.len() == 1_200_000
+        }));
+    }
+
     a_file_larger_than_staging_is_refused_once_and_the_others_go_on(scene) {
         let mut scene = scene;
         let _disk = scene.limit_staging(100_000);

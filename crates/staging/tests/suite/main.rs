@@ -8,6 +8,7 @@ mod full;
 mod parts;
 mod power;
 mod reading;
+mod reflink;
 mod sweeping;
 mod trace;
 

@@ -4,7 +4,7 @@ use crate::{bytes, content, hash, id, names, open, path_of, real, stage};
 use model::{ErrorKind, PayloadId, Retry, Timestamp};
 use proptest::prelude::*;
 use staging::{Found, Rows};
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -198,19 +198,6 @@ fn a_named_part_that_is_a_payload_already_begins_anew() {
     anew.append(b"other").unwrap();
     assert_eq!(content(&staging, &anew.commit().unwrap()), b"other");
     assert_eq!(content(&staging, &payload), b"committed");
-}
-
-#[test]
-fn a_local_file_is_copied_and_shares_nothing_with_its_copy() {
-    let (directory, staging) = real();
-    let given = bytes(1, 3 * MIB + 1);
-    let path = directory.path().join("source");
-    fs::write(&path, &given).unwrap();
-    let part = staging.begin_from_file(id(1), &File::open(&path).unwrap()).unwrap();
-    assert_eq!(part.length(), given.len() as u64);
-    let payload = part.commit().unwrap();
-    fs::write(&path, "changed").unwrap();
-    assert_eq!((payload.sha256, content(&staging, &payload)), (hash(&given), given));
 }
 
 #[test]

@@ -224,6 +224,13 @@ pub(super) async fn an_offer_opens_as_it_was_found_or_not_at_all(place: Place) {
         assert_eq!(part.connection.is_some(), scene.place.connected, "the connection it is read over");
         let mut content = Vec::new();
         part.reader.read_to_end(&mut content).await.unwrap();
+        assert_eq!(part.file.is_some(), source.is_local(), "the open file of this machine");
+        if let Some(file) = &part.file {
+            // What staging would take over in the reader's stead.
+            let mut whole = vec![0; 8];
+            let read = std::os::unix::fs::FileExt::read_at(file, &mut whole, 0).unwrap();
+            assert_eq!(&whole[..read], &content[..], "the open file is another one");
+        }
         assert_eq!((&part.file_name, &content[..]), (&RemotePath::from("a.edi"), &b"content"[..]));
         assert_eq!(part.metadata["source_size"], 7);
         assert_eq!(

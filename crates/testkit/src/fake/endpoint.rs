@@ -67,6 +67,7 @@ struct State {
     deliveries: Vec<DeliverySeen>,
     received: Vec<(DeliveryId, RemotePath, Arc<[u8]>)>,
     folder: Option<FolderPlace>,
+    is_local: bool,
 }
 
 /// A folder that stands behind a fake endpoint.
@@ -99,6 +100,15 @@ impl FakeEndpoint {
         let mut state = locked(&self.state);
         state.offers.retain(|other| other.path != offer.path);
         state.offers.push(offer);
+    }
+
+    /// Makes its offers files of this machine.
+    pub fn be_local(&self) {
+        locked(&self.state).is_local = true;
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        locked(&self.state).is_local
     }
 
     /// Takes an offer away, as if somebody else had.

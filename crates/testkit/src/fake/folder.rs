@@ -309,6 +309,10 @@ impl Folder for ScriptedFolder {
         Ok(told(entry, &self.tellings(Way::Look)))
     }
 
+    fn is_local(&self) -> bool {
+        self.inner.is_local()
+    }
+
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
         self.scripted(Act::Read, path).await?;
         let reader = self.inner.read(path, offset).await?;

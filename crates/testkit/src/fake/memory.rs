@@ -235,7 +235,7 @@ impl Folder for MemoryFolder {
         };
         let mut reader = Cursor::new(bytes);
         reader.set_position(offset);
-        Ok(FileReader { bytes: Box::new(reader), connection: None })
+        Ok(FileReader { bytes: Box::new(reader), file: None, connection: None })
     }
 
     async fn begin_write(&self, path: &RemotePath, _: Option<u64>) -> Result<Box<dyn Upload>> {

@@ -8,7 +8,8 @@ use model::definition::{Flow, FlowSource};
 use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -177,6 +178,13 @@ impl FakeSource {
     }
 }
 
+/// A file of this machine with these bytes.
+fn file_of(bytes: &[u8]) -> Result<File> {
+    let mut file = tempfile::tempfile().map_err(|e| Error::local_io("make a file", e))?;
+    file.write_all(bytes).map_err(|e| Error::local_io("write a file", e))?;
+    Ok(file)
+}
+
 #[async_trait]
 impl Source for FakeSource {
     async fn discover(&self, discovery: Discovery) -> Result<OfferStream> {
@@ -241,12 +249,14 @@ impl Source for FakeSource {
         let offer = self.find(&found.identity).ok_or_else(|| {
             Error::transient(ErrorKind::NotFound, "open an offer").with("path", &found.identity.path)
         })?;
+        let is_local = self.is_local();
         let parts = offer.parts.into_iter().map(move |part| {
             let fails_at = fails_at.or(part.fails_at);
             Ok(Part {
                 file_name: part.file_name,
                 media_type: part.media_type,
                 metadata: part.metadata,
+                file: if is_local { Some(file_of(&part.bytes)?) } else { None },
                 reader: Box::new(ScriptedReader { bytes: part.bytes, at: 0, fails_at }),
                 connection: None,
                 resumptions: Resumptions::default(),
@@ -257,6 +267,10 @@ impl Source for FakeSource {
         }
         let parts = futures::stream::iter(parts).boxed();
         Ok(Opened { parts, size: found.identity.size, source_data: Map::new() })
+    }
+
+    fn is_local(&self) -> bool {
+        self.endpoint.is_local()
     }
 
     async fn look_again(&self, found: &FoundOffer) -> Result<AfterRead> {

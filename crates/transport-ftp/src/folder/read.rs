@@ -55,7 +55,7 @@ pub(super) async fn open(
             Err(fault) => Err(io::Error::other(fault.error(OPERATION, &target, Some(&path)))),
         }
     });
-    Ok(FileReader { bytes: Box::new(StreamReader::new(chunks.boxed())), connection })
+    Ok(FileReader { bytes: Box::new(StreamReader::new(chunks.boxed())), file: None, connection })
 }
 
 /// A text whose line ends are converted.

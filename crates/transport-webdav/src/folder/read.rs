@@ -76,13 +76,13 @@ pub(crate) async fn open(remote: &Arc<Remote>, path: &RemotePath, offset: u64) -
         // Nothing comes after the offset.
         StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
             drop(error::discard(answer).await);
-            return Ok(FileReader { bytes: Box::new(tokio::io::empty()), connection });
+            return Ok(FileReader { bytes: Box::new(tokio::io::empty()), file: None, connection });
         }
         _ => return Err(error::refused(OPERATION, &remote.settings.target(), path, answer).await),
     };
     let bytes = Box::pin(answer.body.into_reader());
     let reading = Reading { bytes, skip, _slot: answer.slot };
-    Ok(FileReader { bytes: Box::new(reading), connection })
+    Ok(FileReader { bytes: Box::new(reading), file: None, connection })
 }
 
 /// The first byte of `bytes 5-9/10`.

@@ -25,7 +25,7 @@ use super::filter::{Empty, Verdict};
 use super::options::{After, Claim, Polling};
 use super::selection::{Candidate, Selection};
 use super::walk::{Listed, Walk, is_directory};
-use super::{EntryKind, Folder, check_poll, names, remove_unchanged};
+use super::{EntryKind, FileReader, Folder, check_poll, names, remove_unchanged};
 use crate::{
     AfterRead, ArchivedFile, ArchivedRemoval, ClaimedFile, Described, Discovery, FoundOffer, OfferNotes,
     OfferStream, Opened, Part, Probe, Resumptions, Services, Settled, SkippedFile, Source, Watch,
@@ -447,8 +447,9 @@ impl Source for FolderSource {
         let mut opened = offer.clone();
         opened.source_data.extend(source_data.clone());
         let resumptions = Resumptions::default();
-        let reader = Resuming::over(self, opened, file.bytes, &resumptions);
-        let part = Part { file_name, media_type, metadata, reader, connection: file.connection, resumptions };
+        let FileReader { bytes, file, connection } = file;
+        let reader = Resuming::over(self, opened, bytes, &resumptions);
+        let part = Part { file_name, media_type, metadata, reader, file, connection, resumptions };
         Ok(Opened { parts: futures::stream::iter([Ok(part)]).boxed(), size, source_data })
     }
 
@@ -471,6 +472,10 @@ impl Source for FolderSource {
             self.rename_back(&offer.identity.path).await?;
         }
         Ok(settled)
+    }
+
+    fn is_local(&self) -> bool {
+        self.folder.is_local()
     }
 
     async fn release(&self, offer: &FoundOffer) -> Result<()> {
