@@ -21,7 +21,7 @@ pub struct Letter {
 /// What came back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// Nobody listens.
+    /// Nothing listens at the address.
     Refused,
     /// The connection was made and nothing usable came in time.
     None(String),

@@ -36,6 +36,8 @@ const PHRASES: &[(&str, &str)] = &[
     ("turned away", "refused"),
     ("is away too long", "is unreachable"),
     ("goodbye", "close message"),
+    ("nobody listens", "say what does not listen where"),
+    ("whoever may", "users with the permission to …"),
 ];
 
 /// A text or a doc comment, its white space reduced to single spaces, and the line on which it begins.

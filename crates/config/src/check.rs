@@ -2,7 +2,7 @@
 //!
 //! Each kind of definition is read after those it may name, so that what it needs of them is known. A
 //! definition with an error is left out; whatever names it is checked as far as it can be, so that one
-//! mistake is told once.
+//! mistake is reported once.
 
 mod alone;
 mod calendar;
@@ -93,7 +93,7 @@ impl Documents {
         let complete = context.is_complete();
         let mut problems = context.into_problems();
         let failed = any_error(&problems) || self.files.iter().any(|file| file.broken);
-        // What a half-read file lacks is no news: its syntax error is told already.
+        // What a file with a syntax error lacks is not reported: its syntax error is.
         let broken: BTreeSet<&str> =
             self.files.iter().filter(|file| file.broken).map(|file| &*file.shown).collect();
         problems.retain(|problem| !broken.contains(problem.file.as_str()));

@@ -132,7 +132,7 @@ impl<'a> Context<'a> {
     /// A secret stands there that the database keeps and that is not at hand. What needs it is not checked.
     pub(crate) fn unknown(&self, place: &Place, key: &str, by_id: bool) {
         self.unknown.set(self.unknown.get() + 1);
-        // What comes from the database itself has no lines, and is told by whoever read it.
+        // What comes from the database itself has no lines, and is reported by the code that read it.
         if place.line > 0 {
             if by_id {
                 self.error(place, key, "must be { kept = true }, not the id of a secret");

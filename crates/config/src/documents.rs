@@ -231,7 +231,7 @@ pub(crate) fn value_to_json(value: &Value) -> Json {
     }
 }
 
-/// What TOML cannot say (null, fractions) is told by its kind.
+/// A value that TOML does not have (null, a fraction) is an error that names its kind.
 pub(crate) fn node_from_json(place: &Place, json: &Json) -> Result<Node, &'static str> {
     let value = match json {
         Json::String(text) => Value::Text(text.clone()),

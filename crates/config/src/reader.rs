@@ -167,8 +167,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// All fields with a value, given or by default. `None` when something in the table is wrong: a problem is told
-    /// then.
+    /// All fields with a value, given or by default. `None` if something in the table is wrong: then a
+    /// problem was reported.
     pub(crate) fn values(&self, among: &[Field]) -> Option<Values> {
         let errors = self.context.error_count();
         let mut values = Values::default();

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-/// Everything the process is told before it starts. Paths are absolute.
+/// The settings of the process, which are read when it starts. Paths are absolute.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This node's name.

@@ -65,7 +65,7 @@ impl TransferAnswer {
 }
 
 impl Control {
-    /// Who acts, when and why; refuses whoever may not work on transfers.
+    /// Who acts, when and why. Refuses users without the permission to operate transfers.
     fn act(&self, caller: &Caller, reason: Option<&str>, request: Option<Uuid>) -> Result<Act> {
         caller.require(Permission::OperateTransfers)?;
         let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());

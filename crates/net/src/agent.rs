@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 /// connection to the server, and that is on record.
 ///
 /// # Errors
-/// Nobody listens there, or this process may not use the socket.
+/// No agent listens at the socket, or this process may not use it.
 pub async fn connect_ssh_agent(socket: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(socket).await
 }

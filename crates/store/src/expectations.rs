@@ -4,6 +4,7 @@ use crate::Store;
 use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
+use crate::flow_rows::{FlowRows, flow_rows};
 use crate::missing_files::MissingFiles;
 use crate::row::{signed, unsigned};
 use crate::tx::Tx;
@@ -11,6 +12,8 @@ use async_trait::async_trait;
 use model::{AuditEvent, Result, Timestamp};
 use sqlx::FromRow;
 use std::collections::BTreeSet;
+
+const EXPECTATIONS: FlowRows = flow_rows!("expectations");
 
 /// What was found when the time of a day had come.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -133,15 +136,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn forget_expectations_but(&self, flows: &BTreeSet<&str>) -> Result<()> {
-        let known: Vec<String> = self
-            .read("read which flows expect files", async {
-                on!(self.pool(), c => sqlx::query_scalar("SELECT flow FROM expectations").fetch_all(c).await)
-            })
-            .await?;
-        for flow in known.into_iter().filter(|flow| !flows.contains(flow.as_str())) {
-            self.write(Forget { flow }).await?;
-        }
-        Ok(())
+        self.remove_rows_but(EXPECTATIONS, flows).await
     }
 }
 
@@ -191,20 +186,5 @@ impl Command for Arrived {
         }
         tx.events(&self.events);
         Ok(true)
-    }
-}
-
-struct Forget {
-    flow: String,
-}
-
-#[async_trait]
-impl Command for Forget {
-    type Answer = ();
-
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        on!(tx, c => sqlx::query("DELETE FROM expectations WHERE flow = $1")
-            .bind(&self.flow).execute(c).await.map(|_| ()))?;
-        Ok(())
     }
 }

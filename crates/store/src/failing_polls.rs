@@ -5,12 +5,15 @@ use crate::command::Command;
 use crate::either::on;
 use crate::failing_poll::FailingPoll;
 use crate::fault::Fault;
+use crate::flow_rows::{FlowRows, flow_rows};
 use crate::row::{signed, unsigned};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{AuditEvent, NodeName, Result, Timestamp};
 use sqlx::FromRow;
 use std::collections::BTreeSet;
+
+const FAILING: FlowRows = flow_rows!("failing_polls");
 
 /// A poll that failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,16 +55,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn poll_succeeded(&self, flow: &str) -> Result<()> {
-        let is_failing: Option<String> = self
-            .read("read whether a flow's polls fail", async {
-                on!(self.pool(), c => sqlx::query_scalar("SELECT flow FROM failing_polls WHERE flow = $1")
-                    .bind(flow).fetch_optional(c).await)
-            })
-            .await?;
-        match is_failing {
-            Some(flow) => self.write(Succeeded { flow }).await,
-            None => Ok(()),
-        }
+        self.remove_row(FAILING, flow, None).await.map(drop)
     }
 
     /// The flows whose polls fail, by name; the first thousand.
@@ -96,15 +90,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn forget_failing_polls_but(&self, flows: &BTreeSet<&str>) -> Result<()> {
-        let known: Vec<String> = self
-            .read("read which flows cannot be polled", async {
-                on!(self.pool(), c => sqlx::query_scalar("SELECT flow FROM failing_polls").fetch_all(c).await)
-            })
-            .await?;
-        for flow in known.into_iter().filter(|flow| !flows.contains(flow.as_str())) {
-            self.write(Succeeded { flow }).await?;
-        }
-        Ok(())
+        self.remove_rows_but(FAILING, flows).await
     }
 }
 
@@ -128,21 +114,6 @@ impl Command for Failed {
             .bind(signed(1)?).bind(&failed.error)
             .execute(c).await.map(|_| ()))?;
         tx.events(std::slice::from_ref(&self.event));
-        Ok(())
-    }
-}
-
-struct Succeeded {
-    flow: String,
-}
-
-#[async_trait]
-impl Command for Succeeded {
-    type Answer = ();
-
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        on!(tx, c => sqlx::query("DELETE FROM failing_polls WHERE flow = $1")
-            .bind(&self.flow).execute(c).await.map(|_| ()))?;
         Ok(())
     }
 }

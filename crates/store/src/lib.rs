@@ -22,6 +22,7 @@ mod failing_poll;
 mod failing_polls;
 mod fault;
 mod fence;
+mod flow_rows;
 mod flow_runs;
 mod instance;
 mod intake;

@@ -74,7 +74,7 @@ impl Store {
         node: &NodeName,
         event: AuditEvent,
     ) -> Result<()> {
-        self.write(Online { endpoints, node: node.clone(), event }).await
+        self.write(Again { endpoints, node: node.clone(), change: Change::Online(event) }).await
     }
 
     /// Records that a node tries endpoints again before their time is over, because something was changed.
@@ -87,7 +87,7 @@ impl Store {
         node: &NodeName,
         now: Timestamp,
     ) -> Result<()> {
-        self.write(TriedAgain { endpoints, node: node.clone(), now }).await
+        self.write(Again { endpoints, node: node.clone(), change: Change::Tried(now) }).await
     }
 
     /// Endpoints that are offline after failures now, on each node, by their names; the first ten thousand.
@@ -152,14 +152,22 @@ impl Command for Offline {
     }
 }
 
-struct Online {
+/// A node uses endpoints again.
+struct Again {
     endpoints: Vec<String>,
     node: NodeName,
-    event: AuditEvent,
+    change: Change,
+}
+
+enum Change {
+    /// They are online.
+    Online(AuditEvent),
+    /// They are tried from this moment on, whatever is known of them.
+    Tried(Timestamp),
 }
 
 #[async_trait]
-impl Command for Online {
+impl Command for Again {
     type Answer = ();
 
     /// One after the other: the last of them counts.
@@ -168,35 +176,19 @@ impl Command for Online {
     }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        let node = self.node.as_str();
         for endpoint in &self.endpoints {
-            on!(tx, c => sqlx::query("DELETE FROM offline_endpoints WHERE endpoint = $1 AND node = $2")
-                .bind(endpoint).bind(self.node.as_str()).execute(c).await.map(|_| ()))?;
+            match &self.change {
+                Change::Online(_) => on!(tx, c => sqlx::query(
+                    "DELETE FROM offline_endpoints WHERE endpoint = $1 AND node = $2")
+                    .bind(endpoint).bind(node).execute(c).await.map(|_| ()))?,
+                Change::Tried(now) => on!(tx, c => sqlx::query(
+                    "UPDATE offline_endpoints SET until_at = $3 WHERE endpoint = $1 AND node = $2 AND until_at > $3")
+                    .bind(endpoint).bind(node).bind(*now).execute(c).await.map(|_| ()))?,
+            }
         }
-        tx.events(std::slice::from_ref(&self.event));
-        Ok(())
-    }
-}
-
-struct TriedAgain {
-    endpoints: Vec<String>,
-    node: NodeName,
-    now: Timestamp,
-}
-
-#[async_trait]
-impl Command for TriedAgain {
-    type Answer = ();
-
-    /// One after the other: the last of them counts.
-    fn place(&self) -> u128 {
-        u128::MAX
-    }
-
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
-        for endpoint in &self.endpoints {
-            on!(tx, c => sqlx::query(
-                "UPDATE offline_endpoints SET until_at = $3 WHERE endpoint = $1 AND node = $2 AND until_at > $3")
-                .bind(endpoint).bind(self.node.as_str()).bind(self.now).execute(c).await.map(|_| ()))?;
+        if let Change::Online(event) = &self.change {
+            tx.events(std::slice::from_ref(event));
         }
         Ok(())
     }

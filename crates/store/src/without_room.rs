@@ -4,6 +4,7 @@ use crate::Store;
 use crate::command::Command;
 use crate::either::on;
 use crate::fault::Fault;
+use crate::flow_rows::{FlowRows, flow_rows};
 use crate::row::{path, signed, unsigned};
 use crate::tx::Tx;
 use crate::waiting_for_room::WaitingForRoom;
@@ -11,6 +12,8 @@ use async_trait::async_trait;
 use model::{AuditEvent, NodeName, RemotePath, Result, Timestamp};
 use sqlx::FromRow;
 use std::collections::BTreeSet;
+
+const WAITING: FlowRows = flow_rows!("waiting_for_room");
 
 /// The files of a flow for which a poll found no room.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,20 +61,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn no_file_waits_for_room(&self, flow: &str, event: AuditEvent) -> Result<bool> {
-        match self.waits_for_room(flow).await? {
-            true => self.write(Ended { flow: flow.to_owned(), event: Some(event) }).await,
-            false => Ok(false),
-        }
-    }
-
-    async fn waits_for_room(&self, flow: &str) -> Result<bool> {
-        let found: Option<String> = self
-            .read("read whether files wait for room", async {
-                on!(self.pool(), c => sqlx::query_scalar("SELECT flow FROM waiting_for_room WHERE flow = $1")
-                    .bind(flow).fetch_optional(c).await)
-            })
-            .await?;
-        Ok(found.is_some())
+        self.remove_row(WAITING, flow, Some(event)).await
     }
 
     /// The flows whose files wait for room, by name; the first thousand.
@@ -106,11 +96,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn forget_waiting_for_room_but(&self, flows: &BTreeSet<&str>) -> Result<()> {
-        let known = self.waiting_for_room().await?;
-        for waiting in known.into_iter().filter(|waiting| !flows.contains(waiting.flow.as_str())) {
-            self.write(Ended { flow: waiting.flow, event: None }).await?;
-        }
-        Ok(())
+        self.remove_rows_but(WAITING, flows).await
     }
 }
 
@@ -141,26 +127,5 @@ impl Command for Wait {
             .execute(c).await.map(|_| ()))?;
         tx.events(std::slice::from_ref(&self.event));
         Ok(true)
-    }
-}
-
-struct Ended {
-    flow: String,
-    event: Option<AuditEvent>,
-}
-
-#[async_trait]
-impl Command for Ended {
-    type Answer = bool;
-
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
-        let removed = on!(tx, c => sqlx::query("DELETE FROM waiting_for_room WHERE flow = $1")
-            .bind(&self.flow).execute(c).await.map(|done| done.rows_affected()))?;
-        if removed > 0
-            && let Some(event) = &self.event
-        {
-            tx.events(std::slice::from_ref(event));
-        }
-        Ok(removed > 0)
     }
 }

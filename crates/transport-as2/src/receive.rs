@@ -1,5 +1,5 @@
-//! Reading one message: off the wire, through `smime`, into staging. Nothing is decided here about
-//! what the sender is told.
+//! Reading one message: from the connection, through `smime`, into staging. How the sender is answered is not decided
+//! here.
 
 use crate::admission::MORE_PARTS;
 use crate::agreement::Partner;
@@ -68,7 +68,7 @@ pub(crate) struct ReadPart {
 
 /// Why a message was not taken.
 pub(crate) enum Unread {
-    /// It is to blame: the sender is told so.
+    /// The message is at fault: the answer to the sender says so.
     Message {
         disposition: Disposition,
         /// The same in words, for the sender.

@@ -169,7 +169,7 @@ impl Receiver {
 /// Why a message is not taken when many arrive at once.
 pub(crate) const CROWDED: &str = "Too many messages are arriving at the moment: send this one again later.";
 
-/// What a sender is told whose message is not taken at the moment, and why.
+/// The answer to a sender whose message is not accepted at the moment, with the reason.
 pub(crate) fn try_again_later(why: &str) -> StoredReply {
     let headers = vec![
         ("Content-Type".into(), "text/plain; charset=utf-8".into()),

@@ -170,7 +170,7 @@ impl Connection {
         self.settings.is_ascii
     }
 
-    /// Whether the server is told the size of a file before it comes.
+    /// Whether the size of a file is sent to the server before the file.
     pub(crate) fn allocates(&self) -> bool {
         self.settings.allocate
     }

@@ -1,4 +1,4 @@
-//! What an FTP endpoint can be told, and what it was told.
+//! The options of FTP endpoints: declared and read here.
 
 mod login;
 
@@ -106,7 +106,7 @@ static SERVER: Group = Group::of(&[
     Field::optional(
         "active_address",
         Kind::Text,
-        "The address that servers are told to connect to for active data connections, where address translation gives Waybill \
+        "The address that is sent to servers for active data connections (PORT, EPRT), where address translation gives Waybill \
         another one outside, such as \"203.0.113.5\". Left out, the one that the control connection has here.",
     )
     .per_environment(),
@@ -151,7 +151,7 @@ static SERVER: Group = Group::of(&[
         "allocate",
         Kind::Bool,
         "false",
-        "Whether the server is told the size of each file before it comes (ALLO), for servers that ask for it.",
+        "Whether the size of each file is sent to the server before the file (ALLO), for servers that require it.",
     ),
     Field::optional(
         "site_commands",
@@ -231,7 +231,7 @@ pub(crate) struct Settings {
     pub(crate) login: Login,
 }
 
-/// How a URL is written, for whoever wrote it otherwise.
+/// How a URL is written, for the error about one that is written otherwise.
 const URL_FORM: &str = "write it as ftp://host:port/directory (relative to the login directory) or ftp://host:port//directory (absolute)";
 
 /// The host, port and directory of an endpoint's address.

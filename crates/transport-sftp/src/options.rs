@@ -1,4 +1,4 @@
-//! What an SFTP endpoint can be told, and what it was told.
+//! The options of SFTP endpoints: declared and read here.
 
 pub(crate) mod agent;
 pub(crate) mod host_keys;
@@ -227,7 +227,7 @@ impl Method {
     }
 }
 
-/// How a URL is written, for whoever wrote it otherwise.
+/// How a URL is written, for the error about one that is written otherwise.
 const URL_FORM: &str = "write it as sftp://host:port/directory (relative to the login directory) or sftp://host:port//directory (absolute)";
 
 impl Settings {

@@ -1,4 +1,4 @@
-//! What a WebDAV endpoint can be told, and what it was told.
+//! The options of WebDAV endpoints: declared and read here.
 
 use model::definition::{Credential, Endpoint};
 use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
@@ -138,7 +138,7 @@ pub(crate) struct ResolvedLogin {
     pub(crate) secret: Secret<String>,
 }
 
-/// How a URL is written, for whoever wrote it otherwise.
+/// How a URL is written, for the error about one that is written otherwise.
 const URL_FORM: &str = "write it as davs://host:port/directory, or dav://… for HTTP without TLS";
 
 struct Address {

@@ -1,7 +1,7 @@
 //! Bytes that are delivered, and bytes on their way into staging.
 
 use async_trait::async_trait;
-use model::{ConnectionId, Error, ErrorKind, PayloadId, RemotePath, Result, Sha256};
+use model::{ConnectionId, Error, ErrorKind, PayloadId, PayloadRecord, RemotePath, Result, Sha256};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io;
@@ -15,11 +15,18 @@ pub type PayloadReader = Box<dyn AsyncRead + Send + Unpin>;
 /// is read while it is sent ([`Payload::is_streamed`]). Cheap to clone behind its `Arc`.
 #[async_trait]
 pub trait Payload: Send + Sync {
+    /// What the database knows of it.
+    fn record(&self) -> &PayloadRecord;
+
     /// The payload's id.
-    fn id(&self) -> PayloadId;
+    fn id(&self) -> PayloadId {
+        self.record().id
+    }
 
     /// The length in bytes. A reader of a streamed payload that gets another number of bytes ends with an error.
-    fn length(&self) -> u64;
+    fn length(&self) -> u64 {
+        self.record().length
+    }
 
     /// The SHA-256 of the bytes; of a streamed payload, only after its whole content was read.
     fn sha256(&self) -> Option<Sha256>;
@@ -44,10 +51,14 @@ pub trait Payload: Send + Sync {
     }
 
     /// The file name as received.
-    fn file_name(&self) -> &RemotePath;
+    fn file_name(&self) -> &RemotePath {
+        &self.record().file_name
+    }
 
     /// The media type, when known.
-    fn media_type(&self) -> Option<&str>;
+    fn media_type(&self) -> Option<&str> {
+        self.record().media_type.as_deref()
+    }
 
     /// Metadata of the transfer, for destinations that pass it on.
     fn metadata(&self) -> &Map<String, Value>;

@@ -8,7 +8,7 @@
 )]
 
 use async_trait::async_trait;
-use model::{Error, ErrorKind, PayloadId, RemotePath, Result, Retry, Sha256};
+use model::{Content, Error, ErrorKind, PayloadId, PayloadRecord, Result, Retry, Sha256, Timestamp};
 use serde_json::{Map, Value};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,6 +25,7 @@ struct Streamed {
     script: Arc<ScriptedFolder>,
     memory: MemoryFolder,
     bytes: Vec<u8>,
+    record: PayloadRecord,
     opened: AtomicU32,
     /// What lay in the folder, and what had been asked of it, when it was confirmed.
     confirmed: Mutex<Vec<Vec<String>>>,
@@ -35,12 +36,8 @@ struct Streamed {
 
 #[async_trait]
 impl Payload for Streamed {
-    fn id(&self) -> PayloadId {
-        PayloadId::new(uuid::Uuid::nil())
-    }
-
-    fn length(&self) -> u64 {
-        self.bytes.len() as u64
+    fn record(&self) -> &PayloadRecord {
+        &self.record
     }
 
     fn sha256(&self) -> Option<Sha256> {
@@ -65,14 +62,6 @@ impl Payload for Streamed {
             return Err(Error::permanent(ErrorKind::IntegrityFailed, "stream a file: it was changed"));
         }
         Ok(self.sha256().unwrap())
-    }
-
-    fn file_name(&self) -> &RemotePath {
-        panic!("the delivery has a name of its own")
-    }
-
-    fn media_type(&self) -> Option<&str> {
-        None
     }
 
     fn metadata(&self) -> &Map<String, Value> {
@@ -125,10 +114,20 @@ impl Scene {
     }
 
     fn streamed(&self, changed: bool) -> Arc<Streamed> {
+        let bytes = SeededRandom::new(1).bytes(3 << 20);
+        let record = PayloadRecord {
+            id: PayloadId::new(uuid::Uuid::nil()),
+            length: bytes.len() as u64,
+            content: Content::Streamed(None),
+            media_type: None,
+            file_name: "found.edi".into(),
+            staged_at: Timestamp::UNIX_EPOCH,
+        };
         Arc::new(Streamed {
             script: Arc::clone(&self.script),
             memory: self.memory.clone(),
-            bytes: SeededRandom::new(1).bytes(3 << 20),
+            bytes,
+            record,
             opened: AtomicU32::default(),
             confirmed: Mutex::default(),
             changed,

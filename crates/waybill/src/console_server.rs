@@ -164,7 +164,7 @@ impl NodeStatus for ThisNode {
     }
 
     fn staging(&self) -> Option<StagingStatus> {
-        // That its file system does not answer is told by `not_ready`.
+        // `not_ready` reports that its file system does not answer.
         let space = self.staging.space().ok()?;
         Some(StagingStatus { free_bytes: space.free, min_free_bytes: self.min_free })
     }

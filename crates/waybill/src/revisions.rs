@@ -175,8 +175,8 @@ impl Revisions {
         Ok(())
     }
 
-    /// Puts on record what is in force here. What the database does not take is told again at the next look, with what
-    /// comes until then.
+    /// Records which revision is in force here. A report that the database does not take is repeated at the next look, with
+    /// what is added until then.
     async fn report(&self, turn: &mut Turn, mut report: Report) {
         if let Some(earlier) = turn.unreported.take() {
             report.events = earlier.events.into_iter().chain(report.events).collect();

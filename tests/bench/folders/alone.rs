@@ -4,7 +4,7 @@ use crate::folders::at_once;
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use model::definition::Endpoint;
-use model::{Claim, DeliveryId, PayloadId, RemotePath, Result, Sha256};
+use model::{Claim, Content, DeliveryId, PayloadId, PayloadRecord, RemotePath, Result, Sha256, Timestamp};
 use net::{ConnectionLog, Net, NetSettings};
 use serde_json::{Map, Value};
 use std::io::Write;
@@ -49,34 +49,19 @@ pub(crate) fn network() -> Net {
 
 /// A file of this machine as payload.
 struct FilePayload {
-    id: PayloadId,
+    record: PayloadRecord,
     path: PathBuf,
-    length: u64,
-    name: RemotePath,
     metadata: Map<String, Value>,
 }
 
 #[async_trait]
 impl Payload for FilePayload {
-    fn id(&self) -> PayloadId {
-        self.id
-    }
-
-    fn length(&self) -> u64 {
-        self.length
+    fn record(&self) -> &PayloadRecord {
+        &self.record
     }
 
     fn sha256(&self) -> Option<Sha256> {
-        // Nothing here verifies by it.
-        Some(Sha256([0; 32]))
-    }
-
-    fn file_name(&self) -> &RemotePath {
-        &self.name
-    }
-
-    fn media_type(&self) -> Option<&str> {
-        None
+        self.record.content.sha256()
     }
 
     fn metadata(&self) -> &Map<String, Value> {
@@ -126,9 +111,16 @@ impl Alone {
                 // Each on a worker, as the engine does it.
                 let sent = tokio::spawn(async move {
                     let name = RemotePath::from(path.file_name().unwrap().to_str().unwrap());
-                    let length = std::fs::metadata(&path).unwrap().len();
-                    let id = PayloadId::new(Uuid::now_v7());
-                    let payload = FilePayload { id, path, length, name: name.clone(), metadata: Map::new() };
+                    let record = PayloadRecord {
+                        id: PayloadId::new(Uuid::now_v7()),
+                        length: std::fs::metadata(&path).unwrap().len(),
+                        // Nothing here verifies by it.
+                        content: Content::Staged(Sha256([0; 32])),
+                        media_type: None,
+                        file_name: name.clone(),
+                        staged_at: Timestamp::UNIX_EPOCH,
+                    };
+                    let payload = FilePayload { record, path, metadata: Map::new() };
                     to.deliver(Deliver {
                         claim: Claim {
                             delivery: DeliveryId::new(Uuid::now_v7()),

@@ -112,7 +112,7 @@ impl<'a> Checker<'a> {
         self.endpoints.get(&name).map(|facts| facts.transport)
     }
 
-    /// A text in a table with its references resolved. What cannot be is told when the field is read.
+    /// A text in a table with its references resolved. What cannot be is reported when the field is read.
     pub(super) fn resolved(&self, node: &Node, field: &str) -> Option<String> {
         let Written::Table(table) = &node.value else { return None };
         let entry = table.get(field)?;
@@ -146,7 +146,7 @@ impl<'a> Checker<'a> {
         let reader = if spec.is_some() {
             Reader::open(self.context, &node.place, node, key, declared)?
         } else {
-            // Of which transport its other keys are is not known; the endpoint's own problem is told.
+            // Of which transport its other keys are is not known; the endpoint's own problem is reported.
             Reader::open_leniently(self.context, &node.place, node, key, declared)?
         };
         let (fields, _) = model::schema::joined(own);

@@ -96,7 +96,7 @@ impl Checker<'_> {
     }
 
     fn directory(&self, node: &Node, key: &str, written: &str, location: Option<&Location>) {
-        // What cannot be resolved was told when the field was read, and is told once.
+        // What cannot be resolved was reported when the field was read, and is reported once.
         let Some(text) = self.context.resolve(written, &node.place, key, Use::Plain) else { return };
         if text.trim().is_empty() || text.chars().any(char::is_control) {
             return self.context.error(&node.place, key, "must be the name of a directory");

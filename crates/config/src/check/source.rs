@@ -50,7 +50,7 @@ impl<'a> Checker<'a> {
         let reader = if polled.is_some() != received.is_some() {
             Reader::open(self.context, place, node, key, declared)?
         } else {
-            // Of which transport its other keys are is not known; what it names wrongly is told.
+            // Of which transport its other keys are is not known; what it names wrongly is reported.
             Reader::open_leniently(self.context, place, node, key, declared)?
         };
         let mask = mask(&reader);

@@ -254,8 +254,8 @@ pub(super) static ROOTS: Group = Group::of(&[
         "ssh_agent",
         TEXT,
         "The socket of an SSH agent, such as `/run/waybill/agent.sock` or `${env:SSH_AUTH_SOCK}`. With it, \
-        SFTP endpoints may log in with the agent's keys (option `agent`): whoever may edit endpoints may \
-        then log in with these keys to any server. Left out, no endpoint may. The agent is never forwarded \
+        SFTP endpoints may log in with the agent's keys (option `agent`): every user with the \
+        permission to change endpoints can then log in with these keys to any server. Left out, no endpoint may. The agent is never forwarded \
         to a server. Relative to this file.",
     ),
 ]);

@@ -79,8 +79,8 @@ fn outcome(
             None => event,
         }
     };
-    match result {
-        Ok(Sent::Delivered { receipt, replies }) => {
+    match (result, waits_until) {
+        (Ok(Sent::Delivered { receipt, replies }), _) => {
             let mut event = event(EventKind::DeliveryDelivered)
                 .detail("receipt", receipt.kind.as_str())
                 .peer_detail("summary", &receipt.summary);
@@ -99,17 +99,16 @@ fn outcome(
             let events = std::iter::once(event).chain(arrivals).collect();
             (Finish::Delivered { receipt, replies }, events)
         }
-        Ok(Sent::Awaiting { deadline }) => {
+        (Ok(Sent::Awaiting { deadline }), _) => {
             let until = deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             let event = event(EventKind::DeliveryAwaiting).detail("until", until);
             (Finish::Awaiting { deadline }, vec![event])
         }
-        Err(error) if waits_until.is_some() => {
-            let due_at = waits_until.unwrap_or_else(|| context.now());
+        (Err(error), Some(due_at)) => {
             let event = event(EventKind::DeliveryRetrying).error(&error).detail("waits_for_access", true);
             (Finish::Wait { due_at, error: (&error).into() }, vec![event])
         }
-        Err(error) => {
+        (Err(error), None) => {
             let (policy, lane_continues) = retry_policy(flow, &claimed.delivery.destination);
             let failures = claimed.failures.saturating_add(1);
             let wait = match error.retry() {

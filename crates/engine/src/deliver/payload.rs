@@ -3,7 +3,7 @@
 use crate::pace::Pace;
 use crate::staged::staged;
 use async_trait::async_trait;
-use model::{PayloadId, PayloadRecord, RemotePath, Result, Sha256};
+use model::{PayloadRecord, Result, Sha256};
 use serde_json::{Map, Value};
 use staging::Staging;
 use std::ops::Range;
@@ -40,24 +40,12 @@ impl StagedBytes {
 
 #[async_trait]
 impl Payload for StagedBytes {
-    fn id(&self) -> PayloadId {
-        self.record.id
-    }
-
-    fn length(&self) -> u64 {
-        self.record.length
+    fn record(&self) -> &PayloadRecord {
+        &self.record
     }
 
     fn sha256(&self) -> Option<Sha256> {
         Some(self.staged.sha256)
-    }
-
-    fn file_name(&self) -> &RemotePath {
-        &self.record.file_name
-    }
-
-    fn media_type(&self) -> Option<&str> {
-        self.record.media_type.as_deref()
     }
 
     fn metadata(&self) -> &Map<String, Value> {

@@ -11,9 +11,7 @@ use crate::health::Reachability;
 use crate::pace::Pace;
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use model::{
-    ConnectionId, Error, ErrorKind, EventKind, PayloadId, PayloadRecord, RemotePath, Result, Retry, Sha256,
-};
+use model::{ConnectionId, Error, ErrorKind, EventKind, PayloadRecord, RemotePath, Result, Retry, Sha256};
 use serde_json::{Map, Value};
 use std::io;
 use std::ops::Range;
@@ -246,12 +244,8 @@ fn waiting(error: Error) -> Error {
 
 #[async_trait]
 impl Payload for StreamedBytes {
-    fn id(&self) -> PayloadId {
-        self.record.id
-    }
-
-    fn length(&self) -> u64 {
-        self.record.length
+    fn record(&self) -> &PayloadRecord {
+        &self.record
     }
 
     fn sha256(&self) -> Option<Sha256> {
@@ -276,14 +270,6 @@ impl Payload for StreamedBytes {
             }
             Err(error) => Err(fail(&self.progress, error)),
         }
-    }
-
-    fn file_name(&self) -> &RemotePath {
-        &self.record.file_name
-    }
-
-    fn media_type(&self) -> Option<&str> {
-        self.record.media_type.as_deref()
     }
 
     fn metadata(&self) -> &Map<String, Value> {

@@ -220,7 +220,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, why: Why<'_>, early: Option<&mut
         polled.failed(error).await;
     } else {
         polled.succeeded().await;
-        polled.report_room().await;
+        polled.room.report(&polled.context, &polled.flow.name, &polled.poll.endpoint).await;
     }
     context.observe(&polled.poll.endpoint, reachability, error.as_ref()).await;
     let soon = polled.pending.look_again_in(context.services.clock.as_ref());

@@ -17,7 +17,7 @@ use model::{
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{FLOW_SOURCE, FailedPoll, FilesWithoutRoom};
+use store::{FLOW_SOURCE, FailedPoll};
 use tokio_util::task::TaskTracker;
 use transport::{FoundOffer, OfferNotes, PendingFiles, StagedPart};
 
@@ -234,51 +234,6 @@ impl PolledFlow {
         self.tally.skip(SkipReason::NoRoom);
         self.room.count(&identity.path, identity.key(), identity.size, lacking.needed);
         tracing::debug!(flow = %self.flow.name, path = %identity.path, error = %lacking.error.chain(), "a file waits for room in staging");
-    }
-
-    /// Records after a poll how many files wait for room, if that has changed.
-    pub(crate) async fn report_room(&self) {
-        let Some(found) = self.room.unrecorded() else { return };
-        let (flow, store) = (self.flow.name.as_str(), &self.context.store);
-        let written = match &found.largest {
-            None => {
-                let event = self.event(EventKind::FlowHasRoom);
-                store.no_file_waits_for_room(flow, event).await.map(|ended| {
-                    if ended {
-                        tracing::info!(flow, "staging has room for the flow's files again");
-                    }
-                })
-            }
-            Some((largest, bytes)) => {
-                let waiting = FilesWithoutRoom {
-                    flow: flow.to_owned(),
-                    endpoint: self.poll.endpoint.clone(),
-                    node: self.context.lease.current().node,
-                    at: self.context.now(),
-                    files: found.files,
-                    largest: largest.clone(),
-                    bytes: *bytes,
-                };
-                let event = self.event(EventKind::FlowWaitsForRoom).detail("files", found.files);
-                let event = event.detail("path", largest.to_text()).detail("bytes", *bytes);
-                let event = match self.context.staging.space() {
-                    Ok(space) => event.detail("free_bytes", space.free),
-                    // The event matters more than this number.
-                    Err(_) => event,
-                };
-                store.files_wait_for_room(waiting, event).await.map(|begins| {
-                    if begins {
-                        tracing::warn!(flow, files = found.files, %largest, bytes, "files wait at their source until staging has room for them");
-                    }
-                })
-            }
-        };
-        match written {
-            Ok(()) => self.room.recorded(Some(found)),
-            Err(error) => {
-                tracing::warn!(flow, error = %error.chain(), "how many files wait for room in staging could not be recorded");
-            }
-        }
     }
 
     /// Removes what was read of an offer that is not recorded because an earlier one of its poll was not. What may be the

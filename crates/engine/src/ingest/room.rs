@@ -4,11 +4,13 @@
 //!
 //! Each node counts what it reads itself. What others write to the same file system is only seen as less free space.
 
-use model::{Error, ErrorKind, RemotePath, Result};
+use crate::context::Context;
+use model::{Error, ErrorKind, EventKind, RemotePath, Result};
 use staging::{SHARED_FROM, Staging};
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::FilesWithoutRoom;
 use transport::{PartWriter, StagedPayload};
 
 /// How many polls it is remembered that a file needs more room than its source reports.
@@ -263,8 +265,53 @@ impl RoomOfFlow {
         self.waiting().found.files > 0
     }
 
-    /// What is to be recorded after a poll; `None` if the database holds it.
-    pub(crate) fn unrecorded(&self) -> Option<WaitingFiles> {
+    /// Records after a poll of a flow how many of its files wait, if that has changed.
+    pub(crate) async fn report(&self, context: &Context, flow: &str, endpoint: &str) {
+        let Some(found) = self.unrecorded() else { return };
+        let event = |kind| context.event(kind).flow(flow).endpoint(endpoint);
+        let written = match &found.largest {
+            None => {
+                let ended = context.store.no_file_waits_for_room(flow, event(EventKind::FlowHasRoom)).await;
+                ended.map(|ended| {
+                    if ended {
+                        tracing::info!(flow, "staging has room for the flow's files again");
+                    }
+                })
+            }
+            Some((largest, bytes)) => {
+                let waiting = FilesWithoutRoom {
+                    flow: flow.to_owned(),
+                    endpoint: endpoint.to_owned(),
+                    node: context.lease.current().node,
+                    at: context.now(),
+                    files: found.files,
+                    largest: largest.clone(),
+                    bytes: *bytes,
+                };
+                let event = event(EventKind::FlowWaitsForRoom).detail("files", found.files);
+                let event = event.detail("path", largest.to_text()).detail("bytes", *bytes);
+                let event = match context.staging.space() {
+                    Ok(space) => event.detail("free_bytes", space.free),
+                    // The event matters more than this number.
+                    Err(_) => event,
+                };
+                context.store.files_wait_for_room(waiting, event).await.map(|begins| {
+                    if begins {
+                        tracing::warn!(flow, files = found.files, %largest, bytes, "files wait at their source until staging has room for them");
+                    }
+                })
+            }
+        };
+        match written {
+            Ok(()) => self.recorded(Some(found)),
+            Err(error) => {
+                tracing::warn!(flow, error = %error.chain(), "how many files wait for room in staging could not be recorded");
+            }
+        }
+    }
+
+    /// What is to be recorded; `None` if the database holds it.
+    fn unrecorded(&self) -> Option<WaitingFiles> {
         let waiting = self.waiting();
         (waiting.recorded.as_ref() != Some(&waiting.found)).then(|| waiting.found.clone())
     }

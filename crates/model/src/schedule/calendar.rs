@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 pub struct Calendar {
     /// Its name.
     pub name: String,
-    /// The days off, by the clock of whoever uses the calendar.
+    /// The days off, in the time zone of the flow that names the calendar.
     pub days_off: BTreeSet<NaiveDate>,
     /// Whether Saturdays and Sundays are days off as well.
     pub weekends: bool,

@@ -1,6 +1,7 @@
 //! Whole messages: any nesting of encryption, signature and compression taken off as it streams.
 
 pub(crate) mod limits;
+pub(crate) mod options;
 pub(crate) mod payload;
 pub(crate) mod report;
 pub(crate) mod unwrap;

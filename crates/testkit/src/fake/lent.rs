@@ -4,7 +4,8 @@ use crate::clock::SeededRandom;
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
-    AuditEvent, Error, ErrorKind, NodeName, OfferedHostKey, PayloadId, RemotePath, Result, Sha256, SkipReason,
+    AuditEvent, Content, Error, ErrorKind, NodeName, OfferedHostKey, PayloadId, PayloadRecord, RemotePath,
+    Result, Sha256, SkipReason, Timestamp,
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -267,9 +268,8 @@ impl DeliveryLog for MemoryLog {
 
 /// A payload held in memory.
 pub struct BytesPayload {
-    id: PayloadId,
+    record: PayloadRecord,
     bytes: Arc<[u8]>,
-    file_name: RemotePath,
     metadata: Map<String, Value>,
 }
 
@@ -287,8 +287,16 @@ impl BytesPayload {
         bytes: impl Into<Arc<[u8]>>,
         metadata: Map<String, Value>,
     ) -> Arc<dyn Payload> {
-        let id = PayloadId::new(Uuid::new_v4());
-        Arc::new(Self { id, bytes: bytes.into(), file_name: file_name.into(), metadata })
+        let bytes = bytes.into();
+        let record = PayloadRecord {
+            id: PayloadId::new(Uuid::new_v4()),
+            length: bytes.len() as u64,
+            content: Content::Staged(Sha256(openssl::sha::sha256(&bytes))),
+            media_type: None,
+            file_name: file_name.into(),
+            staged_at: Timestamp::UNIX_EPOCH,
+        };
+        Arc::new(Self { record, bytes, metadata })
     }
 
     fn range(&self, range: Range<u64>) -> Vec<u8> {
@@ -299,24 +307,12 @@ impl BytesPayload {
 
 #[async_trait]
 impl Payload for BytesPayload {
-    fn id(&self) -> PayloadId {
-        self.id
-    }
-
-    fn length(&self) -> u64 {
-        self.bytes.len() as u64
+    fn record(&self) -> &PayloadRecord {
+        &self.record
     }
 
     fn sha256(&self) -> Option<Sha256> {
-        Some(Sha256(openssl::sha::sha256(&self.bytes)))
-    }
-
-    fn file_name(&self) -> &RemotePath {
-        &self.file_name
-    }
-
-    fn media_type(&self) -> Option<&str> {
-        None
+        self.record.content.sha256()
     }
 
     fn metadata(&self) -> &Map<String, Value> {

@@ -180,7 +180,7 @@ impl Receiver {
         let admitted = match self.admission.enter(peer.remote.ip(), &parties.partner.name).await {
             Ok(admitted) => admitted,
             Err(error) => {
-                // Nothing was taken: the sender comes again, and is told when.
+                // Nothing was accepted: the answer says when the sender is to send the message again.
                 let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
                 self.record(event).await?;
                 return if error.kind() == ErrorKind::Throttled {
@@ -333,7 +333,7 @@ impl Receiver {
         Takes::Yes
     }
 
-    /// Takes nothing for the moment: the sender keeps the message, and is told to send it again later.
+    /// Accepts nothing for the moment: the answer asks the sender to send the message again later.
     async fn come_again(
         &self,
         head: &RequestHead,

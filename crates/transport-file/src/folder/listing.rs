@@ -54,7 +54,7 @@ async fn next((mut receiver, mut chunk): Waiting) -> Option<(Result<Entry>, Wait
     }
 }
 
-/// `Err(None)` when nobody listens any more.
+/// `Err(None)` if the reader of the listing was dropped.
 fn read(directory: &OwnedFd, sender: &mpsc::Sender<Result<Vec<Entry>>>) -> Result<(), Option<Errno>> {
     let mut buffer = vec![MaybeUninit::<u8>::uninit(); BUFFER];
     let mut names = RawDir::new(directory, &mut buffer);

@@ -1,7 +1,7 @@
 //! Being told by the kernel that files arrived in polled directories: inotify(7), one instance for all flows.
 //!
-//! It only makes a poll come early. Network file systems tell nothing of what other machines write, and where the
-//! system's limits are reached nothing is told either: the flow's interval finds those files.
+//! It only makes a poll come early. It does not see what other machines write to network file systems, nor anything where
+//! the system's limits are reached: the flow's interval finds those files.
 
 use async_trait::async_trait;
 use model::{Error, ErrorKind, Result};

@@ -21,7 +21,7 @@ fn way<'a>(
     let mut way: Vec<&Arc<Endpoint>> = Vec::new();
     let mut from = endpoint;
     while let Some(name) = from.options.text("jump") {
-        // That it is not defined is reported by whoever knows all names.
+        // The check of references reports that it is not defined.
         let Some(next) = definitions.endpoints.get(name) else { break };
         if next.transport != SPEC.name {
             return Err(format!("'{name}' is no SSH server: name an endpoint with transport = \"sftp\""));

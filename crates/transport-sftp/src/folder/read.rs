@@ -336,7 +336,7 @@ impl From<Fault> for Stop {
 struct Reader {
     pieces: BoxStream<'static, Result<Pieces>>,
     current: VecDeque<Bytes>,
-    /// How it ended: the end, or the error until it is told.
+    /// How it ended: at its end, or with the error until that is returned.
     last: Option<std::result::Result<(), Option<Error>>>,
 }
 
@@ -360,7 +360,7 @@ impl AsyncRead for Reader {
             }
             let filled = buf.filled().len() > before;
             match &mut this.last {
-                // What was filled in is told first, and an error the next time.
+                // The bytes are returned first, and an error by the next call.
                 Some(_) if filled => break,
                 Some(Ok(())) => break,
                 Some(Err(error)) => {

@@ -128,7 +128,7 @@ impl Client {
         self.shared.lost()
     }
 
-    /// Gives the connection up: whoever waits is told why.
+    /// Gives the connection up: all requests that wait for an answer end with this cause.
     pub(crate) fn lose(&self, why: &str) {
         self.shared.lose(why);
     }

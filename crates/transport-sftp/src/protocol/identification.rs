@@ -27,7 +27,7 @@ pub(crate) enum NoIdentification {
 }
 
 impl NoIdentification {
-    /// What happened, for whoever looks after the endpoint.
+    /// What happened, for the endpoint's administrator.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::TooMuch => {

@@ -303,7 +303,7 @@ impl Fields {
     }
 }
 
-/// What is told of a file.
+/// The attributes of a file.
 #[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) size: Option<u64>,

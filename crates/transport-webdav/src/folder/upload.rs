@@ -182,7 +182,7 @@ fn empty(host: &str, path: &RemotePath) -> Error {
 fn body(receiver: mpsc::Receiver<Piece>, began: oneshot::Sender<()>, length: Option<u64>) -> Body {
     let pieces = stream::try_unfold((receiver, Some(began)), |(mut receiver, began)| async move {
         if let Some(began) = began {
-            // Nobody listens any more: then the pieces end too.
+            // The receiver may have been dropped: then the pieces end too.
             let _ = began.send(());
         }
         match receiver.recv().await {
@@ -370,7 +370,7 @@ impl Upload for Put {
         }
         if may_be_there {
             self.remove().await;
-            // Some servers begin to write when they are told of the end, and keep what had come by then.
+            // Some servers begin to write when the connection ends, and keep what had arrived by then.
             for _ in 0..LATE_LOOKS {
                 tokio::time::sleep(LATE).await;
                 if look(&self.remote, &self.path).await.is_ok() {

@@ -1,6 +1,6 @@
 //! A line of LIST on z/OS outside its Unix file system: data sets (volume, unit, date of the last use, extents, tracks,
 //! format, lengths, organization, name), and members of a partitioned one with statistics (version, created, changed, lines,
-//! user) or without any. Sizes are not told in bytes; what is told of a data set's time is its last use.
+//! user) or without any. There are no sizes in bytes; the only time of a data set is that of its last use.
 
 use super::time::{self, clock, number};
 use model::{RemotePath, Timestamp};

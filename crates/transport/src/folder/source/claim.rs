@@ -4,9 +4,10 @@
 //! A claim whose file was not recorded is released: at once where the poll goes on, otherwise (after a crash) when the
 //! engine finds that no offer waits for it, see [`crate::KnownOffers::orphaned_claims`].
 
+use super::FolderSource;
 use super::compare::{CHANGED, Metadata, Stat, is_refusal};
-use super::{FolderSource, names};
 use crate::folder::destination::is_cut;
+use crate::folder::names;
 use crate::{ClaimedFile, Discovery, FoundOffer, OfferNotes};
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
 use std::collections::HashSet;

@@ -7,11 +7,12 @@
 //! and there is always at least one complete file. If the server does not rename in the target directory either,
 //! `copy_named` does the copy.
 
+use super::FolderSource;
 use super::compare::{Comparison, is_refusal};
 use super::content::{Content, READING, Summing, Wholeness};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, numbered};
 use super::taken::{Match, Taken};
-use super::{FolderSource, names};
+use crate::folder::names;
 use crate::folder::sum::fill;
 use crate::folder::{Upload, Written};
 use model::{Error, ErrorKind, Offer, RemotePath, Result};

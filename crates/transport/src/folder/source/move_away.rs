@@ -1,10 +1,11 @@
 //! Moving a file to another directory on its server so that any interruption is safe: by renaming, or by copying if
 //! renaming is refused.
 
+use super::FolderSource;
 use super::compare::{Comparison, Stat, is_refusal};
 use super::taken::{Match, NumberedNames, Taken};
-use super::{FolderSource, names};
 use crate::folder::After;
+use crate::folder::names;
 use model::{Error, ErrorKind, Offer, OfferIdentity, RemotePath, Result};
 use std::collections::VecDeque;
 

@@ -2,7 +2,8 @@
 //! first file can be opened.
 
 use super::super::walk::Listed;
-use super::{FolderSource, Next};
+use super::FolderSource;
+use super::collect::Next;
 use crate::{Probe, Step};
 use model::{RemotePath, Result, SkipReason};
 use std::collections::BTreeMap;
