@@ -1,5 +1,6 @@
 //! Making an SFTP connection: dialling, verifying the host key, logging in; and the pool's operations on it.
 
+mod command;
 mod jump;
 mod login;
 mod probe;

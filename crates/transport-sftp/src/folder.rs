@@ -46,6 +46,8 @@ pub(crate) struct SftpFolder {
     pool: Pool<Remote>,
     /// What written files are given.
     wanted: Wanted,
+    /// What computes a file's SHA-256 at the server, where SFTP cannot be asked for it.
+    checksum_command: Option<Arc<str>>,
     /// A poll's connection, from its first operation to its last: a folder is opened for each poll.
     held: Option<Mutex<Option<Lease>>>,
 }
@@ -59,7 +61,12 @@ impl SftpFolder {
             group: owner.group.and_then(|group| group.id()),
         });
         let wanted = Wanted { permissions: opened.permissions, owner };
-        Self { pool, wanted, held }
+        Self { pool, wanted, checksum_command: None, held }
+    }
+
+    /// The same, which computes checksums by this command on servers without `check-file`.
+    pub(crate) fn with_checksum_command(self, command: Option<&str>) -> Self {
+        Self { checksum_command: command.map(Into::into), ..self }
     }
 
     /// A connection: for a poll the one that it began with, as long as that lives.
@@ -223,7 +230,8 @@ impl Folder for SftpFolder {
         let limits = remote.settings.limits;
         let pool = Pool::new(Arc::clone(remote), self.pool.endpoint(), Purpose::Test, limits);
         drop(pool.admit(connection));
-        Some(Arc::new(Self { pool, wanted: self.wanted, held: None }))
+        let checksum_command = self.checksum_command.clone();
+        Some(Arc::new(Self { pool, wanted: self.wanted, checksum_command, held: None }))
     }
 
     async fn capabilities(&self) -> Result<FolderCapabilities> {
@@ -380,7 +388,10 @@ impl Folder for SftpFolder {
         let lease = self.take().await?;
         let (algorithm, value) = match lease.client().check_file(path, b"sha256,sha512,sha1,md5").await {
             Ok(checked) => checked,
-            Err(Fault::Refused(_)) => return Ok(None),
+            Err(Fault::Refused(_)) => {
+                let Some(command) = &self.checksum_command else { return Ok(None) };
+                return lease.sha256_by(command, path).await;
+            }
             Err(fault) => {
                 return Err(fault.error("compute the checksum of a file", lease.target(), Some(path)));
             }

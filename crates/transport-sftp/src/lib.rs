@@ -94,7 +94,8 @@ impl FolderProtocol for Sftp {
             let limits = settings.limits;
             Ok((self.remote((endpoint, opened.purpose), settings, &definitions, services)?, limits))
         })?;
-        Ok(Arc::new(SftpFolder::new(pool, opened)))
+        let folder = SftpFolder::new(pool, opened);
+        Ok(Arc::new(folder.with_checksum_command(endpoint.options.text("checksum_command"))))
     }
 
     fn public_key(&self, key: &KeyDefinition) -> Option<Result<PublicKey>> {
@@ -150,6 +151,13 @@ impl FolderProtocol for Sftp {
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {
         let options = &endpoint.options;
         findings.accept("jump", way::check(endpoint, definitions));
+        let command = options.text("checksum_command").unwrap_or("sha256sum");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || " ./_-".contains(c);
+        if command.trim().is_empty() || !command.chars().all(is_plain) {
+            let message = "must be a program and its options, without quotes and other characters that a shell understands, \
+                           such as \"sha256sum\" or \"openssl dgst -sha256 -r\"";
+            findings.error("checksum_command", message);
+        }
         if self.agent.is_none() && options.get("agent").is_some() {
             let message = "is not allowed on this machine: its administrator sets the agent's socket as ssh_agent in [roots] of \
                            waybill.toml, or give private_key or key instead";

@@ -93,6 +93,14 @@ static LOGIN: Group = Group::of(&[
 
 static SERVER: Group = Group::of(&[
     Field::optional(
+        "checksum_command",
+        Kind::Text,
+        "The program at the server that computes a file's SHA-256, such as \"sha256sum\", \"shasum -a 256\" or \"openssl dgst \
+        -sha256 -r\": with `verify = \"checksum\"` it is run over the same SSH connection, reads the file from its standard input, \
+        and writes the sum first. For servers without check-file, as OpenSSH, whose account may run commands and sees files \
+        under the same paths as over SFTP. Without it, or where it fails, the file is read back.",
+    ),
+    Field::optional(
         "host_key",
         Kind::Public(PublicMaterial::HostKeys),
         "The server's host key, as a fingerprint (\"SHA256:…\"), the whole line that ssh-keygen -l shows (\"256 SHA256:… comment \
