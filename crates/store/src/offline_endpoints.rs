@@ -74,7 +74,7 @@ impl Store {
         node: &NodeName,
         event: AuditEvent,
     ) -> Result<()> {
-        self.write(Again { endpoints, node: node.clone(), change: Change::Online(event) }).await
+        self.write(Again { endpoints, node: node.clone(), change: Change::Online(Box::new(event)) }).await
     }
 
     /// Records that a node tries endpoints again before their time is over, because something was changed.
@@ -161,7 +161,7 @@ struct Again {
 
 enum Change {
     /// They are online.
-    Online(AuditEvent),
+    Online(Box<AuditEvent>),
     /// They are tried from this moment on, whatever is known of them.
     Tried(Timestamp),
 }
@@ -188,7 +188,7 @@ impl Command for Again {
             }
         }
         if let Change::Online(event) = &self.change {
-            tx.events(std::slice::from_ref(event));
+            tx.events(std::slice::from_ref(&**event));
         }
         Ok(())
     }

@@ -47,6 +47,7 @@ const EXAMPLES: &[Example] = &[
     example("sftp.md"),
     example("sftp.md"),
     example("sftp.md"),
+    example("sftp.md"),
     // It allows old algorithms.
     Example { warnings: 1, ..example("sftp.md") },
     Example {
