@@ -223,9 +223,9 @@ pub(super) async fn a_copy_in_an_archive_is_known_again_after_a_cut(place: Place
         }
         scene.place.folder.remove(&scene.beside("a-2.edi")).await.unwrap();
         let settled = source.settle(&offer(&found), Outcome::Taken).await.unwrap();
-        // The other file of that size may be the copy, as far as its time tells.
-        let expected = if place.by_the_minute { Settled::Done } else { Settled::Gone };
-        assert_eq!(settled, expected);
+        // The other file of that size may be the copy, as far as a time of minutes tells: unless one ended in between.
+        let may_be_it = place.by_the_minute && settled == Settled::Done;
+        assert!(may_be_it || settled == Settled::Gone, "{settled:?}");
     }
 }
 
