@@ -390,7 +390,9 @@ impl Folder for SftpFolder {
             Ok(checked) => checked,
             Err(Fault::Refused(_)) => {
                 let Some(command) = &self.checksum_command else { return Ok(None) };
-                return lease.sha256_by(command, path).await;
+                // Shells begin at the user's home, SFTP perhaps elsewhere.
+                let path = self.absolute(path).await?.unwrap_or_else(|| path.clone());
+                return lease.sha256_by(command, &path).await;
             }
             Err(fault) => {
                 return Err(fault.error("compute the checksum of a file", lease.target(), Some(path)));

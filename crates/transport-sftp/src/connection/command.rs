@@ -56,13 +56,8 @@ impl Connection {
     /// # Errors
     /// The connection was lost, or the command did not end within an hour.
     pub(crate) async fn sha256_by(&self, command: &str, path: &RemotePath) -> Result<Option<ServerChecksum>> {
-        // Shells begin at the user's home, SFTP perhaps elsewhere.
-        let path = match self.start().await? {
-            Some(start) => start.join(path),
-            None => path.clone(),
-        };
         let failed = |error: Error| {
-            self.target().on_connection(error.with("host", &self.target().host).with("path", &path))
+            self.target().on_connection(error.with("host", &self.target().host).with("path", path))
         };
         let line = [command.as_bytes(), b" < ", &quoted(path.as_bytes())].concat();
         let output = match tokio::time::timeout(LONGEST, self.run(&line)).await {
