@@ -99,6 +99,17 @@ CREATE TABLE waiting_for_room (
     bytes    BIGINT  NOT NULL
 );
 
+-- Flows with files at their source that are claimed (.stage) and for which no recorded offer waits.
+CREATE TABLE claims_left (
+    flow        TEXT    NOT NULL PRIMARY KEY,
+    node        TEXT    NOT NULL,
+    since_at    TIMESTAMPTZ NOT NULL,
+    released_at TIMESTAMPTZ NOT NULL,
+    files       BIGINT  NOT NULL,
+    -- One of them, by its name without the claim.
+    path        TEXT    NOT NULL
+);
+
 -- Endpoints that failures took offline on a node, until they are online again.
 CREATE TABLE offline_endpoints (
     endpoint TEXT    NOT NULL,
@@ -111,6 +122,16 @@ CREATE TABLE offline_endpoints (
     revision BIGINT  NOT NULL,
     error    TEXT,
     PRIMARY KEY (endpoint, node)
+);
+
+-- Ends of certificates that were warned of.
+CREATE TABLE certificate_warnings (
+    -- SHA-256 of the certificate, in hexadecimal.
+    fingerprint TEXT   NOT NULL,
+    -- How many days before its end; 0 for its end.
+    days        BIGINT NOT NULL,
+    warned_at   TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (fingerprint, days)
 );
 
 -- Files in archives that are removed when their time is over.
@@ -328,11 +349,37 @@ CREATE TABLE intake_keys (
     answered_at TIMESTAMPTZ,
     offer_id    UUID,
     reply_head  JSONB,
-    reply_body  BYTEA
+    reply_body  BYTEA,
+    -- SHA-256 over the SHA-256s of its parts: the same key with other content is no repetition.
+    content_digest BYTEA,
+    -- The transfer of the receipt of its last refusal, where that is sent later: it is cancelled when the key is answered or
+    -- refused again.
+    refusal_id UUID
 );
 CREATE INDEX intake_keys_by_time ON intake_keys (began_at);
 CREATE INDEX intake_keys_by_offer ON intake_keys (offer_id) WHERE offer_id IS NOT NULL;
 CREATE INDEX intake_keys_in_progress ON intake_keys (node, epoch) WHERE state = 'in_progress';
+
+-- What proves a message, with a retention of its own. Its bytes are in about and pieces; those that a signature covers are a
+-- payload, which the transfer refers to.
+CREATE TABLE evidence (
+    id          UUID NOT NULL PRIMARY KEY,
+    -- Of a received message the first transfer that was made of it; of a sent one the transfer that was sent.
+    transfer_id UUID NOT NULL REFERENCES transfers (id),
+    -- The message: as it was received, or the delivery that sent it. One of both.
+    offer_id    UUID REFERENCES offers (id),
+    delivery_id UUID REFERENCES deliveries (id),
+    recorded_at TIMESTAMPTZ NOT NULL,
+    keep_until  TIMESTAMPTZ NOT NULL,
+    -- What its transport says of it; and its small pieces by name, in base64. Null once they are removed.
+    about       JSONB,
+    pieces      JSONB,
+    payload_id  UUID REFERENCES payloads (id),
+    removed_at  TIMESTAMPTZ
+);
+CREATE INDEX evidence_by_transfer ON evidence (transfer_id);
+CREATE INDEX evidence_by_offer ON evidence (offer_id) WHERE offer_id IS NOT NULL;
+CREATE INDEX evidence_kept ON evidence (keep_until) WHERE removed_at IS NULL;
 
 CREATE TABLE connections (
     id                 UUID    NOT NULL PRIMARY KEY,

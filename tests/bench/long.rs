@@ -3,16 +3,12 @@
 //! `WAYBILL_BENCH_GIB` (10), `WAYBILL_BENCH_CUTS` (20, of a file of 2 GiB).
 
 use crate::folders::site::{Protocol, Site, make, measure};
-use crate::measure::status_kib;
+use crate::measure::{number, status_kib};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use suites::{Gateway, GatewayBuilder, eventually};
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
-
-fn number(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
 
 pub(crate) fn run() {
     large(number("WAYBILL_BENCH_GIB", 10) << 30);

@@ -1,4 +1,4 @@
-//! Measuring child processes.
+//! Measuring processes.
 
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -10,6 +10,11 @@ pub(crate) const RUNS: usize = 5;
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// The number in an environment variable, or the usual one.
+pub(crate) fn number(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 /// A value of `/proc/PID/status`, in KiB.
@@ -28,15 +33,48 @@ pub(crate) fn processor_time(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Waits for a child: how long it took, and its peak of resident memory in MiB.
-pub(crate) fn watch(mut child: Child) -> (Duration, f64) {
+/// What a piece of work took.
+pub(crate) struct Used {
+    /// From its beginning to its end.
+    pub(crate) took: Duration,
+    /// Processor time of the process, in all its threads.
+    pub(crate) processor: Duration,
+    /// Peak of the process's resident memory, in MiB.
+    pub(crate) memory: f64,
+}
+
+/// A process at work.
+pub(crate) struct Work {
+    pid: u32,
+    processor: Duration,
+    begun: Instant,
+}
+
+impl Work {
+    /// Begins now.
+    pub(crate) fn begin(pid: u32) -> Self {
+        Self { pid, processor: processor_time(pid), begun: Instant::now() }
+    }
+
+    /// Ends now.
+    pub(crate) fn end(self) -> Used {
+        let (took, now) = (self.begun.elapsed(), processor_time(self.pid));
+        let memory = status_kib(self.pid, "VmHWM").unwrap() as f64 / 1024.0;
+        Used { took, processor: now.saturating_sub(self.processor), memory }
+    }
+}
+
+/// Waits for a child that was just started, and has to succeed.
+pub(crate) fn watch(mut child: Child) -> Used {
     let begun = Instant::now();
-    let mut peak = 0;
+    let (mut peak, mut processor) = (0, Duration::ZERO);
     loop {
+        // Both are lost with the child: they are those of a few milliseconds before its end.
         peak = status_kib(child.id(), "VmHWM").unwrap_or(0).max(peak);
+        processor = processor_time(child.id()).max(processor);
         if let Some(status) = child.try_wait().unwrap() {
             assert!(status.success(), "the child failed: {status}");
-            return (begun.elapsed(), peak as f64 / 1024.0);
+            return Used { took: begun.elapsed(), processor, memory: peak as f64 / 1024.0 };
         }
         std::thread::sleep(Duration::from_millis(5));
     }

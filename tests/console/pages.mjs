@@ -97,6 +97,15 @@ test("connections, and one of each kind", async () => {
   }
 });
 
+test("certificates, and what uses each", async () => {
+  await page.goto(url("/certificates"));
+  await shows(page, "key.acme", "identity.acme (as2.keys)", "partner.globex (as2.certificates)", "Valid");
+  const details = page.locator("tr", { hasText: "key.acme" }).locator("details");
+  await details.locator("summary").click();
+  await shows(page, "SHA-256");
+  await checkPage(page, "certificates");
+});
+
 test("audit", async () => {
   await page.goto(url("/audit"));
   await checkPage(page, "audit");

@@ -3,6 +3,7 @@
 
 use crate::Database;
 use crate::kills::{flow, gateway};
+use crate::kills_over_servers::FtpRoutes;
 use crate::traffic::Route;
 use crate::victim::{Death, start_and_die, tail};
 use std::collections::BTreeSet;
@@ -24,12 +25,22 @@ const DEATHS: [&str; 9] = [
 
 #[test]
 fn kills_of_claims_on_sqlite() {
-    run(Database::Sqlite);
+    run(Database::Sqlite, false);
 }
 
 #[test]
 fn kills_of_claims_on_postgres() {
-    run(Database::Postgres);
+    run(Database::Postgres, false);
+}
+
+#[test]
+fn kills_of_claims_over_ftp_on_sqlite() {
+    run(Database::Sqlite, true);
+}
+
+#[test]
+fn kills_of_claims_over_ftp_on_postgres() {
+    run(Database::Postgres, true);
 }
 
 fn names(directory: &Path) -> BTreeSet<String> {
@@ -37,14 +48,20 @@ fn names(directory: &Path) -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-fn run(database: Database) {
+fn run(database: Database, is_over_ftp: bool) {
     let root = tempfile::tempdir().unwrap();
     let url = database.url("claims");
-    let route = Route::make(root.path(), "claiming", 0, 0);
+    let mut route = Route::make(root.path(), "claiming", 0, 0);
     let mut gateway = gateway(root.path(), url.as_deref(), &[]);
     let polls = "after = \"delete\"";
     let claims = format!("{polls}, claim = \"rename\", settle = \"after_delivery\"");
-    gateway.define("claiming.toml", &flow(&route, "").replace(polls, &claims));
+    let mut document = flow(&route, "").replace(polls, &claims);
+    // The server ends with the test.
+    let server = is_over_ftp.then(|| FtpRoutes::start(root.path()));
+    if let Some(server) = &server {
+        document = server.take_over("in", &mut route, &document);
+    }
+    gateway.define("claiming.toml", &document);
     let mut put = BTreeSet::new();
     for (at, point) in DEATHS.into_iter().enumerate() {
         let name = format!("{at:02}.edi");

@@ -33,6 +33,49 @@ fn kills_over_ftp_and_webdav_on_postgres() {
     run(Database::Postgres);
 }
 
+/// An FTP server for the routes of other suites.
+pub struct FtpRoutes {
+    server: Server,
+    password: PathBuf,
+}
+
+impl FtpRoutes {
+    /// Starts it; its password is below `root`.
+    pub fn start(root: &Path) -> Self {
+        let server = Server::start("ftp", &["--server", "proftpd"]);
+        let password = password_of("ftp", &server, root);
+        Self { server, password }
+    }
+
+    /// Moves one end of a route between folders (`in` or `out`) to the server, in the route and in the document of its flow.
+    pub fn take_over(&self, end: &str, route: &mut Route, document: &str) -> String {
+        let here = if end == "in" { &mut route.into } else { &mut route.out };
+        let local = format!("transport = \"file\"\nurl = \"file://{}\"\n", here.display());
+        let error_directory = format!("\"{}-bad\"", here.display());
+        *here = make(&self.server, end);
+        let (port, user) = (self.server.port(), self.server.text("user"));
+        let password = self.password.display();
+        let remote = format!(
+            r#"transport = "ftp"
+url = "ftp://127.0.0.1:{port}/files/{end}"
+security = "none"
+username = "{user}"
+password = "${{file:{password}}}"
+"#
+        );
+        assert!(document.contains(&local), "{document}");
+        document.replace(&local, &remote).replace(&error_directory, "\"files/bad\"")
+    }
+}
+
+/// The file with a server's password.
+fn password_of(name: &str, server: &Server, root: &Path) -> PathBuf {
+    let path = root.join(format!("{name}-password"));
+    fs::write(&path, server.text("password")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
 /// A directory among a server's files that it may write to.
 fn make(server: &Server, name: &str) -> PathBuf {
     let files = Path::new(server.text("folder"));
@@ -49,9 +92,7 @@ fn run(database: Database) {
     let ftp = Server::start("ftp", &["--server", "proftpd"]);
     let dav = Server::start("apache", &[]);
     for (name, server) in [("ftp", &ftp), ("dav", &dav)] {
-        let password = root.path().join(format!("{name}-password"));
-        fs::write(&password, server.text("password")).unwrap();
-        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+        password_of(name, server, root.path());
     }
     let route = |name, into, out| Route { name, into, out, largest: 256 << 10, most: 8 };
     let there = route("there", make(&ftp, "in"), make(&dav, "out"));

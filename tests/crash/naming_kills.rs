@@ -3,6 +3,7 @@
 
 use crate::Database;
 use crate::kills::{flow, gateway};
+use crate::kills_over_servers::FtpRoutes;
 use crate::traffic::Route;
 use crate::victim::{Death, start_and_die, tail};
 use std::collections::BTreeMap;
@@ -32,12 +33,22 @@ const NUMBERING: [(&str, u64); 6] = [
 
 #[test]
 fn kills_while_files_are_appended_on_sqlite() {
-    append(Database::Sqlite);
+    append(Database::Sqlite, false);
 }
 
 #[test]
 fn kills_while_files_are_appended_on_postgres() {
-    append(Database::Postgres);
+    append(Database::Postgres, false);
+}
+
+#[test]
+fn kills_while_files_are_appended_over_ftp_on_sqlite() {
+    append(Database::Sqlite, true);
+}
+
+#[test]
+fn kills_while_files_are_appended_over_ftp_on_postgres() {
+    append(Database::Postgres, true);
 }
 
 #[test]
@@ -55,15 +66,21 @@ fn run(
     database: Database,
     deaths: &[(&'static str, u64)],
     destination: &str,
+    is_over_ftp: bool,
 ) -> (Vec<Vec<u8>>, BTreeMap<String, Vec<u8>>) {
     let root = tempfile::tempdir().unwrap();
     let url = database.url("naming");
-    let route = Route::make(root.path(), "naming", 0, 0);
+    let mut route = Route::make(root.path(), "naming", 0, 0);
     let mut gateway = gateway(root.path(), url.as_deref(), &[]);
     let flow = flow(&route, "ordered = true");
     let endpoint = "endpoint = \"naming-out\"\n";
-    let named = flow.replacen(endpoint, &format!("{endpoint}{destination}\n"), 1);
+    let mut named = flow.replacen(endpoint, &format!("{endpoint}{destination}\n"), 1);
     assert_ne!(named, flow);
+    // The server ends with the test.
+    let server = is_over_ftp.then(|| FtpRoutes::start(root.path()));
+    if let Some(server) = &server {
+        named = server.take_over("out", &mut route, &named);
+    }
     gateway.define("naming.toml", &named);
     let mut given = Vec::new();
     for (at, (point, count)) in deaths.iter().enumerate() {
@@ -85,16 +102,16 @@ fn run(
     (given, there)
 }
 
-fn append(database: Database) {
+fn append(database: Database, is_over_ftp: bool) {
     let destination = "file_name = \"all.edi\"\noverwrite = \"append\"";
-    let (given, there) = run(database, &APPENDING, destination);
+    let (given, there) = run(database, &APPENDING, destination, is_over_ftp);
     let names: Vec<_> = there.keys().collect();
     assert_eq!(names, ["all.edi"]);
     assert!(there["all.edi"] == given.concat(), "each file is there once, in its order");
 }
 
 fn number(database: Database) {
-    let (given, there) = run(database, &NUMBERING, "file_name = \"{counter:4}{ext}\"");
+    let (given, there) = run(database, &NUMBERING, "file_name = \"{counter:4}{ext}\"", false);
     // Numbers may be left out, and the files of one flow come in their order.
     let contents: Vec<_> = there.values().cloned().collect();
     assert!(contents == given, "each file is there once: {:?}", there.keys());

@@ -41,16 +41,16 @@ fn at(point: &'static str, most: u64) -> Death {
 
 /// Starts a gateway and sees it die; whether it died at the point that was asked for.
 pub fn start_and_die(gateway: &mut Gateway, death: Death) -> bool {
-    start_and_die_while(gateway, death, || {})
+    start_and_die_while(gateway, death, |_| {})
 }
 
 /// The same, with something else to do once it was started.
-pub fn start_and_die_while(gateway: &mut Gateway, death: Death, meanwhile: impl FnOnce()) -> bool {
+pub fn start_and_die_while(gateway: &mut Gateway, death: Death, meanwhile: impl FnOnce(&Gateway)) -> bool {
     match death {
         Death::Random => {
             gateway.set_variable(CRASH_AT, None);
             gateway.spawn();
-            meanwhile();
+            meanwhile(gateway);
             std::thread::sleep(Duration::from_millis(100 + random(2400)));
             assert!(gateway.ended().is_none(), "the gateway ended by itself\n{}", tail(gateway));
             gateway.kill();
@@ -59,7 +59,7 @@ pub fn start_and_die_while(gateway: &mut Gateway, death: Death, meanwhile: impl 
         Death::At(point, count) => {
             gateway.set_variable(CRASH_AT, Some(&format!("{point}:{count}")));
             gateway.spawn();
-            meanwhile();
+            meanwhile(gateway);
             let died = dies(gateway, point);
             gateway.set_variable(CRASH_AT, None);
             died

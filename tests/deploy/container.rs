@@ -77,7 +77,11 @@ fn the_settings_of_the_image_take_the_password_that_compose_gives() {
     let password = directory.path().join("database_password");
     fs::write(&password, "secret\n").unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o440)).unwrap();
-    fs::write(directory.path().join("waybill.toml"), settings.replace("/run/secrets", &own)).unwrap();
+    fs::write(
+        directory.path().join("waybill.toml"),
+        settings.replace("/run/secrets", &own).replace("/srv/waybill", &own),
+    )
+    .unwrap();
     fs::create_dir(directory.path().join("definitions")).unwrap();
     let mut validate = Command::new(waybill());
     validate.args(["--config", "waybill.toml", "validate"]).current_dir(directory.path());

@@ -5,6 +5,8 @@
 
 mod addresses;
 mod audit;
+mod cert;
+mod certificate_ends;
 mod certificates;
 mod commands;
 mod demo;
@@ -20,6 +22,7 @@ mod left_behind;
 mod limits;
 mod lost_key;
 mod operating;
+mod other_clients;
 mod own_revision;
 mod proxies;
 mod readiness;

@@ -1,10 +1,11 @@
-//! SFTP and AS2 through proxies: the process's own, and one that an endpoint names.
+//! Connections through proxies: SFTP and AS2 by the process's own and one that an endpoint names, FTP and WebDAV by the latter.
 
+use model::Purpose;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use suites::pair::{PATIENCE, Pair, Terms, put};
-use suites::{Server, eventually};
+use suites::pair::{PATIENCE, Pair, Terms, files_in, put, random};
+use suites::{GatewayBuilder, Server, eventually};
 
 const LOGIN: &str = "ada:the proxy's password";
 
@@ -108,4 +109,100 @@ fn a_proxy_is_switched_off_for_one_endpoint_and_a_name_that_is_none_is_refused()
     let direct = rows.iter().filter(|row| row.endpoint.as_deref() == Some("acme-folder"));
     assert!(direct.clone().count() > 0 && direct.clone().all(|row| row.proxy.is_none()), "{rows:?}");
     goes_through(&pair, "globex-as2", &socks);
+}
+
+/// Files to a server and back, by FTP and by WebDAV at once.
+fn goes_there_and_back_through(proxy: &Server) {
+    let (ftp, dav) = (Server::start("ftp", &["--server", "proftpd"]), Server::start("apache", &[]));
+    let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
+    let place = root.path();
+    // Apart from the gateway's own state, which no endpoint's directory may hold.
+    let files = place.join("files");
+    for directory in ["from", "ftp", "dav"] {
+        fs::create_dir_all(files.join(directory)).unwrap();
+    }
+    let own = written(proxy, place);
+    let mut gateway = GatewayBuilder::new(place, "node").build();
+    let login = |server: &Server, name: &str| {
+        let file = place.join(name);
+        fs::write(&file, server.text("password")).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let (user, file) = (server.text("user"), file.display());
+        format!("username = \"{user}\"\npassword = \"${{file:{file}}}\"\nproxy = \"own\"")
+    };
+    let document = format!(
+        r#"
+[proxy.own]
+{own}
+[endpoint.ftp]
+transport = "ftp"
+url = "ftp://127.0.0.1:{port}/files"
+security = "none"
+{ftp_login}
+[endpoint.dav]
+transport = "webdav"
+url = "{url}/"
+{dav_login}
+[endpoint.here]
+transport = "file"
+url = "file://{at}"
+[flow.out]
+source = {{ endpoint = "here", directory = "from", mask = "*", every = "1s", stable_for = "0s", after = "delete" }}
+[[flow.out.destination]]
+endpoint = "ftp"
+[[flow.out.destination]]
+endpoint = "dav"
+[flow.from-ftp]
+source = {{ endpoint = "ftp", mask = "*", every = "1s", stable_for = "0s", after = "delete" }}
+[[flow.from-ftp.destination]]
+endpoint = "here"
+directory = "ftp"
+[flow.from-dav]
+source = {{ endpoint = "dav", mask = "*", every = "1s", stable_for = "0s", after = "delete" }}
+[[flow.from-dav.destination]]
+endpoint = "here"
+directory = "dav"
+"#,
+        port = ftp.port(),
+        url = dav.text("url"),
+        at = files.display(),
+        ftp_login = login(&ftp, "ftp-password"),
+        dav_login = login(&dav, "dav-password"),
+    );
+    gateway.define("flows.toml", &document);
+    gateway.start();
+    let expected =
+        vec![("large".to_owned(), random(1_500_000)), ("order.edi".to_owned(), b"an order".to_vec())];
+    for (name, bytes) in &expected {
+        put(&files.join("from"), name.as_bytes(), bytes);
+    }
+    for directory in ["ftp", "dav"] {
+        let found = eventually("the files are back", PATIENCE, || {
+            let found = files_in(&files.join(directory));
+            (found.len() >= expected.len()).then_some(found)
+        });
+        assert_eq!(found, expected, "{directory}");
+    }
+    gateway.wait_for("completed", 6, PATIENCE);
+    let rows = gateway.connections();
+    for endpoint in ["ftp", "dav"] {
+        let of_endpoint: Vec<_> =
+            rows.iter().filter(|row| row.endpoint.as_deref() == Some(endpoint)).collect();
+        assert!(!of_endpoint.is_empty(), "{rows:?}");
+        for row in of_endpoint {
+            assert_eq!(row.proxy.as_deref(), Some(proxy.text("url")), "{row:?}");
+        }
+    }
+    assert!(rows.iter().any(|row| row.purpose == Some(Purpose::Data)), "{rows:?}");
+    assert!(!gateway.log().contains("the proxy's password"));
+}
+
+#[test]
+fn ftp_with_its_data_connections_and_webdav_go_through_an_http_proxy() {
+    goes_there_and_back_through(&Server::start("squid", &["--password", LOGIN]));
+}
+
+#[test]
+fn ftp_with_its_data_connections_and_webdav_go_through_a_socks5_proxy() {
+    goes_there_and_back_through(&Server::start("socks", &["--password", LOGIN]));
 }

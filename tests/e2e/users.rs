@@ -1,6 +1,6 @@
 //! Users by the command line, beside a running gateway and without one, on both databases.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use suites::{Gateway, GatewayBuilder, cookie, fresh_database, waybill};
 
@@ -144,31 +144,52 @@ fn users_come_and_go_on_postgres() {
     users_come_and_go(Some(&fresh_database("users")));
 }
 
-/// `script` gives the command a terminal.
+/// Runs a command at a terminal of its own and answers each prompt by a line, once the terminal shows no more what is typed;
+/// prints what was on the screen.
+const AT_TERMINAL: &str = r#"
+import os, pty, sys, termios, time
+answers, command = sys.argv[1].split("\n"), sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(command[0], command)
+screen = b""
+def read():
+    global screen
+    try:
+        piece = os.read(terminal, 4096)
+    except OSError: # Linux says so that the other side was closed
+        piece = b""
+    screen += piece
+    return piece
+for answer in answers:
+    prompt = len(screen)
+    while not screen[prompt:].endswith(b": ") and read():
+        pass
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        time.sleep(0.01)
+    os.write(terminal, answer.encode() + b"\n")
+while read():
+    pass
+sys.stdout.buffer.write(screen)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
 #[test]
 fn the_password_is_asked_for_at_the_terminal_and_not_shown() {
     let root = tempfile::tempdir().unwrap();
     let gateway = GatewayBuilder::new(root.path(), "acme").build();
-    let command =
-        format!("{} --config {} user add ada --role admin", waybill().display(), gateway.config().display());
-    let mut child = Command::new("script")
-        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("script is part of bsdutils");
-    let (mut keyboard, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let mut seen = String::new();
-    for (prompt, typed) in [("Password of ada: ", FIRST), ("Repeat the password: ", FIRST)] {
-        while !seen.ends_with(prompt) {
-            let mut byte = [0];
-            assert_eq!(screen.read(&mut byte).unwrap(), 1, "{seen}");
-            seen.push(char::from(byte[0]));
-        }
-        writeln!(keyboard, "{typed}").unwrap();
-    }
-    screen.read_to_string(&mut seen).unwrap();
-    assert!(child.wait().unwrap().success(), "{seen}");
+    let output = Command::new("python3")
+        .args(["-c", AT_TERMINAL, &format!("{FIRST}\n{FIRST}")])
+        .arg(waybill())
+        .arg("--config")
+        .arg(gateway.config())
+        .args(["user", "add", "ada", "--role", "admin"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let seen = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{seen}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(seen.contains("Password of ada: ") && seen.contains("Repeat the password: "), "{seen}");
     assert!(seen.contains("user ada: added") && !seen.contains(FIRST), "{seen}");
 
     // Without a terminal it says what to do.

@@ -298,6 +298,31 @@ fn the_shipped_examples_are_sound_with_keys_of_ones_own() {
 }
 
 #[test]
+fn a_root_directory_that_is_missing_is_named() {
+    let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
+    let missing = root.path().join("not-mounted");
+    let gateway = GatewayBuilder::new(root.path(), "node").build();
+    let config = gateway.config();
+    let settings = fs::read_to_string(&config).unwrap();
+    let files = format!("files = [{:?}, ", missing.display().to_string());
+    fs::write(&config, settings.replacen("files = [", &files, 1)).unwrap();
+    gateway.define("a.toml", "[calendar.c]\n");
+    let definitions = gateway.directory().join("definitions");
+    let validate = || {
+        let definitions = definitions.to_str().unwrap();
+        let (status, out, error) =
+            suites::run(&["--config", config.to_str().unwrap(), "validate", "--definitions", definitions]);
+        assert_eq!(status.code(), Some(0), "it is a warning: {error}");
+        out
+    };
+    let text = validate();
+    let missing_text = missing.display().to_string();
+    assert!(text.contains("warning: roots.files") && text.contains(&missing_text), "{text}");
+    fs::create_dir(&missing).unwrap();
+    assert!(!validate().contains("roots.files"));
+}
+
+#[test]
 fn directories_of_the_gateway_itself_are_no_endpoints() {
     let root = tempfile::Builder::new().prefix("waybill-e2e-").tempdir().unwrap();
     let mut gateway = GatewayBuilder::new(root.path(), "node").build();

@@ -31,7 +31,7 @@ fn error(name: &str) -> String {
     format!("MDN-sent-automatically; processed/error: {name}\r\n")
 }
 
-const ASYNCHRONOUS: &str = "Asynchronous receipts (Receipt-Delivery-Option) are not supported";
+const NOT_THERE: &str = "Receipts for you are not sent to the host in Receipt-Delivery-Option";
 
 #[test]
 fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
@@ -68,6 +68,8 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
     check("content of no form", good.with_body(random(5000)), &error("unexpected-processing-error"));
     check("an unknown sender", good.with("AS2-From", Some("NOBODY")), &error("unknown-trading-partner"));
     check("an unknown receiver", good.with("AS2-To", Some("NOBODY")), &error("unknown-trading-partner"));
+    let swapped = good.with("AS2-From", Some("WAYBILL")).with("AS2-To", Some("PEER"));
+    check("names that are swapped", swapped, &error("unknown-trading-partner"));
     check(
         "a sender that is the receiver",
         good.with("AS2-From", Some("WAYBILL")),
@@ -83,7 +85,7 @@ fn messages_that_prove_nothing_are_refused_each_with_its_disposition() {
         "MDN-sent-automatically; failed/failure: unsupported format\r\n",
     );
     let elsewhere = good.with("Receipt-Delivery-Option", Some("http://169.254.169.254/latest/meta-data"));
-    check("a receipt to be sent elsewhere", elsewhere, ASYNCHRONOUS);
+    check("a receipt to be sent elsewhere", elsewhere, NOT_THERE);
 
     // Announced as larger than agreed: refused before the body is read.
     let large = good.with("Content-Length", Some("2000000"));
@@ -239,6 +241,42 @@ fn a_receipt_for_nothing_is_recorded_and_refused_politely() {
     assert_eq!(events.len(), 1, "{events:?}");
     assert!(events[0].to_string().contains("receipt@peer"), "{events:?}");
     assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
+    hub.is_unmoved();
+}
+
+#[test]
+fn a_signature_over_nothing_proves_nothing() {
+    let mut hub = start("receive.security = \"signed\"");
+    let port = hub.gateway.http;
+    let signed = hub.pack("a.bin", &random(5000), &hub.peer(), None);
+    let media = signed.field("Content-Type").unwrap();
+    let (_, boundary) = media.split_once("boundary=").unwrap();
+    let boundary = boundary.split(';').next().unwrap().trim_matches('"').to_owned();
+    let line = format!("\r\n--{boundary}\r\n").into_bytes();
+    let at = signed.body.windows(line.len()).rposition(|window| window == line).unwrap();
+    let signature = &signed.body[at..];
+    let mut events = 0;
+    let mut check = |what: &str, message: Message, disposition: &str| {
+        refused(&hub, what, message.post(port), disposition, "message.refused", &mut events);
+    };
+    let first = format!("--{boundary}\r\n\r\n").into_bytes();
+    let changed = "processed/error: integrity-check-failed";
+    check("a part without content", signed.with_body([&first, signature].concat()), changed);
+    check("a signature alone", signed.with_body(signature[2..].to_vec()), "processed/error: ");
+    // A SignedData without a signer, as certificates are sent in.
+    let certificates = hub.root.path().join("only.p7b");
+    let made = std::process::Command::new("openssl")
+        .args(["crl2pkcs7", "-nocrl", "-outform", "DER", "-certfile", hub.peer_certificate.to_str().unwrap()])
+        .arg("-out")
+        .arg(&certificates)
+        .status();
+    assert!(made.unwrap().success());
+    let opaque = "application/pkcs7-mime; smime-type=signed-data; name=smime.p7m";
+    let nobody = signed.with("Content-Type", Some(opaque)).with_body(std::fs::read(certificates).unwrap());
+    check("a signed message that nobody signed", nobody, "processed/error: ");
+    hub.gateway.stop();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
     hub.is_unmoved();
 }
 

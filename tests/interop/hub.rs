@@ -193,12 +193,24 @@ endpoint = "in"
 
     /// Sends by pyas2lib as PEER, and gives what it says of the answer.
     pub fn send(&self, file: &str, more: &[&str]) -> Value {
-        self.send_to(&format!("http://127.0.0.1:{}/as2", self.gateway.http), None, file, more)
+        self.send_to(&self.url(), None, file, more)
     }
 
     /// The same to this URL, trusting a web server's certificate.
     pub fn send_to(&self, url: &str, trusted: Option<&Path>, file: &str, more: &[&str]) -> Value {
-        let mut command = Command::new(repository().join("tests/servers/as2_peer.sh"));
+        self.send_by("as2_peer", url, trusted, file, more)
+    }
+
+    /// The same by the script of another peer.
+    pub fn send_by(
+        &self,
+        script: &str,
+        url: &str,
+        trusted: Option<&Path>,
+        file: &str,
+        more: &[&str],
+    ) -> Value {
+        let mut command = Command::new(repository().join(format!("tests/servers/{script}.sh")));
         if let Some(trusted) = trusted {
             command.env("SSL_CERT_FILE", trusted);
         }
@@ -217,6 +229,11 @@ endpoint = "in"
         let said = String::from_utf8_lossy(&output.stdout);
         serde_json::from_str(&said)
             .unwrap_or_else(|e| panic!("{more:?}: {e}: {said}\n{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Where partners post their messages.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/as2", self.gateway.http)
     }
 }
 

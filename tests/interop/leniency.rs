@@ -70,14 +70,20 @@ fn an_unsigned_receipt_without_a_mic_ends_a_delivery_that_asked_for_no_more() {
 }
 
 #[test]
-fn a_request_for_an_asynchronous_receipt_is_answered_501_and_on_record() {
+fn a_request_for_a_receipt_where_none_can_be_sent_is_refused_by_a_status_and_on_record() {
     let mut hub = start("receive.security = \"none\"");
     let port = hub.gateway.http;
     let wanted = "Disposition-Notification-To: x\r\n";
-    for (number, url) in
-        ["http://127.0.0.1:9/mdn", "https://peer.example/mdn", "mailto:edi@peer.example", "nonsense"]
-            .into_iter()
-            .enumerate()
+    for (number, (status, url, words)) in [
+        (501, "mailto:edi@peer.example", "Receipts by e-mail (mailto:) are not supported"),
+        (501, "ftp://127.0.0.1/mdn", "not a URL that receipts can be sent to"),
+        (400, "nonsense", "not a URL that receipts can be sent to"),
+        (400, "http://ada:hunter2@127.0.0.1:9/mdn", "contains a user or a password"),
+        (403, "https://peer.example/mdn", "not sent to the host in Receipt-Delivery-Option"),
+        (403, "http://127.0.0.2/mdn", "not sent to the host in Receipt-Delivery-Option"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let message = plain(
             &format!("async-{number}"),
@@ -85,18 +91,17 @@ fn a_request_for_an_asynchronous_receipt_is_answered_501_and_on_record() {
             b"an order",
         );
         let answer = message.post(port).unwrap();
-        assert_eq!(answer.status, 501, "{url}: {}", answer.text());
-        assert!(answer.text().contains("Receipt-Delivery-Option"), "{}", answer.text());
+        assert!(answer.status == status && answer.text().contains(words), "{url}: {answer:?}");
         let event = refusal(&hub, number + 1);
-        assert_eq!(event["detail"]["status"], 501, "{event}");
+        assert_eq!(event["detail"]["status"], status, "{event}");
         assert_eq!(event["detail"]["receipt_delivery_option"], url, "{event}");
         assert!(hub.gateway.log().contains(&format!("async-{number}@peer")), "{}", hub.gateway.log());
     }
-    // Also from one who is not known: an asynchronous sender reads no disposition in this answer.
+    // One who is not known gets no connection from us: an asynchronous sender reads no disposition in this answer.
     let stranger = plain("async-s", &format!("{wanted}Receipt-Delivery-Option: http://x/\r\n"), b"x")
         .with("AS2-From", Some("NOBODY"));
-    assert_eq!(stranger.post(port).unwrap().status, 501);
-    assert_eq!(hub.inbox().len(), 0);
+    assert_eq!(stranger.post(port).unwrap().status, 422);
+    assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
     // The same message with a synchronous receipt is taken: nothing was remembered of it.
     let answer = plain("async-0", wanted, b"an order").post(port).unwrap();
     assert!(answer.status == 200 && answer.text().contains("; processed\r\n"), "{}", answer.text());
@@ -228,7 +233,7 @@ fn whatever_is_refused_early_is_an_event_and_a_line_in_the_log() {
     type Post<'a> = Box<dyn Fn() -> Option<raw::Answer> + 'a>;
     let posts: [(u16, &str, Post<'_>); 6] = [
         (400, "AS2-To", Box::new(|| lacking.post(port))),
-        (422, "NOBODY", Box::new(|| unknown.post(port))),
+        (200, "NOBODY", Box::new(|| unknown.post(port))),
         (405, "GET", Box::new(|| raw::get(port, "/as2"))),
         (404, "/elsewhere", Box::new(|| raw::get(port, "/elsewhere"))),
         (404, "/as2", Box::new(|| raw::get(port, "/"))),

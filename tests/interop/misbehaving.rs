@@ -188,7 +188,7 @@ fn word_of_a_duplicate_after_a_lost_answer_is_the_answer() {
 }
 
 /// Every message the same, its header block included.
-fn assert_identical(seen: &[Value]) {
+pub fn assert_identical(seen: &[Value]) {
     let raw = |message: &Value| fs::read(message["raw"].as_str().unwrap()).unwrap();
     let first = raw(&seen[0]);
     assert!(first.len() > 1000);

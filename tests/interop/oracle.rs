@@ -120,7 +120,13 @@ fn openssl_reads_what_pack_wrote() {
     let key = bench.text("sender.key.pem");
     let certificate = bench.text("sender.cert.pem");
     let partner = bench.text("receiver.cert.pem");
-    for (cipher, digest) in [("aes256-cbc", "sha256"), ("aes128-cbc", "sha1"), ("3des", "sha512")] {
+    for (cipher, digest) in [
+        ("aes256-cbc", "sha256"),
+        ("aes128-cbc", "sha1"),
+        ("3des", "sha512"),
+        ("aes256-gcm", "sha384"),
+        ("aes128-gcm", "md5"),
+    ] {
         let more = [
             "--sign-key",
             &key,
@@ -180,7 +186,9 @@ fn openssl_reads_what_pack_wrote() {
         let at = content.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
         assert!(content[at..] == payload, "{cipher}: openssl found another payload");
         let name = match digest {
+            "md5" => openssl::hash::MessageDigest::md5(),
             "sha1" => openssl::hash::MessageDigest::sha1(),
+            "sha384" => openssl::hash::MessageDigest::sha384(),
             "sha512" => openssl::hash::MessageDigest::sha512(),
             _ => openssl::hash::MessageDigest::sha256(),
         };
@@ -282,6 +290,59 @@ fn unpack_reads_what_openssl_wrote() {
     drop(signed);
 }
 
+/// One message for several recipients, each of whom reads it: an RSA key by each key transport, an EC key, a third one.
+#[test]
+fn every_recipient_reads_what_pack_encrypted_for_several() {
+    let bench = Bench::new();
+    bench.openssl(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-keyout",
+        "ec.key.pem",
+        "-out",
+        "ec.cert.pem",
+        "-subj",
+        "/CN=EC",
+        "-days",
+        "30",
+    ]);
+    let payload = random(50_000);
+    let names = ["receiver", "ec", "sender"];
+    let certificates: Vec<String> =
+        names.iter().map(|name| bench.text(&format!("{name}.cert.pem"))).collect();
+    for transport in ["pkcs1", "oaep-sha1", "oaep-sha256", "oaep-sha384", "oaep-sha512"] {
+        let mut more = vec!["--key-transport", transport];
+        more.extend(certificates.iter().flat_map(|path| ["--encrypt-cert", path]));
+        let (_, message) = bench.pack(&payload, &more);
+        fs::write(bench.path("body"), &message.body).unwrap();
+        for name in names {
+            let (certificate, key) = (format!("{name}.cert.pem"), format!("{name}.key.pem"));
+            bench.openssl(&[
+                "cms",
+                "-decrypt",
+                "-binary",
+                "-inform",
+                "DER",
+                "-in",
+                "body",
+                "-out",
+                "inner",
+                "-recip",
+                &certificate,
+                "-inkey",
+                &key,
+            ]);
+            let inner = fs::read(bench.path("inner")).unwrap();
+            assert!(inner.ends_with(&payload), "{transport} {name}");
+        }
+    }
+}
+
 #[test]
 fn pyas2lib_reads_what_pack_wrote() {
     let peer = start_peer();
@@ -290,7 +351,13 @@ fn pyas2lib_reads_what_pack_wrote() {
     let payload = random(50_000);
     let (file, out) = (hub.root.path().join("packed.bin"), hub.root.path().join("message"));
     fs::write(&file, &payload).unwrap();
-    for (number, cipher) in ["aes256-cbc", "aes192-cbc", "3des"].iter().enumerate() {
+    let forms = [
+        ("aes256-cbc", "pkcs1"),
+        ("aes192-cbc", "oaep-sha1"),
+        ("3des", "pkcs1"),
+        // It reads OAEP with SHA-1 alone.
+    ];
+    for (number, (cipher, key_transport)) in forms.iter().enumerate() {
         let (status, said, error) = run(&[
             "as2",
             "pack",
@@ -306,6 +373,8 @@ fn pyas2lib_reads_what_pack_wrote() {
             peer.text("cert"),
             "--cipher",
             cipher,
+            "--key-transport",
+            key_transport,
             file.to_str().unwrap(),
             "--out",
             out.to_str().unwrap(),
@@ -332,7 +401,7 @@ fn unpack_reads_what_pyas2lib_wrote() {
     let (file, message) = (hub.root.path().join("sent.bin"), hub.root.path().join("message"));
     fs::write(&file, &payload).unwrap();
     for (number, form) in
-        [&[] as &[&str], &["--compress"], &["--no-sign"], &["--no-encrypt"], &["--cipher", "3des"]]
+        [&[] as &[&str], &["--compress"], &["--no-sign"], &["--no-encrypt"], &["--cipher", "aes128-cbc"]]
             .iter()
             .enumerate()
     {

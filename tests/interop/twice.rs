@@ -92,3 +92,53 @@ fn what_was_refused_may_come_again_mended() {
     assert_eq!(hub.transfers(), 1);
     hub.is_unmoved();
 }
+
+#[test]
+fn a_repetition_that_was_signed_and_encrypted_anew_is_one_and_other_content_is_none() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
+    let payload = random(10_000);
+    let first = hub.good("again.bin", &payload);
+    let id = first.field("Message-ID").unwrap().to_owned();
+    let answer = first.post(hub.gateway.http).unwrap();
+    assert!(answer.text().contains("; processed\r\n"), "{}", answer.text());
+    // Other bytes on the wire, the same file.
+    let anew = hub.good("again.bin", &payload).with("Message-ID", Some(&id));
+    assert_ne!(anew.body, first.body);
+    assert_eq!(anew.post(hub.gateway.http).unwrap(), answer);
+    assert_eq!(hub.events("message.repeated").len(), 1);
+    // Another file under the same id is refused, whatever was agreed for repetitions.
+    let other = hub.good("again.bin", &random(10_000)).with("Message-ID", Some(&id));
+    let refused = other.post(hub.gateway.http).unwrap().text();
+    assert!(refused.contains("; processed/error: unexpected-processing-error\r\n"), "{refused}");
+    assert!(refused.contains("other content") && !refused.contains("duplicate"), "{refused}");
+    let events = hub.events("message.content_differs");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0]["severity"], "warning", "{events:?}");
+    // What cannot be read says nothing about its content.
+    let mut body = first.body.clone();
+    let middle = body.len() / 2;
+    body[middle] ^= 1;
+    let broken = first.with_body(body).post(hub.gateway.http).unwrap().text();
+    assert!(broken.contains("; processed/error: "), "{broken}");
+    // The stored reply stays that of the first.
+    assert_eq!(first.post(hub.gateway.http).unwrap(), answer);
+    assert_eq!(hub.transfers(), 1);
+    assert_eq!(hub.wait_for_file("again.bin"), payload);
+    hub.is_unmoved();
+}
+
+#[test]
+fn a_repeated_message_is_an_error_where_that_was_agreed() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "receive.duplicates = \"error\"");
+    hub.gateway.start();
+    let message = hub.good("once.bin", &random(10_000));
+    assert!(message.post(hub.gateway.http).unwrap().text().contains("; processed\r\n"));
+    let second = message.post(hub.gateway.http).unwrap().text();
+    assert!(second.contains("; processed/error: duplicate-document\r\n"), "{second}");
+    assert!(!second.contains("Received-content-MIC"), "{second}");
+    assert_eq!((hub.transfers(), hub.events("message.repeated").len()), (1, 1));
+    hub.is_unmoved();
+}

@@ -10,6 +10,7 @@ modules=/usr/lib/apache2/modules
 user=waybill
 password=correct-horse
 realm='WebDAV of the tests'
+status=/.status # which process does what: a request is in the log only after its answer
 stop_signal=KILL # nothing of its state is worth an orderly end
 account=www-data
 
@@ -51,7 +52,7 @@ configure() {
     printf '%s:%s\n' "$user" "$(openssl passwd -apr1 "$password")" >"$dir/passwords"
   fi
   {
-    for name in mpm_prefork authn_core authn_file authz_core authz_user auth_basic auth_digest dav dav_fs setenvif env rewrite headers reqtimeout alias ssl socache_shmcb; do
+    for name in mpm_prefork authn_core authn_file authz_core authz_user auth_basic auth_digest dav dav_fs setenvif env rewrite headers reqtimeout alias ssl socache_shmcb status; do
       [ ! -e "$modules/mod_$name.so" ] || echo "LoadModule ${name}_module $modules/mod_$name.so"
     done
     cat <<CONFIG
@@ -65,7 +66,13 @@ DavLockDB $dir/own/locks
 ErrorLog $dir/own/error.log
 LogLevel warn mpm_prefork:notice core:notice
 LogFormat "%k %s %m %U" short
-CustomLog $dir/own/access.log short
+CustomLog $dir/own/access.log short env=!of_status
+SetEnvIf Request_URI "^$status$" of_status
+<Location $status>
+Dav Off
+SetHandler server-status
+Require all granted
+</Location>
 KeepAlive On
 MaxKeepAliveRequests 0
 StartServers 4
@@ -111,10 +118,10 @@ answers() {
 
 describe() {
   local scheme=dav certificate=null
-  if [ "$(cat "$dir/run/tls")" = 1 ]; then scheme=davs certificate=$dir/certificate.pem; fi
+  if [ "$(cat "$dir/run/tls")" = 1 ]; then scheme=davs certificate=$dir/certificate.pem status=null; fi
   json server apache version "$("$apache" -v | sed -n '1s/.*Apache\///p')" host 127.0.0.1 port "$1" pid "$2" \
     url "$scheme://127.0.0.1:$1" user "$user" password "$password" folder "$dir/files" certificate "$certificate" \
-    log "$dir/own/error.log" requests "$dir/own/access.log"
+    log "$dir/own/error.log" requests "$dir/own/access.log" status "$status"
   echo
 }
 

@@ -29,7 +29,7 @@ configure() {
 launch() {
   local arguments
   mapfile -d '' arguments <"$dir/run/arguments"
-  exec setsid "$python" -W ignore "$servers/as2_peer.py" serve --dir "$dir" --port "$1" "${arguments[@]}"
+  exec setsid "$python" -B -W ignore "$servers/as2_peer.py" serve --dir "$dir" --port "$1" "${arguments[@]}"
 }
 
 answers() {
@@ -37,7 +37,7 @@ answers() {
 }
 
 describe() {
-  "$python" -W ignore - "$1" "$2" "$dir" <<'PYTHON'
+  "$python" -B -W ignore - "$1" "$2" "$dir" <<'PYTHON'
 import json, sys
 port, pid, at = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 values = open(f"{at}/run/arguments").read().split("\0")[:-1]
@@ -47,11 +47,11 @@ print(json.dumps({
     "url": f"http://127.0.0.1:{port}/as2", "control": f"http://127.0.0.1:{port}/control",
     "name": given.get("name", "PEER"), "partner": given.get("partner", "WAYBILL"),
     "key": given["key"], "cert": given["cert"], "inbox": f"{at}/inbox", "raw": f"{at}/raw",
-    "received": f"{at}/received.jsonl", "log": f"{at}/log"}))
+    "received": f"{at}/received.jsonl", "mdns": f"{at}/mdns.jsonl", "log": f"{at}/log"}))
 PYTHON
 }
 
 if [ "${1:-}" = send ]; then
-  exec "$python" -W ignore "$servers/as2_peer.py" "$@"
+  exec "$python" -B -W ignore "$servers/as2_peer.py" "$@"
 fi
 serve_command "$@"

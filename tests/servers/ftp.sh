@@ -156,7 +156,7 @@ write_pureftpd() { # TLS: the options, one a line
   sed -i "s|^acme:[^:]*:|acme:$(openssl passwd -5 "$password"):|" "$dir/users"
   "$purepw" mkdb "$dir/users.pdb" -f "$dir/users"
   printf '%s\n' --login "puredb:$dir/users.pdb" --noanonymous --chrooteveryone --minuid 1 --dontresolve --displaydotfiles \
-    --limitrecursion 1000000:50 --maxclientsnumber 200 --maxclientsperip 200 --pidfile "$dir/own/pid" \
+    --limitrecursion 2000000:50 --maxclientsnumber 200 --maxclientsperip 200 --pidfile "$dir/own/pid" \
     --altlog "clf:$dir/own/system.log" >"$dir/config"
   case $1 in
     '') ;;

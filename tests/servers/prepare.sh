@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need besides the build: servers and Chromium from Debian, the AS2 partner from PyPI, what drives
-# Chromium from npm, a small Debian to install into; cargo-nextest, cargo-deny and cargo-deb built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
+# Installs what the tests need besides the build: servers and Chromium from Debian, an AS2 partner from PyPI, another and what
+# drives Chromium from npm, a small Debian to install into; cargo-nextest, cargo-deny and cargo-deb built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache=$root/target/servers
@@ -73,17 +73,23 @@ if [ "$(cat "$venv/made-from" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" >"$venv/made-from"
 fi
 
-# What drives Chromium: packages only, none of their scripts is run and no browser is downloaded.
-wanted=$(cat "$root"/tests/console/package{,-lock}.json "$0" | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$node/made-from" 2>/dev/null)" != "$wanted" ]; then
-  echo "prepare.sh: installing what drives the browser" >&2
-  rm -rf "$node"
-  mkdir -p "$node"
-  cp "$root"/tests/console/package{,-lock}.json "$node"
-  (cd "$node" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
-  (cd "$node" && node --eval 'require("playwright-core").chromium; require("axe-core").source')
-  echo "$wanted" >"$node/made-from"
-fi
+# From npm, packages only: none of their scripts is run, and no browser is downloaded.
+node_packages() { # NAME SOURCE CHECK: what SOURCE/package.json wants, into target/servers/NAME; CHECK is JavaScript that fails
+  local into=$cache/$1 from=$root/tests/$2 wanted
+  wanted=$(cat "$from"/package{,-lock}.json "$0" | sha256sum | cut -d' ' -f1)
+  if [ "$(cat "$into/made-from" 2>/dev/null)" = "$wanted" ]; then return; fi
+  echo "prepare.sh: installing into target/servers/$1" >&2
+  rm -rf "$into"
+  mkdir -p "$into"
+  cp "$from"/package{,-lock}.json "$into"
+  (cd "$into" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+  (cd "$into" && node --eval "$3")
+  echo "$wanted" >"$into/made-from"
+}
+# What drives Chromium.
+node_packages node console 'require("playwright-core").chromium; require("axe-core").source'
+# The AS2 partner on libas2: is pkijs the one with which it can sign?
+node_packages as2_node servers/as2_node 'if (require("pkijs/package.json").version !== "2.1.90") throw new Error("another pkijs"); require("libas2").AS2Composer'
 
 # A Debian with hardly anything that it can do without, in which the package is installed: what the package needs must be what it
 # says that it needs. Besides that only the tools of the backup page. Its devices are made by root.

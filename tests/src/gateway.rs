@@ -3,7 +3,7 @@
 use crate::watchdog::Watchdog;
 use crate::{eventually, free_port};
 use serde_json::Value;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
@@ -243,6 +243,13 @@ impl Gateway {
         let mut child = self.child.take().expect("the gateway runs");
         assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
         child.wait().unwrap()
+    }
+
+    /// Whether the process runs still.
+    pub fn is_running(&self) -> bool {
+        // One that nobody waited for is a zombie: its state stands behind its name in parentheses.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 
     /// Whether the process has ended by itself (a crash point), and how.

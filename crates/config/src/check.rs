@@ -24,6 +24,7 @@ mod schedule;
 mod source;
 mod steps;
 mod stream;
+mod taken;
 mod throttle;
 
 pub(crate) use proxy::read_proxy;
@@ -177,8 +178,9 @@ fn unknown_section(word: &str, sections: &[Section]) -> String {
     format!("unknown kind of definition '{word}'{}", suggestion(word, words))
 }
 
-/// Names end up in paths, URLs and pages: nothing in them needs escaping.
-fn is_name(name: &str) -> bool {
+/// Whether a text may be the name of a definition. Names end up in paths, URLs and pages: nothing in them needs escaping.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     (1..=64).contains(&name.len())
         && name.bytes().all(|b| plain(b) || b".-_".contains(&b))

@@ -70,18 +70,26 @@ impl<'a> Facts<'a> {
     /// The definitions that one names, each as section and name.
     #[must_use]
     pub fn references(&self, definition: &StoredDefinition) -> Vec<(&'static str, String)> {
+        let found = self.reference_fields(definition).into_iter();
+        let mut found: Vec<_> = found.map(|reference| (reference.section, reference.name)).collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The same with the fields that name them, in the order of the fields' declarations.
+    #[must_use]
+    pub fn reference_fields<'d>(&self, definition: &'d StoredDefinition) -> Vec<Reference<'d>> {
         let mut found = Vec::new();
         let transport = definition.document.get("transport").and_then(Json::as_str);
         let fields = self.fields(&definition.section, transport);
-        collect(&fields, &definition.document, &mut found);
+        collect(&fields, &definition.document, "", None, &mut found);
         if definition.section == Section::FLOW.as_str() {
             for (key, fields) in [("source", self.source()), ("destination", self.destination())] {
                 let tables = definition.document.get(key).into_iter().flat_map(items);
-                tables.for_each(|table| collect(&fields, table, &mut found));
+                tables.for_each(|table| collect(&fields, table, key, None, &mut found));
             }
         }
-        found.sort();
-        found.dedup();
         found
     }
 
@@ -156,6 +164,19 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// A field of a definition that names another definition.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Reference<'d> {
+    /// Its path within its definition, without the numbers of list entries, such as `as2.keys`.
+    pub field: String,
+    /// The kind of the definition that it names.
+    pub section: &'static str,
+    /// That definition's name.
+    pub name: String,
+    /// The table of a list that holds the name, such as `{ name = "acme", from = … }`.
+    pub entry: Option<&'d Json>,
+}
+
 /// What decides to whom the secrets of a definition are shown.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Address {
@@ -212,7 +233,9 @@ fn collect_address(fields: &[Field], table: &Json, path: &str, found: &mut Addre
         let Some(value) = table.get(field.name) else { continue };
         let path = join(path, field.name);
         if field.address {
-            named(field.kind, value, &mut found.names);
+            let mut names = Vec::new();
+            named(field.kind, value, &path, None, &mut names);
+            found.names.extend(names.into_iter().map(|reference| (reference.section, reference.name)));
             found.fields.insert(path, value.clone());
         } else {
             address_below(field.kind, value, &path, found);
@@ -275,35 +298,100 @@ fn items(value: &Json) -> impl Iterator<Item = &Json> {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter()
 }
 
-fn collect(fields: &[Field], table: &Json, found: &mut Vec<(&'static str, String)>) {
+fn collect<'d>(
+    fields: &[Field],
+    table: &'d Json,
+    path: &str,
+    entry: Option<&'d Json>,
+    found: &mut Vec<Reference<'d>>,
+) {
     for field in fields {
         if let Some(value) = table.get(field.name) {
-            named(field.kind, value, found);
+            // In `{ name = … }` the list's own path says more.
+            let is_entry_name = entry.is_some() && field.name == "name";
+            let path = if is_entry_name { path.to_owned() } else { join(path, field.name) };
+            named(field.kind, value, &path, entry, found);
         }
     }
 }
 
 /// The definitions that a value names.
-fn named(kind: Kind, value: &Json, found: &mut Vec<(&'static str, String)>) {
+fn named<'d>(
+    kind: Kind,
+    value: &'d Json,
+    path: &str,
+    entry: Option<&'d Json>,
+    found: &mut Vec<Reference<'d>>,
+) {
+    let reference = |section: Section, name: &str| Reference {
+        field: path.to_owned(),
+        section: section.as_str(),
+        name: name.to_owned(),
+        entry,
+    };
     match kind {
-        Kind::Name(section) => found.extend(value.as_str().map(|name| (section.as_str(), name.to_owned()))),
+        Kind::Name(section) => found.extend(value.as_str().map(|name| reference(section, name))),
         Kind::NameOf(sections) => {
             let Some((word, name)) = value.as_str().and_then(|text| text.split_once(':')) else { return };
             let section = sections.iter().find(|section| section.as_str() == word);
-            found.extend(section.map(|section| (section.as_str(), name.to_owned())));
+            found.extend(section.map(|section| reference(*section, name)));
         }
-        Kind::List(kind) => items(value).for_each(|item| named(*kind, item, found)),
-        Kind::Table(group) => collect(group.fields, value, found),
+        Kind::List(kind) => items(value).for_each(|item| {
+            let entry = if item.is_object() { Some(item) } else { entry };
+            named(*kind, item, path, entry, found);
+        }),
+        Kind::Table(group) => collect(group.fields, value, path, entry, found),
         Kind::Map(kind) => {
-            value.as_object().into_iter().flatten().for_each(|(_, value)| named(*kind, value, found));
+            let named_values = value.as_object().into_iter().flatten();
+            named_values.for_each(|(key, value)| named(*kind, value, &join(path, key), entry, found));
         }
         Kind::OneOf(kinds) => {
             // A word that stands for itself names nothing.
             let word = |kind: &Kind| matches!((kind, value.as_str()), (Kind::Choice(words), Some(text)) if words.contains(&text));
             if !kinds.iter().any(word) {
-                kinds.iter().for_each(|kind| named(*kind, value, found));
+                kinds.iter().for_each(|kind| named(*kind, value, path, entry, found));
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::fixture::catalogue;
+    use serde_json::json;
+
+    #[test]
+    fn references_say_which_field_names_what() {
+        let definition = StoredDefinition {
+            section: "identity".to_owned(),
+            name: "acme".to_owned(),
+            origin: String::new(),
+            file: String::new(),
+            position: 0,
+            document: json!({ "as2": { "id": "ACME", "keys": ["a", "b"] } }),
+        };
+        let catalogue = catalogue();
+        let found = Facts::new(&catalogue).reference_fields(&definition);
+        let found: Vec<_> =
+            found.iter().map(|each| (each.field.as_str(), each.section, each.name.as_str())).collect();
+        assert_eq!(found, [("as2.keys", "key", "a"), ("as2.keys", "key", "b")]);
+    }
+
+    #[test]
+    fn a_table_in_a_list_of_names_goes_with_its_name() {
+        static DATED: Group = Group::of(&[
+            Field::required("name", Kind::Name(Section::KEY), "The name."),
+            Field::optional("from", Kind::Time, "The begin."),
+        ]);
+        const KEYS: Kind = Kind::List(&Kind::OneOf(&[Kind::Name(Section::KEY), Kind::Table(&DATED)]));
+        let value = json!(["a", { "name": "b", "from": "2027-01-01T00:00:00Z" }]);
+        let mut found = Vec::new();
+        named(KEYS, &value, "as2.keys", None, &mut found);
+        let begins: Vec<_> = found.iter().map(|each| each.entry.map(|entry| entry["from"].clone())).collect();
+        assert_eq!(begins, [None, Some(json!("2027-01-01T00:00:00Z"))]);
+        let names: Vec<_> = found.iter().map(|each| (each.field.as_str(), each.name.as_str())).collect();
+        assert_eq!(names, [("as2.keys", "a"), ("as2.keys", "b")]);
     }
 }

@@ -6,7 +6,11 @@
 //! in, so this crate names no transport. All problems are collected, each with its file, line and the nearest
 //! valid name.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod catalogue;
+mod certificate_facts;
+mod certificates;
 mod check;
 mod comments;
 mod context;
@@ -33,10 +37,13 @@ mod validate;
 mod words;
 
 pub use catalogue::Catalogue;
+pub use certificate_facts::{CertificateFacts, ReadCertificate, key_name, read_certificates};
+pub use certificates::{certificates_in, leaf_first};
+pub use check::is_name;
 pub use documents::Documents;
 pub use environment::{Environment, ProcessEnvironment, ReadFile};
 pub use export::{ExportedFile, export, export_one};
-pub use facts::{Address, Facts};
+pub use facts::{Address, Facts, Reference};
 pub use json_schema::json_schema;
 pub use outline::Outline;
 pub use plan::{Changed, Changes, Conflict, FieldChange, Named, Notice, Origin, Plan, Side};
@@ -46,4 +53,4 @@ pub use roots::Roots;
 pub use secrets::{Held, Put, each_secret};
 pub use sections::SECTIONS;
 pub use settings::Settings;
-pub use validate::{Report, validate};
+pub use validate::{Report, missing_roots, validate};

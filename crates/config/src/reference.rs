@@ -4,6 +4,7 @@
 //! file holds goes into fields that are never shown, and into those for what anybody may see, once it is
 //! known to be that. Secrets of definitions are references alone: a document is copied, stored and shown.
 
+use crate::certificates;
 use crate::context::Context;
 use crate::pkcs12;
 use crate::problem::Place;
@@ -253,12 +254,12 @@ impl Context<'_> {
         if file.bytes.len() as u64 > LARGEST_FILE {
             return Err(format!("{path} is larger than 1 MiB"));
         }
-        let pkcs12 = if to == Use::Secret && key.ends_with("private_key") {
-            pkcs12::as_text(&file.bytes)
-        } else {
-            None
+        let converted = match to {
+            Use::Secret if key.ends_with("private_key") => pkcs12::as_text(&file.bytes),
+            Use::Public(PublicMaterial::Certificate) => certificates::as_pem(&file.bytes),
+            _ => None,
         };
-        let text = pkcs12.or_else(|| text_of(file.bytes, to));
+        let text = converted.or_else(|| text_of(file.bytes, to));
         let mut text = text.ok_or_else(|| format!("{path} is not UTF-8"))?;
         if text.ends_with('\n') {
             // One line end, as editors and `echo` leave it; a second one was meant.

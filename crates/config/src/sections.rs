@@ -51,8 +51,9 @@ pub static SECTIONS: [SectionSpec; 11] = [
 static CERTIFICATE: Group = Group::of(&[Field::required(
     "pem",
     CERTIFICATE_PEM,
-    "The certificate in PEM form, usually as a reference such as `${file:/etc/waybill/globex.pem}`. If a \
-    file contains several certificates, the first one is used.",
+    "The certificate: in PEM form, or a reference such as `${file:/etc/waybill/globex.pem}` to a file in PEM form, in \
+    DER, or in PKCS #7 (`.p7b`). If a file contains several certificates, the first one is used; of a PKCS #7 file the one \
+    that issued none of the others.",
 )
 .address()]);
 
@@ -71,8 +72,9 @@ static KEY: Group = Group::of(&[
     Field::optional(
         "certificate",
         CERTIFICATE_PEM,
-        "The certificate of the key, in PEM form. Certificates of authorities may follow; TLS sends them as \
-        well. Keys of identities need a certificate; keys for SSH do not.",
+        "The certificate of the key, in PEM form, or a reference to a file in PEM form, in DER, or in PKCS #7 (`.p7b`). \
+        Certificates of authorities may follow; TLS sends them as well. Keys of identities need a certificate; keys for SSH do \
+        not.",
     ),
 ]);
 

@@ -6,13 +6,13 @@ use crate::context::suggestion;
 use crate::documents::Documents;
 use crate::environment::Environment;
 use crate::outline::Outline;
-use crate::problem::{Problem, Severity};
+use crate::problem::{Place, Problem, Severity};
 use crate::settings::Settings;
 use model::definition::Definitions;
 use model::schema::{Kind, Section, Subject};
 use serde_json::{Value as Json, json};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What was found in a directory.
 #[derive(Clone, Debug)]
@@ -39,6 +39,24 @@ pub fn validate(
     problems.sort();
     let definitions = definitions.filter(|_| !crate::problem::any_error(&problems));
     Report { documents, definitions, problems }
+}
+
+/// Warnings about directories of `roots.files` that this machine does not have.
+#[must_use]
+pub fn missing_roots(settings: &Settings) -> Vec<Problem> {
+    let place = Place { file: "waybill.toml".into(), line: 0, column: 0 };
+    let is_missing = |root: &&PathBuf| {
+        std::fs::metadata(root).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    let warning = |root: &PathBuf| {
+        let message = format!(
+            "the directory {} does not exist on this machine: endpoints and archives below it fail until it is created, or \
+             its file system is mounted",
+            root.display()
+        );
+        Problem::new(Severity::Warning, &place, "roots.files", message)
+    };
+    settings.roots.files.iter().filter(is_missing).map(warning).collect()
 }
 
 impl Documents {

@@ -11,6 +11,8 @@
 //! * `probes`: health and metrics, for machines
 //! * `router`: which handler serves which path
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod auth;
 mod console;
 mod pages;

@@ -2,8 +2,10 @@
 
 pub(crate) mod assets;
 pub(crate) mod audit;
+pub(crate) mod certificates;
 pub(crate) mod connection;
 pub(crate) mod connections;
+pub(crate) mod evidence;
 pub(crate) mod flows;
 pub(crate) mod keys;
 pub(crate) mod known_hosts;

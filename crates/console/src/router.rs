@@ -1,8 +1,8 @@
 //! Which handler serves which path, and who may reach it.
 
 use crate::pages::{
-    assets, audit, connection, connections, flows, keys, known_hosts, login, mdn, overview, setup, theme,
-    transfers, waybill,
+    assets, audit, certificates, connection, connections, evidence, flows, keys, known_hosts, login, mdn,
+    overview, setup, theme, transfers, waybill,
 };
 use crate::probes;
 use crate::state::AppState;
@@ -27,10 +27,12 @@ fn routes() -> Routes {
         .page("/transfers/{id}", waybill::page)
         .page("/transfers/{id}/mdn/{which}", mdn::sent)
         .page("/transfers/{id}/mdn/{which}/{delivery}", mdn::received)
+        .page("/transfers/{id}/evidence/{evidence}", evidence::package)
         .page("/connections", connections::page)
         .page("/connections/{id}", connection::page)
         .page("/audit", audit::page)
         .page("/keys", keys::page)
+        .page("/certificates", certificates::page)
         .page("/known-hosts", known_hosts::page)
         .page("/known-hosts/{id}", known_hosts::line)
         .form("/known-hosts/read", known_hosts::read)

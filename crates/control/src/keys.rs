@@ -110,3 +110,32 @@ fn names_key(definition: &StoredDefinition, key: &str) -> bool {
     }
     definition.section != Section::KEY.as_str() && found(&definition.document, key, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_is_named_by_itself_or_in_a_table_with_its_time() {
+        let identity = |keys: Value| StoredDefinition {
+            section: "identity".into(),
+            name: "acme".into(),
+            origin: String::new(),
+            file: String::new(),
+            position: 0,
+            document: json!({ "as2": { "id": "new", "keys": keys } }),
+        };
+        for keys in [
+            json!("new"),
+            json!(["old", "new"]),
+            json!({ "name": "new", "from": "2027-01-01T00:00:00Z" }),
+            json!(["old", { "name": "new", "uses": ["sign"] }]),
+        ] {
+            assert!(names_key(&identity(keys.clone()), "new"), "{keys}");
+        }
+        for keys in [json!(["old"]), json!([{ "name": "old", "uses": ["new"] }])] {
+            assert!(!names_key(&identity(keys.clone()), "new"), "{keys}");
+        }
+    }
+}

@@ -4,11 +4,16 @@
 //! its request, its answer and the function. Each checks the permission that it needs (`model::Permission`)
 //! and writes audit events that name the person. Requests and answers can be serialised.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod apply;
 mod caller;
+mod certificates;
 mod directory;
 mod disclosure;
+mod ending_certificates;
 mod endpoints;
+pub mod evidence;
 mod export;
 mod flow_document;
 mod flows;
@@ -28,13 +33,18 @@ mod secrets;
 mod suspensions;
 mod transfers;
 mod users;
+pub mod zip;
 
 pub use apply::{Applied, Apply};
 pub use caller::Caller;
+pub use certificates::{CertificateDetail, CertificateList, CertificateUse, ListCertificates};
+pub use ending_certificates::{CERTIFICATE_WARNINGS, EndingCertificate};
 pub use endpoints::{
     EndpointDetail, EndpointList, EndpointRole, EndpointTest, EndpointTestStep, EndpointUse, ListEndpoints,
     SetOffline, SetOnline, TestEndpoint,
 };
+pub use engine::StagedPayloads;
+pub use evidence::{EvidencePackage, ExportEvidence, PackageFile};
 pub use export::ExportRequest;
 pub use flows::{
     DryRunAnswer, DryRunFile, DryRunFlow, DryRunStep, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail,

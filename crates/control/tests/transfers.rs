@@ -186,6 +186,28 @@ impl World {
         id
     }
 
+    /// Records a receipt that is sent later, on its way to `out`.
+    async fn receipt(&self) -> TransferId {
+        let message = self.recorded("received.edi").await;
+        let mut transfer = self.store.transfer(message).await.unwrap().unwrap();
+        let mut delivery = self.store.deliveries(message).await.unwrap().remove(0);
+        self.attempted(true).await;
+        transfer.id = TransferId::new(Uuid::now_v7());
+        (transfer.kind, transfer.flow) = (TransferKind::Receipt, "listener:as2".into());
+        (transfer.state, transfer.payload.id) = (TransferState::Staged, PayloadId::new(Uuid::now_v7()));
+        (delivery.id, delivery.transfer) = (DeliveryId::new(Uuid::now_v7()), transfer.id);
+        let id = transfer.id;
+        let deliveries =
+            vec![NewDelivery { delivery, counters: Vec::new(), has_steps: false, lane_continues: false }];
+        let new =
+            NewTransfer { transfer, retain_for: Duration::from_secs(3600), deliveries, failure_route: None };
+        self.store.intake_begin(&self.lease, "message", start()).await.unwrap();
+        let refused =
+            self.store.intake_refuse(&self.lease, "message", None, vec![new], vec![], start()).await;
+        assert!(refused.unwrap());
+        id
+    }
+
     /// Makes an attempt at all that is due; it succeeds or fails for good.
     async fn attempted(&self, succeeds: bool) {
         let now = start() + Duration::from_secs(60);
@@ -459,6 +481,21 @@ async fn a_retry_goes_through_the_flow_in_force_and_says_where_it_cannot() {
         bulk.done.iter().all(|one| (one.retried[0].revision, one.retried[0].kept) == (6, None)),
         "{bulk:?}"
     );
+}
+
+#[tokio::test]
+async fn a_receipt_is_retried_without_a_word_of_flows_and_never_resubmitted() {
+    let world = world().await;
+    let id = world.receipt().await;
+    world.attempted(false).await;
+    assert_eq!(world.state(id).await, TransferState::Failed);
+    let answer = world.control.retry_transfer(&operator(), &of(id)).await.unwrap();
+    assert_eq!((answer.retried.len(), answer.retried[0].kept), (1, None), "{answer:?}");
+    world.attempted(true).await;
+    assert_eq!(world.state(id).await, TransferState::Completed);
+    let again = resubmit(id, Uuid::now_v7());
+    let error = world.control.resubmit_transfer(&operator(), &again).await.unwrap_err();
+    assert!(error.chain().contains("belongs to one message"), "{}", error.chain());
 }
 
 #[tokio::test]

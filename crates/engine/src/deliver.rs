@@ -8,5 +8,7 @@ pub(crate) mod dispatch;
 mod hours;
 pub(crate) mod payload;
 mod pools;
+pub(crate) mod proof;
+mod receipt;
 mod sending;
 mod streamed;

@@ -7,6 +7,7 @@ use crate::health::EndpointHealth;
 use crate::history::KeptFlows;
 use crate::ingest::claimed::ClaimedFiles;
 use crate::ingest::pollers::Pollers;
+use crate::ingest::room::StagingRoom;
 use crate::ingest::settle::Settler;
 use crate::ingest::unstable::UnstableFiles;
 use crate::maintenance::archives::ArchiveRetention;
@@ -40,6 +41,7 @@ pub struct Engine {
     intake: Arc<EngineIntake>,
     unstable: Arc<UnstableFiles>,
     claimed: Arc<ClaimedFiles>,
+    room: Arc<StagingRoom>,
     shutdown: watch::Sender<bool>,
     lease_shutdown: watch::Sender<bool>,
     lease_task: tokio::task::JoinHandle<()>,
@@ -62,6 +64,7 @@ impl Engine {
         let lease = Arc::new(lease);
         let ids = parts.ids();
         let services = parts.services(&settings.node, settings.buffers);
+        let room = Arc::new(StagingRoom::new(parts.staging.clone()));
         let paces = Paces::new(Arc::clone(&services.clock), Arc::clone(&services.directory));
         let context = Arc::new(Context {
             store: parts.store,
@@ -89,7 +92,7 @@ impl Engine {
         let (shutdown, _) = watch::channel(false);
         let intake = Arc::new(EngineIntake::new(Arc::clone(&context)));
         let (unstable, claimed) = (Arc::default(), Arc::default());
-        Ok(Self { context, intake, unstable, claimed, shutdown, lease_shutdown, lease_task })
+        Ok(Self { context, intake, unstable, claimed, room, shutdown, lease_shutdown, lease_task })
     }
 
     /// The services for transports and listeners.
@@ -123,6 +126,7 @@ impl Engine {
             store: self.context.store.clone(),
             transports: self.context.transports.values().cloned().collect(),
             services: self.context.services.clone(),
+            room: Arc::clone(&self.room),
         }
     }
 
@@ -130,12 +134,6 @@ impl Engine {
     #[must_use]
     pub fn unstable(&self) -> Arc<UnstableFiles> {
         Arc::clone(&self.unstable)
-    }
-
-    /// Claimed files that wait to be released, for pages.
-    #[must_use]
-    pub fn claimed(&self) -> Arc<ClaimedFiles> {
-        Arc::clone(&self.claimed)
     }
 
     /// Whether this node has its lease. Without a lease it accepts and delivers nothing.
@@ -182,7 +180,8 @@ impl Engine {
         context.tasks.spawn(dispatch(Arc::clone(context), self.shutdown.subscribe()));
         let settler = Arc::new(Settler::new(Arc::clone(context)));
         context.tasks.spawn(Arc::clone(&settler).settle_due(self.shutdown.subscribe()));
-        let pollers = Pollers::new(Arc::clone(context), settler, self.unstable(), self.claimed());
+        let (claimed, room) = (Arc::clone(&self.claimed), Arc::clone(&self.room));
+        let pollers = Pollers::new(Arc::clone(context), settler, self.unstable(), claimed, room);
         context.tasks.spawn(pollers.run(definitions, self.shutdown.subscribe()));
         Ok(())
     }

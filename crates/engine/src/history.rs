@@ -5,7 +5,7 @@
 //! transfers.
 
 use async_trait::async_trait;
-use model::definition::{Definitions, Destination, Flow, FlowSource};
+use model::definition::{Definitions, Destination, Flow, FlowSource, RetryPolicy};
 use model::{Delivery, Error, ErrorKind, Result};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,6 +77,12 @@ impl FlowAt {
                 .with("endpoint", endpoint)
                 .advice(RESUBMIT)
         })
+    }
+
+    /// The retry policy of a destination; the default one where the flow has no such destination.
+    pub(crate) fn retry_policy(&self, destination: &str) -> RetryPolicy {
+        let found = self.flow.destinations.iter().find(|other| other.name == destination);
+        found.map_or_else(RetryPolicy::default, |found| found.retry)
     }
 
     /// Checks that an endpoint already had its present transport at this revision. If not, the flow's options belong

@@ -23,7 +23,7 @@ mod polled_flow;
 pub(crate) mod pollers;
 mod reading;
 mod record;
-mod room;
+pub(crate) mod room;
 mod runs;
 pub(crate) mod settle;
 mod stage;

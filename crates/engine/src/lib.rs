@@ -18,6 +18,8 @@
 //! `context`, which does not depend on them: modules use only those above them in the list in
 //! `docs/architecture.md`. The engine names no protocol.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod addresses;
 mod at_source;
 mod claim_loop;
@@ -43,6 +45,7 @@ mod receive;
 mod services;
 mod settings;
 mod staged;
+mod staged_payloads;
 mod suspensions;
 mod transfers;
 mod trial;
@@ -54,11 +57,12 @@ pub use engine::Engine;
 pub use health::{EndpointHealth, EndpointState};
 pub use history::{FlowAt, FlowHistory};
 pub use host_keys::KnownHostList;
-pub use ingest::claimed::{ClaimedFiles, OrphanedClaims};
 pub use ingest::dry_run::{DryRun, FileLeft, FileSeen, StepSeen};
+pub use ingest::room::StagingRoom;
 pub use ingest::unstable::{UnstableFiles, WithheldFile};
 pub use maintenance::repeat::Maintenance;
 pub use parts::Parts;
 pub use settings::EngineSettings;
+pub use staged_payloads::StagedPayloads;
 pub use transfers::{add_metadata, failure_route, new_deliveries};
 pub use trial::{Trial, TrialRole, Tried};

@@ -2,6 +2,7 @@
 
 pub(crate) mod intake;
 mod keys;
+mod proof;
 mod reception;
 mod reply;
 mod routing;

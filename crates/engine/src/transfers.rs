@@ -1,17 +1,17 @@
-//! Creates transfers and deliveries from staged parts and streamed files: a file that a poll read, a message that was received, or a
-//! payload that came with the answer to a delivery.
+//! Creates transfers and deliveries from staged parts and streamed files: a file that a poll read, a message that was received, a
+//! payload that came with the answer to a delivery, or a receipt that is sent later.
 
 use crate::context::Context;
 use model::definition::{Definitions, Destination, Flow, OnFailure};
 use model::{
     ArchivedCopy, AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, EventKind, OfferId,
-    PayloadId, PayloadRecord, RemotePath, TemplateValues, Timestamp, Transfer, TransferId, TransferKind,
-    TransferState,
+    PayloadId, PayloadRecord, RECEIPT, RECEIPT_URL, RemotePath, TemplateValues, Timestamp, Transfer,
+    TransferId, TransferKind, TransferState, receipts_flow,
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
 use store::{FailureDestination, FailureRoute, NewDelivery, NewTransfer};
-use transport::{Described, StagedPart};
+use transport::{Described, OutgoingReceipt, StagedPart};
 use uuid::Uuid;
 
 /// How long a reply is kept if its flow cannot be read; and the shortest time for which the answer to a message is
@@ -230,6 +230,43 @@ pub(crate) fn new_reply(
         .detail("why", "it is a reply to a delivery, and the flow has no destination for replies")
         .detail("parent", parent.id.to_string());
     (NewTransfer { transfer, deliveries: Vec::new(), retain_for, failure_route: None }, event)
+}
+
+/// Creates the transfer of a receipt that is sent later, and its event. It goes through no flow. Its parent is the
+/// transfer that it confirms, if there is one.
+pub(crate) fn new_receipt(
+    context: &Context,
+    receipt: OutgoingReceipt,
+    offer: Option<OfferId>,
+    parent: Option<TransferId>,
+) -> (NewTransfer, AuditEvent) {
+    let OutgoingReceipt { listener, partner, endpoint, url, part, of_other: _ } = receipt;
+    let revision = context.definitions().revision;
+    let mut transfer = Transfer {
+        kind: TransferKind::Receipt,
+        offer,
+        parent,
+        partner: Some(partner),
+        ..transfer_of(context, &receipts_flow(&listener), revision, &part, context.now())
+    };
+    transfer.metadata.insert(RECEIPT_URL.to_owned(), url.into());
+    let delivery = Delivery {
+        id: DeliveryId::new(context.ids.next()),
+        transfer: transfer.id,
+        destination: RECEIPT.to_owned(),
+        endpoint: endpoint.clone(),
+        revision: None,
+        file_name: transfer.payload.file_name.clone(),
+        state: DeliveryState::Pending,
+        attempt: 0,
+        lane: None,
+        due_at: transfer.created_at,
+        expires_at: None,
+    };
+    let delivery = NewDelivery { delivery, counters: Vec::new(), has_steps: false, lane_continues: false };
+    let event = arrival(context, EventKind::TransferRecorded, &transfer, part.connection).endpoint(&endpoint);
+    let deliveries = vec![delivery];
+    (NewTransfer { transfer, deliveries, retain_for: DEFAULT_RETENTION, failure_route: None }, event)
 }
 
 /// Creates the transfer of a part; the caller adds how it arrived.

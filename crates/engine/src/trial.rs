@@ -1,6 +1,7 @@
 //! Tests of endpoints, and dry runs of flows, for a person. No file is moved.
 
 use crate::ingest::dry_run::{DryRun, dry_run};
+use crate::ingest::room::StagingRoom;
 use model::definition::{Definitions, Destination, Endpoint, EndpointUrl, FlowSource, PollSource};
 use model::{Error, ErrorKind, OfferedHostKey, Result};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub struct Trial {
     pub transports: Vec<Arc<dyn Transport>>,
     /// The services for transports; their directory has the definitions.
     pub services: Services,
+    /// The room in staging, for dry runs.
+    pub room: Arc<StagingRoom>,
 }
 
 /// The role in which an endpoint is tested.
@@ -130,8 +133,8 @@ impl Trial {
                 .advice("it receives from a listener, so there is nothing to poll"));
         };
         let (endpoint, transport) = self.endpoint(&definitions, endpoint)?;
-        dry_run(self.store.clone(), transport.as_ref(), endpoint, Arc::clone(flow), self.services.clone())
-            .await
+        let (services, flow) = (self.services.clone(), Arc::clone(flow));
+        dry_run(&self.store, &self.room, services, transport.as_ref(), endpoint, flow).await
     }
 
     fn endpoint(

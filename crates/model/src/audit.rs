@@ -93,6 +93,10 @@ words! {
         DeliveryInterrupted = "delivery.interrupted",
         /// A receipt arrived, but no delivery waits for it.
         ReceiptUnmatched = "receipt.unmatched",
+        /// A receipt arrived that proves nothing: its delivery still waits for one.
+        ReceiptUnproven = "receipt.unproven",
+        /// A receipt arrived and changed nothing: its delivery has ended, or is tried again anyway.
+        ReceiptIgnored = "receipt.ignored",
         /// A listener could not start, or stopped unexpectedly: it receives nothing.
         ListenerFailed = "listener.failed",
         /// A listener reached its limit of connections: some were refused, or closed while idle.
@@ -103,8 +107,16 @@ words! {
         MessageRefused = "message.refused",
         /// MD5, SHA-1 or a key under 2,048 bits was used, as the partner's `legacy = true` allows.
         LegacyUsed = "message.legacy_used",
+        /// A key or certificate was used outside its time: the other side has not changed yet, or changed early.
+        CertificateFallback = "certificate.fallback_used",
+        /// A certificate in use ends in 60, 30, 7 or 1 days, and none replaces it. Recorded once for each of these.
+        CertificateExpires = "certificate.expires",
+        /// A certificate in use has ended, and none replaces it.
+        CertificateExpired = "certificate.expired",
         /// A message that had been answered before was received and answered again.
         MessageRepeated = "message.repeated",
+        /// A message came under the Message-ID of an earlier one, with other content: it was refused.
+        MessageContentDiffers = "message.content_differs",
         /// A connection was established.
         ConnectionOpened = "connection.opened",
         /// A connection ended.
@@ -167,6 +179,12 @@ words! {
         ArchiveRemoved = "archive.removed",
         /// Staged bytes without a record were moved to quarantine.
         PayloadQuarantined = "payload.quarantined",
+        /// What proves a message that was sent was recorded after its receipt, which came before the answer to the message.
+        EvidenceRecorded = "evidence.recorded",
+        /// What proves a message was removed at the end of its retention.
+        EvidenceRemoved = "evidence.removed",
+        /// A person saved what proves a message.
+        EvidenceExported = "evidence.exported",
         /// A month of audit events was removed at the end of its retention.
         AuditRemoved = "audit.removed",
         /// A node or an administrator confirmed that a seal key belongs to this installation.
@@ -409,9 +427,13 @@ impl EventKind {
             | Self::StepsInterrupted
             | Self::DeliveryInterrupted
             | Self::ReceiptUnmatched
+            | Self::ReceiptUnproven
             | Self::MessageRefused
             | Self::MessageRepeated
+            | Self::MessageContentDiffers
             | Self::LegacyUsed
+            | Self::CertificateFallback
+            | Self::CertificateExpires
             | Self::ConnectionWeakened
             | Self::ConnectionFailed
             | Self::ConnectionLost
@@ -437,6 +459,7 @@ impl EventKind {
             | Self::DeliveryFailed
             | Self::DeliveryExpired
             | Self::ListenerFailed
+            | Self::CertificateExpired
             | Self::AuditAlarm => Severity::Error,
             _ => Severity::Info,
         }

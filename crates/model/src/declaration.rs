@@ -1,10 +1,10 @@
 //! What a transport declares, and what it checks beyond the types of its fields.
 
 use crate::definition::{
-    Definitions, Destination, Endpoint, Identity, KeyDefinition, Listener, Partner, PollEffects, PollSource,
-    PublicKey, ReceiveSource,
+    Definitions, DeliveryDirectory, Destination, Endpoint, Identity, KeyDefinition, Listener, Partner,
+    PollEffects, PollSource, PublicKey, ReceiveSource,
 };
-use crate::schema::{Finding, Findings, TransportSpec};
+use crate::schema::{Finding, Findings, TransportSpec, Values};
 use crate::{HostKeyFormat, Result, Timestamp};
 
 /// A transport's declaration and its own checks.
@@ -20,6 +20,12 @@ pub trait Declaration: Send + Sync {
     /// refused ones. By default: files of one directory, which are kept.
     fn poll_effects(&self, _poll: &PollSource) -> PollEffects {
         PollEffects { keeps_files: true, ..PollEffects::default() }
+    }
+
+    /// Where a destination of a flow with these options writes, below its endpoint's directory. By default in that directory
+    /// itself.
+    fn delivery_directory(&self, _flow: &str, _options: &Values) -> DeliveryDirectory {
+        DeliveryDirectory::default()
     }
 
     /// Checks an identity that has a table of this transport. Paths begin at that table.

@@ -15,8 +15,8 @@ mod throttle;
 pub use access::Access;
 pub use endpoint::{Balance, Endpoint, EndpointUrl, Listener, OfflineRule};
 pub use flow::{
-    Destination, Flow, FlowSource, LocalArchive, OnFailure, Order, PollEffects, PollSource, ReceiveSource,
-    RetryPolicy, SettleWhen, StepDefinition,
+    DatedPoll, DeliveryDirectory, Destination, Flow, FlowSource, LocalArchive, OnFailure, Order, PollEffects,
+    PollSource, ReceiveSource, RetryPolicy, SettleWhen, StepDefinition,
 };
 pub use material::{CertificateDefinition, Credential, KeyDefinition, ProxyDefinition, PublicKey};
 pub use partner::{Identity, Partner};

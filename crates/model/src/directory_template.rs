@@ -1,5 +1,7 @@
 //! Directories whose names contain a date: `done/{received:%Y-%m}`.
 
+mod named;
+
 use crate::schedule::TimeZone;
 use crate::{DateFormat, RemotePath, Timestamp};
 use chrono::{TimeDelta, Timelike};

@@ -63,6 +63,8 @@ ids! {
     ConnectionId,
     /// One line of the audit trail.
     EventId,
+    /// What proves one message.
+    EvidenceId,
 }
 
 /// The name of a node: 1 to 64 of `a-z A-Z 0-9 . _ -`.

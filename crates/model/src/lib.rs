@@ -12,6 +12,8 @@
 //! * who may do what: [`role`]
 //! * errors: [`Error`]
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod archived_copy;
 mod audit;
 mod canonical;
@@ -21,16 +23,19 @@ mod declaration;
 pub mod definition;
 mod directory_template;
 mod error;
+pub mod evidence;
 mod id;
 mod known_host;
 mod mask;
 mod mdn;
 pub mod metadata;
+mod notes;
 mod path;
 mod peer_text;
 mod probe;
 mod proxy;
 mod quoted;
+mod receipt_transfer;
 mod revision;
 pub mod role;
 pub mod schedule;
@@ -57,17 +62,21 @@ pub use date_format::DateFormat;
 pub use declaration::Declaration;
 pub use directory_template::DirectoryTemplate;
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use id::{AttemptId, ConnectionId, DeliveryId, EventId, NodeName, OfferId, PayloadId, TransferId};
+pub use id::{
+    AttemptId, ConnectionId, DeliveryId, EventId, EvidenceId, NodeName, OfferId, PayloadId, TransferId,
+};
 pub use known_host::{
     HostKeyFormat, HostKeyStanding, KnownHost, KnownHostLine, KnownHostMark, OfferedHostKey, listed_host,
 };
 pub use mask::{Mask, MaskError, MaskSpec};
-pub use mdn::{MdnEntity, UNPROVEN_MDN, UnprovenMdn};
+pub use mdn::{CONTRADICTED_RECEIPT, MdnEntity, UNPROVEN_MDN, UnprovenMdn};
+pub use notes::{MAY_REMAIN, PUBLISHING};
 pub use path::RemotePath;
 pub use peer_text::PeerText;
 pub use probe::{Probe, ProbeStep};
 pub use proxy::{Proxy, ProxyProtocol};
 pub use quoted::{Quoted, quoted};
+pub use receipt_transfer::{RECEIPT, RECEIPT_URL, is_receipts_flow, receipts_flow};
 pub use revision::{EDITED, RevisionKind, StoredDefinition, StoredFile};
 pub use role::{Permission, Role};
 pub use schema::{

@@ -65,6 +65,9 @@ impl<'de> Deserialize<'de> for MdnEntity {
 /// The key of the delivery's note that holds its last [`UnprovenMdn`].
 pub const UNPROVEN_MDN: &str = "unproven_mdn";
 
+/// The key of the delivery's note that holds the receipt which proved it until a later one contradicted it.
+pub const CONTRADICTED_RECEIPT: &str = "contradicted_receipt";
+
 /// The last MDN of a delivery that did not prove it: it says no, or its signature or MIC proves nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct UnprovenMdn {

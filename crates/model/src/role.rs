@@ -32,6 +32,8 @@ words! {
         ViewDefinitions = "view_definitions",
         /// Users, their roles and whether they are disabled are listed.
         ViewUsers = "view_users",
+        /// What proves a message is saved: the message's content is part of it.
+        ExportEvidence = "export_evidence",
         /// Transfers are retried, held, released, cancelled and sent again.
         OperateTransfers = "operate_transfers",
         /// Flows are run, paused and resumed; endpoints are tested and set online or offline.
@@ -52,7 +54,7 @@ impl Role {
         use Permission as P;
         match permission {
             P::ViewTransfers => true,
-            P::ViewAudit | P::ViewDefinitions => !matches!(self, Self::Viewer),
+            P::ViewAudit | P::ViewDefinitions | P::ExportEvidence => !matches!(self, Self::Viewer),
             P::ViewUsers => matches!(self, Self::Auditor | Self::Admin),
             P::OperateTransfers | P::OperateFlows => {
                 matches!(self, Self::Operator | Self::Designer | Self::Admin)
@@ -74,6 +76,7 @@ impl Permission {
                 "See, compare and export definitions and their revisions, without secrets."
             }
             Self::ViewUsers => "List users with their roles.",
+            Self::ExportEvidence => "Save what proves a message, with its content.",
             Self::OperateTransfers => "Retry, hold, release, cancel and resubmit transfers.",
             Self::OperateFlows => "Run, pause and resume flows; test endpoints, set them online or offline.",
             Self::ChangeDefinitions => "Apply and roll back definitions; change the list of known hosts.",
@@ -93,11 +96,11 @@ mod tests {
     #[test]
     fn each_role_may_do_what_its_line_says() {
         let table = [
-            (Role::Viewer, "x--------"),
-            (Role::Auditor, "xxxx-----"),
-            (Role::Operator, "xxx-xx---"),
-            (Role::Designer, "xxx-xxx--"),
-            (Role::Admin, "xxxxxxxxx"),
+            (Role::Viewer, "x---------"),
+            (Role::Auditor, "xxxxx-----"),
+            (Role::Operator, "xxx-xxx---"),
+            (Role::Designer, "xxx-xxxx--"),
+            (Role::Admin, "xxxxxxxxxx"),
         ];
         for (role, line) in table {
             let may: String = Permission::ALL

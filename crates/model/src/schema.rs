@@ -198,7 +198,7 @@ pub const TEXTS: Kind = Kind::List(&Kind::Text);
 /// no other file is shown through such a field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PublicMaterial {
-    /// Certificates in PEM form.
+    /// Certificates: in PEM form, or files of them in PEM form, DER or PKCS #7.
     Certificate,
     /// A list of host keys: fingerprints or public keys of SSH.
     HostKeys,
@@ -215,7 +215,7 @@ impl Kind {
         match self {
             Self::Text => "text".into(),
             Self::Secret => "a secret".into(),
-            Self::Public(PublicMaterial::Certificate) => "a certificate in PEM form".into(),
+            Self::Public(PublicMaterial::Certificate) => "a certificate".into(),
             Self::Public(PublicMaterial::HostKeys) => "a host key or a list of them".into(),
             Self::Public(PublicMaterial::KnownHosts) => "the content of a known_hosts file".into(),
             Self::Public(PublicMaterial::UserCertificate) => "an OpenSSH certificate".into(),

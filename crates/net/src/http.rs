@@ -3,6 +3,7 @@
 mod body;
 mod client;
 mod connector;
+mod login;
 mod outcome;
 mod pace;
 mod server;
@@ -10,10 +11,11 @@ mod shown;
 
 pub use body::Body;
 pub use client::{ConnectionInfo, HttpClient, HttpProfile, RequestMeta};
+pub use login::{LoginMethod, ResolvedLogin, ServerLogin};
 pub use outcome::CarriedBy;
 pub use server::{
-    ForwardedHeader, Handler, HttpServers, ListenSpec, ListenerNumbers, PeerInfo, Route, RouteGuard,
-    ServerLimits, Standby, TowerHandler, TrustedProxies, Unserved, Waits, client_network,
+    FoldedFields, ForwardedHeader, Handler, HttpServers, ListenSpec, ListenerNumbers, PeerInfo, Route,
+    RouteGuard, ServerLimits, Standby, TowerHandler, TrustedProxies, Unserved, Waits, client_network,
 };
 
 pub(crate) use client::Clients;

@@ -17,6 +17,8 @@
 //!   [`ServerCertificate`]
 //! * the record: [`ConnectionLog`], [`ConnectionHandle`]
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod agent;
 mod connection;
 mod dial;

@@ -1,9 +1,10 @@
 //! Digest and content-encryption algorithms: their names, object identifiers and sizes.
 
 use openssl::hash::MessageDigest;
-use openssl::symm;
 
+use crate::cms::content_cipher;
 use crate::der;
+use crate::error::Result;
 
 /// Object identifiers as the content bytes of their DER form.
 pub(crate) mod oid {
@@ -37,6 +38,10 @@ pub(crate) mod oid {
     pub(crate) const MGF1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08";
     pub(crate) const P_SPECIFIED: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x09";
     pub(crate) const RSA_PSS: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
+    /// id-Ed25519, RFC 8410.
+    pub(crate) const ED25519: &[u8] = b"\x2b\x65\x70";
+    /// rc2CBC, RFC 2268: the parameters say how long the effective key is.
+    pub(crate) const RC2_CBC: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x03\x02";
     pub(crate) const EC_PUBLIC_KEY: &[u8] = b"\x2a\x86\x48\xce\x3d\x02\x01";
     pub(crate) const ECDSA_SHA1: &[u8] = b"\x2a\x86\x48\xce\x3d\x04\x01";
     pub(crate) const ECDSA_SHA2: &[u8] = b"\x2a\x86\x48\xce\x3d\x04\x03";
@@ -218,10 +223,19 @@ pub enum Cipher {
     Aes192Gcm,
     /// AES-256 in GCM mode, sent as AuthEnvelopedData.
     Aes256Gcm,
+    /// ChaCha20 with Poly1305, sent as AuthEnvelopedData (RFC 8103).
+    ChaCha20Poly1305,
+    /// RC2 in CBC mode with a key of 128 bits: for partners that know nothing better, and only where OpenSSL has its
+    /// legacy provider ([`check_available`](Self::check_available)).
+    Rc2Cbc128,
+    /// The same with a key of 64 bits.
+    Rc2Cbc64,
+    /// The same with a key of 40 bits, which anybody can find by trying.
+    Rc2Cbc40,
 }
 
 impl Cipher {
-    const ALL: [Cipher; 7] = [
+    pub(crate) const ALL: [Cipher; 11] = [
         Cipher::Aes128Cbc,
         Cipher::Aes192Cbc,
         Cipher::Aes256Cbc,
@@ -229,6 +243,10 @@ impl Cipher {
         Cipher::Aes128Gcm,
         Cipher::Aes192Gcm,
         Cipher::Aes256Gcm,
+        Cipher::ChaCha20Poly1305,
+        Cipher::Rc2Cbc128,
+        Cipher::Rc2Cbc64,
+        Cipher::Rc2Cbc40,
     ];
 
     /// The name that people and audit records use: `AES-256-CBC`.
@@ -241,6 +259,10 @@ impl Cipher {
             Cipher::Aes128Gcm => "AES-128-GCM",
             Cipher::Aes192Gcm => "AES-192-GCM",
             Cipher::Aes256Gcm => "AES-256-GCM",
+            Cipher::ChaCha20Poly1305 => "CHACHA20-POLY1305",
+            Cipher::Rc2Cbc128 => "RC2-128-CBC",
+            Cipher::Rc2Cbc64 => "RC2-64-CBC",
+            Cipher::Rc2Cbc40 => "RC2-40-CBC",
         }
     }
 
@@ -256,51 +278,62 @@ impl Cipher {
             "aes128gcm" => Cipher::Aes128Gcm,
             "aes192gcm" => Cipher::Aes192Gcm,
             "aes256gcm" => Cipher::Aes256Gcm,
+            "chacha20poly1305" | "chacha20" => Cipher::ChaCha20Poly1305,
+            "rc2" | "rc2cbc" | "rc2128" | "rc2128cbc" => Cipher::Rc2Cbc128,
+            "rc264" | "rc264cbc" => Cipher::Rc2Cbc64,
+            "rc240" | "rc240cbc" => Cipher::Rc2Cbc40,
             _ => return None,
         })
     }
 
     /// Whether the cipher authenticates what it encrypts.
     pub fn is_authenticated(self) -> bool {
-        matches!(self, Cipher::Aes128Gcm | Cipher::Aes192Gcm | Cipher::Aes256Gcm)
+        use Cipher::{Aes128Gcm, Aes192Gcm, Aes256Gcm, ChaCha20Poly1305};
+        matches!(self, Aes128Gcm | Aes192Gcm | Aes256Gcm | ChaCha20Poly1305)
+    }
+
+    /// Whether OpenSSL on this machine has the cipher. Errors: [`Unsupported`](crate::Error::Unsupported), for RC2
+    /// where the legacy provider is missing.
+    pub fn check_available(self) -> Result<()> {
+        content_cipher::implementation(self).map(drop)
     }
 
     /// Length of the key in bytes.
     pub fn key_len(self) -> usize {
         match self {
-            Cipher::Aes128Cbc | Cipher::Aes128Gcm => 16,
+            Cipher::Aes128Cbc | Cipher::Aes128Gcm | Cipher::Rc2Cbc128 => 16,
             Cipher::Aes192Cbc | Cipher::Aes192Gcm | Cipher::TripleDesCbc => 24,
-            Cipher::Aes256Cbc | Cipher::Aes256Gcm => 32,
+            Cipher::Aes256Cbc | Cipher::Aes256Gcm | Cipher::ChaCha20Poly1305 => 32,
+            Cipher::Rc2Cbc64 => 8,
+            Cipher::Rc2Cbc40 => 5,
         }
     }
 
     /// Length of the initialisation vector or nonce in bytes.
     pub fn iv_len(self) -> usize {
-        match self {
-            Cipher::TripleDesCbc => 8,
-            _ if self.is_authenticated() => 12,
-            _ => 16,
+        if self.has_short_blocks() {
+            8
+        } else if self.is_authenticated() {
+            12
+        } else {
+            16
         }
     }
 
     pub(crate) fn block_len(self) -> usize {
-        match self {
-            Cipher::TripleDesCbc => 8,
-            _ if self.is_authenticated() => 1,
-            _ => 16,
+        if self.has_short_blocks() {
+            8
+        } else if self.is_authenticated() {
+            1
+        } else {
+            16
         }
     }
 
-    pub(crate) fn symm(self) -> symm::Cipher {
-        match self {
-            Cipher::Aes128Cbc => symm::Cipher::aes_128_cbc(),
-            Cipher::Aes192Cbc => symm::Cipher::aes_192_cbc(),
-            Cipher::Aes256Cbc => symm::Cipher::aes_256_cbc(),
-            Cipher::TripleDesCbc => symm::Cipher::des_ede3_cbc(),
-            Cipher::Aes128Gcm => symm::Cipher::aes_128_gcm(),
-            Cipher::Aes192Gcm => symm::Cipher::aes_192_gcm(),
-            Cipher::Aes256Gcm => symm::Cipher::aes_256_gcm(),
-        }
+    /// Blocks of 64 bits: after some gigabytes under one key they repeat.
+    pub(crate) fn has_short_blocks(self) -> bool {
+        use Cipher::{Rc2Cbc40, Rc2Cbc64, Rc2Cbc128, TripleDesCbc};
+        matches!(self, TripleDesCbc | Rc2Cbc128 | Rc2Cbc64 | Rc2Cbc40)
     }
 
     pub(crate) fn oid(self) -> &'static [u8] {
@@ -312,11 +345,20 @@ impl Cipher {
             Cipher::Aes128Gcm => b"\x60\x86\x48\x01\x65\x03\x04\x01\x06",
             Cipher::Aes192Gcm => b"\x60\x86\x48\x01\x65\x03\x04\x01\x1a",
             Cipher::Aes256Gcm => b"\x60\x86\x48\x01\x65\x03\x04\x01\x2e",
+            // id-alg-AEADChaCha20Poly1305.
+            Cipher::ChaCha20Poly1305 => b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x03\x12",
+            Cipher::Rc2Cbc128 | Cipher::Rc2Cbc64 | Cipher::Rc2Cbc40 => oid::RC2_CBC,
         }
     }
 
+    /// RC2 has one identifier for all its key lengths: it is found as that of 128 bits.
     pub(crate) fn from_oid(oid: &[u8]) -> Option<Cipher> {
         Cipher::ALL.into_iter().find(|cipher| cipher.oid() == oid)
+    }
+
+    /// The cipher with this identifier whose keys are so many bytes long.
+    pub(crate) fn with_key_len(oid: &[u8], key_len: usize) -> Option<Cipher> {
+        Cipher::ALL.into_iter().find(|cipher| cipher.oid() == oid && cipher.key_len() == key_len)
     }
 
     /// Length of the ciphertext of `plain` bytes, without any tag; none when it overflows.

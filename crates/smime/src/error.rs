@@ -3,6 +3,7 @@
 //! Stream adapters speak `std::io::Error`; an [`Error`] travels inside one and comes out again
 //! through [`From`], so that a fault deep in a chain of readers keeps its kind.
 
+use std::fmt;
 use std::io;
 
 use crate::algorithm::Digest;
@@ -29,22 +30,33 @@ pub enum Error {
         #[source]
         cause: Box<Error>,
     },
-    /// No recipient of the message is one of our keys. To the peer this is a failed decryption.
-    #[error("the message is encrypted for {recipients} recipient(s), but for none of our certificates")]
+    /// The message names none of our certificates, and none of our keys could decrypt it. To the peer this is a
+    /// failed decryption.
+    #[error(
+        "the message is encrypted for none of our certificates, and none of our keys decrypts it; its recipients: {}",
+        .recipients.join("; ")
+    )]
     NoRecipient {
-        /// How many recipients the message named.
-        recipients: usize,
+        /// Whom the message names, for an operator: `serial 0a1b of CN=Globex CA`, `key identifier 3f20`; the first
+        /// ten.
+        recipients: Vec<String>,
     },
     /// A pinned certificate was named as the signer, but the signature does not verify.
     #[error("the signature is not valid for the certificate that it names")]
     SignatureInvalid,
     /// No pinned certificate made this signature.
-    #[error("the signature is from {signer}, which is not one of the {pinned} known certificate(s)")]
+    #[error(
+        "the signature is from {signer}, which is not one of the {pinned} known certificate(s){}",
+        made_by(.carried.as_ref())
+    )]
     SignerUnknown {
-        /// Serial number or key identifier that the message names, in hexadecimal.
+        /// Issuer and serial number, or key identifier, that the message names.
         signer: String,
         /// How many certificates were tried.
         pinned: usize,
+        /// The certificate inside the message that made the signature. It proves nothing: anybody can make one with
+        /// any name.
+        carried: Option<CarriedCertificate>,
     },
     /// The certificate that verified had expired at the time given.
     #[error("the signer's certificate has expired")]
@@ -56,6 +68,10 @@ pub enum Error {
     /// ([`ReadOptions::accept_weak`](crate::ReadOptions)).
     #[error("the signature uses {0}, which is too weak")]
     WeakSignature(Weakness),
+    /// The message is encrypted with what is too weak today, and that was not allowed
+    /// ([`ReadOptions::accept_weak`](crate::ReadOptions)). Nothing of it was decrypted.
+    #[error("the message is encrypted with {0}, which is too weak")]
+    WeakEncryption(Weakness),
     /// The signature is genuine, but the content is not what was signed.
     #[error("the content does not match its signed digest ({algorithm})")]
     IntegrityFailed {
@@ -111,6 +127,28 @@ pub enum Error {
     /// The stream below failed.
     #[error("reading or writing the message failed")]
     Io(#[source] io::Error),
+}
+
+/// A certificate that came with a message: information for an operator, and never a reason to trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedCertificate {
+    /// Its subject, as the message claims: `CN=Globex, O=Globex Inc.`
+    pub subject: String,
+    /// SHA-256 of it.
+    pub fingerprint: Vec<u8>,
+}
+
+impl fmt::Display for CarriedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, SHA-256 ", self.subject)?;
+        self.fingerprint.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn made_by(carried: Option<&CarriedCertificate>) -> String {
+    carried.map_or_else(String::new, |carried| {
+        format!("; the message carries a certificate that made it, which proves nothing by itself: {carried}")
+    })
 }
 
 impl Error {

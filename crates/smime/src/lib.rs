@@ -7,8 +7,8 @@
 //! **Writing.** An [`Entity`] consists of headers and a body that has not been read yet.
 //! [`Entity::compress`], [`Entity::sign`], [`Entity::sign_opaque`] and [`Entity::encrypt`] wrap it, in any
 //! order. The payload is only read while the outermost body is read. `body_len` gives the total length in
-//! advance (not after compression, and not with an EC signature). With a stored [`EncryptedContentKey`] and a
-//! fixed signing time, a second attempt sends the same bytes.
+//! advance (not after compression). With a stored [`EncryptedContentKey`], a fixed signing time and, where signing
+//! again gives other bytes, the stored [`Signature`], a second attempt sends the same bytes.
 //!
 //! **Reading.** [`read_message`] removes all layers of a message and passes its parts to a [`PartReceiver`]
 //! while they arrive. Signature, padding and tag come last, so nothing may be published before the [`Report`]
@@ -42,8 +42,11 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod algorithm;
 mod ber;
+mod certificates;
 mod cms;
 mod der;
 mod error;
@@ -53,17 +56,19 @@ mod mime;
 mod timestamp;
 
 pub use algorithm::{Cipher, Digest, NameStyle};
+pub use certificates::pkcs7_certificates;
 pub use cms::compress::CompressedBody;
+pub use cms::detached::{Detached, stated_digest, verify_detached};
 pub use cms::encrypt::{EncryptedContentKey, EnvelopedBody, KeyTransport};
 pub use cms::opaque::OpaqueBody;
 pub use cms::recipient::DecryptionKey;
-pub use cms::sign::{SignedBody, Signing};
+pub use cms::sign::{OnSignature, Signature, SignedBody, Signing};
 pub use cms::signer::SignatureScheme;
 pub use cms::verify::{Proof, Weakness};
-pub use error::{Error, Result};
+pub use error::{CarriedCertificate, Error, Result};
 pub use message::limits::Limits;
 pub use message::options::{Keys, PartReceiver, ReadOptions};
-pub use message::report::{Layer, Part, Report, Wrapping};
+pub use message::report::{Layer, Part, Report, SignedContent, Wrapping};
 pub use message::unwrap::read_message;
 pub use mic::{Mic, MicReader, MicRule, MicSlot, RuledMic, every_mic};
 pub use mime::content_type::{ContentType, Parameters};

@@ -310,7 +310,8 @@ impl MicSlot {
         self.0.get()
     }
 
-    pub(crate) fn set(&self, mic: Mic) {
+    /// Tells the MIC, at the end of a stream whose MIC is known already.
+    pub fn set(&self, mic: Mic) {
         // A stream ends once; a second answer could only be the same.
         let _ = self.0.set(mic);
     }

@@ -5,9 +5,10 @@
 mod support;
 
 use smime::{
-    Cipher, Digest, EncryptedContentKey, Headers, KeyTransport, Limits, MicRule, ReadOptions, SignatureScheme,
+    Cipher, Digest, EncryptedContentKey, Entity, Headers, KeyTransport, Limits, Measured, MicRule, Payload,
+    ReadOptions, SignatureScheme,
 };
-use support::{OpenSsl, Party, all, content_type, noise, payload_entity, read, read_with};
+use support::{OpenSsl, Party, all, content_type, noise, payload_entity, read, read_with, unmeasured_entity};
 
 /// Headers and body of a file as `openssl -outform SMIME` writes it.
 fn split(message: &[u8]) -> (Headers, Vec<u8>) {
@@ -61,8 +62,16 @@ fn openssl_verifies_what_we_sign() {
 fn openssl_verifies_our_opaque_signatures() {
     let content = noise(200_000);
     let plain = all(payload_entity(&content).into_stream().unwrap());
-    for (party, known) in [(Party::rsa("Signer"), true), (Party::ec("Signer"), false)] {
-        let entity = payload_entity(&content).sign_opaque(party.signing()).unwrap();
+    for (party, known) in
+        [(Party::rsa("Signer"), true), (Party::ec("Signer"), true), (Party::ec("Signer"), false)]
+    {
+        let length = known.then_some(content.len() as u64);
+        let (inner, body) = unmeasured_entity(&content).into_parts();
+        let body: Box<dyn Measured> = match length {
+            Some(length) => Box::new(Payload::new(body, length)),
+            None => Box::new(body),
+        };
+        let entity = Entity::new(inner, body).sign_opaque(party.signing()).unwrap();
         let (len, slot) = (entity.body_len(), entity.signed_mic());
         assert_eq!(len.is_some(), known);
         let (headers, body) = entity.into_parts();
@@ -116,8 +125,16 @@ fn recipients_with_ec_keys_both_ways() {
     let folder = OpenSsl::new();
     folder.put("plain", &plain).party("ours", &ours).party("rsa", &rsa);
     let headers = content_type("application/pkcs7-mime");
-    for form in ["", "-keyid", "-keyopt ecdh_kdf_md:sha256", "-keyopt ecdh_kdf_md:sha512"] {
-        for cipher in ["aes-128-cbc", "aes-256-cbc", "aes-256-gcm"] {
+    for form in [
+        "",
+        "-keyid",
+        "-keyopt ecdh_kdf_md:sha256",
+        "-keyopt ecdh_kdf_md:sha512",
+        "-keyopt ecdh_cofactor_mode:1",
+        "-keyopt ecdh_kdf_md:sha384 -keyopt ecdh_cofactor_mode:1",
+    ] {
+        // openssl wraps the key of triple DES by triple DES.
+        for cipher in ["aes-128-cbc", "aes-256-cbc", "aes-256-gcm", "des3"] {
             let (before, after) = if form.contains("keyopt") { ("", form) } else { (form, "") };
             let message = folder.cms(&format!(
                 "-encrypt -binary -in plain -outform DER {before} -{cipher} -recip ours.pem {after}"
@@ -155,9 +172,8 @@ fn openssl_decrypts_our_indefinite_form() {
             KeyTransport::default(),
         )
         .unwrap();
-        // An EC signature has no fixed length, so neither has what is around it.
         let signer = Party::ec("Signer");
-        let signed = payload_entity(&content).sign(signer.signing()).unwrap();
+        let signed = unmeasured_entity(&content).sign(signer.signing()).unwrap();
         let entity = signed.encrypt(key).unwrap();
         assert_eq!(entity.body_len(), None);
         let (headers, body) = entity.into_parts();

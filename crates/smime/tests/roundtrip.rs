@@ -12,7 +12,7 @@ use smime::{
     Cipher, Digest, EncryptedContentKey, Entity, Headers, KeyTransport, Layer, Measured, MicReader, MicRule,
     Payload, ReadOptions, every_mic,
 };
-use support::{Party, all, content_type, noise, payload_entity, read, read_with};
+use support::{Party, all, content_type, noise, payload_entity, read, read_with, unmeasured_entity};
 
 fn key(cipher: Cipher, party: &Party) -> EncryptedContentKey {
     EncryptedContentKey::generate(cipher, from_ref(&party.certificate), KeyTransport::default()).unwrap()
@@ -127,7 +127,16 @@ fn the_same_inputs_give_the_same_bytes() {
 #[test]
 fn every_length_about_a_block() {
     let (ours, partner) = (Party::rsa("Ours"), Party::rsa("Partner"));
-    for cipher in [Cipher::Aes128Cbc, Cipher::TripleDesCbc, Cipher::Aes256Gcm] {
+    let renewed = ours.renewed("Ours, renewed");
+    for cipher in [
+        Cipher::Aes128Cbc,
+        Cipher::TripleDesCbc,
+        Cipher::Aes256Gcm,
+        Cipher::ChaCha20Poly1305,
+        Cipher::Rc2Cbc128,
+        Cipher::Rc2Cbc64,
+        Cipher::Rc2Cbc40,
+    ] {
         for len in 0..70 {
             let content = noise(len);
             let entity = payload_entity(&content).encrypt(key(cipher, &ours)).unwrap();
@@ -137,6 +146,10 @@ fn every_length_about_a_block() {
             assert_eq!(expected, body.len() as u64);
             let (_, parts) = read(&headers, &body, &[&partner, &ours], &[]).unwrap();
             assert!(parts[0].1 == content, "{cipher:?} {len}");
+            // The same by trying all keys.
+            let (report, parts) = read(&headers, &body, &[&partner, &renewed], &[]).unwrap();
+            assert!(parts[0].1 == content, "{cipher:?} {len}");
+            assert_eq!((report.encrypted(), report.decrypted_with()), (Some(cipher), Some(1)));
         }
     }
 }
@@ -145,8 +158,8 @@ fn every_length_about_a_block() {
 fn gcm_inside_enveloped_data_with_the_tag_behind() {
     let (ours, partner) = (Party::rsa("Ours"), Party::ec("Partner"));
     let content = noise(100_000);
-    // An EC signature inside makes every level indefinite: nothing around has a length to mend.
-    let signed = payload_entity(&content).sign(partner.signing()).unwrap();
+    // Content of an unknown length makes every level indefinite: nothing around has a length to change.
+    let signed = unmeasured_entity(&content).sign(partner.signing()).unwrap();
     let (headers, body) = signed.encrypt(key(Cipher::Aes128Gcm, &ours)).unwrap().into_parts();
     let body = all(body);
     let kind = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17";
@@ -170,6 +183,11 @@ fn gcm_inside_enveloped_data_with_the_tag_behind() {
     let (report, parts) = read(&headers, &wrong(tag), &[&ours], &[&partner]).unwrap();
     assert!(parts[0].1 == content);
     assert_eq!(report.encrypted(), Some(Cipher::Aes128Gcm));
+    // Our certificate is not the one that the message names: its first bytes show which key is the right one.
+    let (other, renewed) = (Party::rsa("Other"), ours.renewed("Ours, renewed"));
+    let (report, parts) = read(&headers, &wrong(tag), &[&other, &renewed], &[&partner]).unwrap();
+    assert!(parts[0].1 == content);
+    assert_eq!(report.decrypted_with(), Some(1));
     let mut bad = tag.to_vec();
     bad[15] ^= 1;
     let fault = read(&headers, &wrong(&bad), &[&ours], &[&partner]).unwrap_err();

@@ -10,16 +10,19 @@ use proptest::prelude::*;
 use smime::{
     Cipher, EncryptedContentKey, Error, Headers, KeyTransport, Limits, PartReceiver, ReadOptions, Wrapping,
 };
-use support::{Party, all, content_type, noise, payload_entity, read, read_with};
+use support::{Party, all, content_type, noise, payload_entity, read, read_with, unmeasured_entity};
 
 struct Sample {
     ours: Party,
+    /// Our key under another certificate.
+    renewed: Party,
     partner: Party,
 }
 
 impl Sample {
     fn new() -> Sample {
-        Sample { ours: Party::rsa("Ours"), partner: Party::rsa("Partner") }
+        let ours = Party::rsa("Ours");
+        Sample { renewed: ours.renewed("Renewed"), ours, partner: Party::rsa("Partner") }
     }
 
     fn key(&self, cipher: Cipher) -> EncryptedContentKey {
@@ -54,7 +57,13 @@ fn find(haystack: &[u8], needle: &[u8]) -> usize {
 #[test]
 fn one_answer_for_every_failed_decryption() {
     let sample = Sample::new();
-    for cipher in [Cipher::Aes256Cbc, Cipher::TripleDesCbc, Cipher::Aes256Gcm] {
+    for cipher in [
+        Cipher::Aes256Cbc,
+        Cipher::TripleDesCbc,
+        Cipher::Aes256Gcm,
+        Cipher::ChaCha20Poly1305,
+        Cipher::Rc2Cbc128,
+    ] {
         let content = noise(40_000);
         let (headers, body) = sample.encrypted(cipher, &content);
         let text = Error::DecryptionFailed.to_string();
@@ -103,7 +112,14 @@ fn wrong_key_and_wrong_signer() {
     let stranger = Party::rsa("Stranger");
     let (headers, body) = sample.encrypted(Cipher::default(), b"secret");
     let fault = read(&headers, &body, &[&stranger], &[]).unwrap_err();
-    assert!(matches!(fault, Error::NoRecipient { recipients: 1 }));
+    let Error::NoRecipient { recipients } = &fault else { panic!("{fault:?}") };
+    let mut serial = sample.ours.certificate.serial_number().to_bn().unwrap().to_vec();
+    if serial[0] >= 0x80 {
+        serial.insert(0, 0);
+    }
+    let serial: String = serial.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(*recipients, [format!("serial {serial} of CN=Ours")]);
+    assert!(fault.to_string().contains(&recipients[0]));
     // Our certificate, another key: the random key takes its place.
     let impostor = Party { key: stranger.key.clone(), certificate: sample.ours.certificate.clone() };
     let fault = read(&headers, &body, &[&impostor], &[]).unwrap_err();
@@ -111,7 +127,10 @@ fn wrong_key_and_wrong_signer() {
 
     let (headers, body) = sample.signed(b"content");
     let fault = read(&headers, &body, &[], &[&stranger]).unwrap_err();
-    assert!(matches!(fault, Error::SignerUnknown { .. }));
+    let Error::SignerUnknown { carried: Some(carried), .. } = &fault else { panic!("{fault:?}") };
+    let fingerprint = sample.partner.certificate.digest(openssl::hash::MessageDigest::sha256()).unwrap();
+    assert_eq!((carried.subject.as_str(), &carried.fingerprint[..]), ("CN=Partner", &fingerprint[..]));
+    assert!(fault.to_string().contains("CN=Partner, SHA-256 "), "{fault}");
     // The embedded certificate is the signer's own: it is never trusted.
     assert!(matches!(read(&headers, &body, &[], &[]).unwrap_err(), Error::SignerUnknown { .. }));
     // Any of the pinned may match, in any order.
@@ -122,9 +141,8 @@ fn wrong_key_and_wrong_signer() {
 fn authenticated_attributes_are_refused_by_name() {
     let sample = Sample::new();
     let key = sample.key(Cipher::Aes256Gcm);
-    // With an EC signature inside, every level is of indefinite length and easy to add to.
-    let signed = payload_entity(b"x").sign(Party::ec("Signer").signing()).unwrap();
-    let (headers, body) = signed.encrypt(key).unwrap().into_parts();
+    // Around content of an unknown length, every level is of indefinite length and easy to add to.
+    let (headers, body) = unmeasured_entity(b"x").encrypt(key).unwrap().into_parts();
     let mut body = all(body);
     let mac = body.len() - 6 - 18;
     body.splice(mac..mac, [0xa1, 0x02, 0x30, 0x00]);
@@ -436,12 +454,15 @@ proptest! {
             };
             let at = at.index(body.len());
             body[at] ^= 1 << bit;
-            if let Ok((report, parts)) = read(&headers, &body, &[&sample.ours], &[&sample.partner])
-                && (kind == 2 || kind == 0)
-            {
-                // A flip may fall on what nobody protects, never on the content.
-                assert_eq!(parts[0].1, content);
-                assert_eq!(report.signed().is_some(), kind == 2);
+            // Found by name, and by trying.
+            for ours in [vec![&sample.ours], vec![&sample.partner, &sample.renewed]] {
+                if let Ok((report, parts)) = read(&headers, &body, &ours, &[&sample.partner])
+                    && (kind == 2 || kind == 0)
+                {
+                    // A flip may fall on what nobody protects, never on the content.
+                    assert_eq!(parts[0].1, content);
+                    assert_eq!(report.signed().is_some(), kind == 2);
+                }
             }
         });
     }

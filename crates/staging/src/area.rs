@@ -123,6 +123,14 @@ impl Staging {
         self.disk().space(root).map_err(|e| fault("get the free space of staging", root, e))
     }
 
+    /// The bytes that can be taken in now; `None` if less is free than is to be left free.
+    ///
+    /// # Errors
+    /// Local errors.
+    pub fn room(&self) -> Result<Option<u64>> {
+        Ok(self.space()?.free.checked_sub(self.inner.settings.min_free))
+    }
+
     /// The most bytes that the area can ever hold, if nothing else were on its file system.
     ///
     /// # Errors

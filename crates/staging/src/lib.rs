@@ -18,6 +18,8 @@
 //! and [`PayloadStream`] read payloads; [`Staging::sweep`] cleans up. [`Disk`] is a thin layer over files, so
 //! that tests can simulate a power failure. Every call blocks unless it is `async`.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod area;
 mod disk;
 mod extents;

@@ -4,6 +4,8 @@
 //! names it. Documents, the reference page and the JSON Schema read the declaration; the engine, which stages what a
 //! step writes, knows no kind by name. Bytes come from a staged payload and go into a new one.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod charset;
 mod convert_charset;
 

@@ -11,6 +11,7 @@ mod hold;
 mod resubmit;
 mod retry;
 
+pub(crate) use cancel::cancel_unended;
 pub use resubmit::{Resubmitted, child_id};
 pub use retry::{DestinationInForce, FlowInForce, Requeued, Retried};
 

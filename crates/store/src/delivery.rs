@@ -1,7 +1,9 @@
 //! Deliveries: claims, attempts, receipts.
 
+mod awaited;
 pub(crate) mod change;
 mod claim;
+pub(crate) mod evidence;
 mod failure;
 mod failure_route;
 mod finish;
@@ -9,6 +11,7 @@ mod hours;
 mod insert;
 mod note;
 pub(crate) mod processing;
+mod receipt_notes;
 mod resolve;
 mod steps_due;
 mod streamed;
@@ -17,17 +20,19 @@ mod transfers;
 mod unfinished;
 mod waiting;
 
+pub use awaited::AwaitedDelivery;
 pub use claim::{ClaimFilter, Claimed, PoolRooms};
+pub use evidence::{EvidenceOf, NewEvidence, evidence_digest, evidence_pieces};
 pub use failure_route::{FAILURE, FailureDestination, FailureRoute};
 pub use finish::{Finish, Finished};
 pub use hours::ClosedDestination;
 pub use insert::{NewDelivery, NewTransfer};
 pub(crate) use insert::{described, insert_transfers, precise};
 pub use processing::{ClaimedSteps, FailedSteps, MadePayload, StepsEnd, StepsEnded};
-pub use resolve::Resolved;
+pub use resolve::{ReceiptJudgedBy, ReceiptRecord, ReceiptSays, Resolved};
 pub use streamed::StreamedContent;
 pub(crate) use streamed::reopen;
-pub use sweep::Overdue;
+pub use sweep::{ExpiredDelivery, Overdue};
 
 use model::{Error, ErrorKind, PeerText};
 

@@ -131,12 +131,13 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
-    /// Forgets the days of flows other than these, which expect files no more.
+    /// Forgets the days of flows other than these, which a revision has: they expect files no more. Nothing where a newer
+    /// revision is stored.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn forget_expectations_but(&self, flows: &BTreeSet<&str>) -> Result<()> {
-        self.remove_rows_but(EXPECTATIONS, flows).await
+    pub async fn forget_expectations_but(&self, revision: i64, flows: &BTreeSet<&str>) -> Result<()> {
+        self.remove_rows_but(EXPECTATIONS, revision, flows).await
     }
 }
 

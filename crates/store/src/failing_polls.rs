@@ -85,12 +85,13 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
-    /// Forgets the failures of flows other than these, which are polled no more.
+    /// Forgets the failures of flows other than these, which a revision has: they are polled no more. Nothing where a newer
+    /// revision is stored.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn forget_failing_polls_but(&self, flows: &BTreeSet<&str>) -> Result<()> {
-        self.remove_rows_but(FAILING, flows).await
+    pub async fn forget_failing_polls_but(&self, revision: i64, flows: &BTreeSet<&str>) -> Result<()> {
+        self.remove_rows_but(FAILING, revision, flows).await
     }
 }
 

@@ -137,6 +137,9 @@ pub(crate) async fn release_claims(
     }
     give_up_cancelled(tx, &rows, by, now).await?;
     for sql in [
+        // What is known of an earlier refusal stays.
+        "UPDATE intake_keys SET state = 'refused', answered_at = began_at \
+         WHERE node = $1 AND epoch = $2 AND state = 'in_progress' AND refusal_id IS NOT NULL",
         "DELETE FROM intake_keys WHERE node = $1 AND epoch = $2 AND state = 'in_progress'",
         "DELETE FROM source_leases WHERE node = $1 AND epoch = $2",
         "UPDATE offers SET node = NULL, epoch = NULL WHERE node = $1 AND epoch = $2",

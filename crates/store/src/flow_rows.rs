@@ -16,15 +16,25 @@ pub(crate) struct FlowRows {
     pub(crate) flows: &'static str,
     pub(crate) find: &'static str,
     pub(crate) remove: &'static str,
+    pub(crate) forget: &'static str,
 }
 
 /// The [`FlowRows`] of a table.
 macro_rules! flow_rows {
     ($table:literal) => {
         $crate::flow_rows::FlowRows {
-            flows: concat!("SELECT flow FROM ", $table),
+            flows: concat!(
+                "SELECT flow FROM ",
+                $table,
+                " WHERE NOT EXISTS (SELECT 1 FROM revisions WHERE number > $1)"
+            ),
             find: concat!("SELECT flow FROM ", $table, " WHERE flow = $1"),
             remove: concat!("DELETE FROM ", $table, " WHERE flow = $1"),
+            forget: concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE flow = $1 AND NOT EXISTS (SELECT 1 FROM revisions WHERE number > $2)"
+            ),
         }
     };
 }
@@ -49,16 +59,40 @@ impl Store {
         }
     }
 
-    /// Removes the rows of all flows but these.
-    pub(crate) async fn remove_rows_but(&self, rows: FlowRows, flows: &BTreeSet<&str>) -> Result<()> {
+    /// Removes the rows of all flows but these, which are those of a revision. Where a newer one is stored, whoever asks does
+    /// not know its flows: nothing is removed.
+    pub(crate) async fn remove_rows_but(
+        &self,
+        rows: FlowRows,
+        revision: i64,
+        flows: &BTreeSet<&str>,
+    ) -> Result<()> {
         let known: Vec<String> = self
             .read("read what is recorded of flows", async {
-                on!(self.pool(), c => sqlx::query_scalar(rows.flows).fetch_all(c).await)
+                on!(self.pool(), c => sqlx::query_scalar(rows.flows).bind(revision).fetch_all(c).await)
             })
             .await?;
         for flow in known.into_iter().filter(|flow| !flows.contains(flow.as_str())) {
-            self.write(Remove { rows, flow, event: None }).await?;
+            self.write(Forget { rows, flow, revision }).await?;
         }
+        Ok(())
+    }
+}
+
+/// Removes the row of a flow that a revision does not have, unless a newer revision was stored since.
+struct Forget {
+    rows: FlowRows,
+    flow: String,
+    revision: i64,
+}
+
+#[async_trait]
+impl Command for Forget {
+    type Answer = ();
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        on!(tx, c => sqlx::query(self.rows.forget)
+            .bind(&self.flow).bind(self.revision).execute(c).await.map(|_| ()))?;
         Ok(())
     }
 }

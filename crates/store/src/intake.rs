@@ -1,7 +1,10 @@
 //! Messages from peers: received once, answered once, and answered again with the same bytes.
 
+mod receipts;
+
+use crate::action::{Act, cancel_unended};
 use crate::command::{Command, place_of};
-use crate::delivery::{NewTransfer, described, insert_transfers};
+use crate::delivery::{NewEvidence, NewTransfer, described, insert_transfers};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::lease::NodeLease;
@@ -10,7 +13,8 @@ use crate::open::Store;
 use crate::row::digest;
 use crate::tx::{Tx, locking};
 use async_trait::async_trait;
-use model::{AuditEvent, Error, ErrorKind, Offer, Result, Timestamp};
+use model::{Actor, AuditEvent, Error, ErrorKind, EventKind, Offer, Result, Sha256, Timestamp, TransferId};
+use receipts::are_recorded;
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -35,8 +39,17 @@ pub enum IntakeBegun {
     New,
     /// Another copy is being received, on this or another living node.
     InProgress,
-    /// It was received and answered: give the same answer.
-    Answered(Reply),
+    /// A message with this key was received and answered: give the same answer, if it has the same content.
+    Answered(Answered),
+}
+
+/// A message that was answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// The answer.
+    pub reply: Reply,
+    /// The digest of its content, as its commit gave it.
+    pub content: Option<Sha256>,
 }
 
 /// A received message and the records made from it.
@@ -48,10 +61,14 @@ pub struct IntakeCommit {
     pub key: String,
     /// The reception as an offer. Its `state` must be `staging`. It needs no settling.
     pub offer: Offer,
-    /// One for each part.
+    /// One for each part, and those of receipts that are sent later.
     pub transfers: Vec<NewTransfer>,
     /// The answer that the peer gets after the commit.
     pub reply: Reply,
+    /// A digest of its content, by which a repetition is told from another message with the same key.
+    pub content: Option<Sha256>,
+    /// What proves the message.
+    pub evidence: Option<NewEvidence>,
     /// The events.
     pub events: Vec<AuditEvent>,
     /// The time.
@@ -87,20 +104,22 @@ impl Store {
         self.write(commit).await
     }
 
-    /// Records that the message was answered with an error: the key can be reserved again. The reply is kept for the
-    /// record.
+    /// Records that the message was answered with an error, and the receipts that are sent later: the key can be reserved
+    /// again. The reply is kept for the record. Returns whether the key was held; if not, no receipt is recorded.
     ///
     /// # Errors
-    /// The database failed.
+    /// The database failed. If `Ambiguous`, call again with the same receipts.
     pub async fn intake_refuse(
         &self,
         lease: &NodeLease,
         key: &str,
         reply: Option<Reply>,
+        receipts: Vec<NewTransfer>,
         events: Vec<AuditEvent>,
         now: Timestamp,
-    ) -> Result<()> {
-        self.write(IntakeRefuse { lease: lease.clone(), key: key.to_owned(), reply, events, now }).await
+    ) -> Result<bool> {
+        let (lease, key) = (lease.clone(), key.to_owned());
+        self.write(IntakeRefuse { lease, key, reply, receipts, events, now }).await
     }
 
     /// Frees the key of a message that did not arrive completely.
@@ -153,8 +172,20 @@ struct KeyRow {
     node: String,
     epoch: i64,
     offer_id: Option<Uuid>,
+    content_digest: Option<Vec<u8>>,
+    refusal_id: Option<Uuid>,
     #[sqlx(flatten)]
     reply: ReplyRow,
+}
+
+impl KeyRow {
+    fn answered(self) -> Answered {
+        Answered {
+            reply: self.reply.reply(),
+            // One of the wrong length was changed by somebody: zeros match nothing.
+            content: self.content_digest.map(|digest| Sha256(digest.try_into().unwrap_or([0; 32]))),
+        }
+    }
 }
 
 #[derive(FromRow)]
@@ -175,7 +206,8 @@ impl ReplyRow {
 async fn lock_key(tx: &mut Tx<'_>, digest: &str) -> Result<Option<KeyRow>, Fault> {
     let sql = locking!(
         tx,
-        "SELECT state, node, epoch, offer_id, reply_head, reply_body FROM intake_keys WHERE digest = $1"
+        "SELECT state, node, epoch, offer_id, content_digest, refusal_id, reply_head, reply_body FROM intake_keys \
+         WHERE digest = $1"
     );
     Ok(on!(tx, c => sqlx::query_as(sql).bind(digest).fetch_optional(c).await)?)
 }
@@ -216,7 +248,7 @@ impl IntakeBegin {
     /// The key is known: its state decides.
     async fn again(&self, tx: &mut Tx<'_>, digest: &str, row: KeyRow) -> Result<IntakeBegun, Fault> {
         if row.state == "answered" {
-            return Ok(IntakeBegun::Answered(row.reply.reply()));
+            return Ok(IntakeBegun::Answered(row.answered()));
         }
         if row.state == "in_progress" {
             let time = tx.lease_time(self.now);
@@ -229,7 +261,7 @@ impl IntakeBegin {
         }
         on!(tx, c => sqlx::query(
             "UPDATE intake_keys SET state = 'in_progress', node = $2, epoch = $3, began_at = $4, \
-             answered_at = NULL, reply_head = NULL, reply_body = NULL WHERE digest = $1")
+             answered_at = NULL, reply_head = NULL, reply_body = NULL, content_digest = NULL WHERE digest = $1")
             .bind(digest).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
             .execute(c).await.map(|_| ()))?;
         Ok(IntakeBegun::New)
@@ -266,42 +298,90 @@ impl Command for IntakeCommit {
         if !ours || !insert_settled(tx, &self.offer, self.now).await? {
             return Ok(IntakeCommitted::Lost);
         }
+        cancel_refusal(tx, row.refusal_id, &self.lease, self.now).await?;
         let transfers = insert_transfers(tx, &self.transfers, self.now).await?;
+        if let Some(evidence) = &self.evidence {
+            evidence.insert(tx, self.now).await?;
+        }
         on!(tx, c => sqlx::query(
             "UPDATE intake_keys SET state = 'answered', answered_at = $2, offer_id = $3, reply_head = $4, \
-             reply_body = $5 WHERE digest = $1")
+             reply_body = $5, content_digest = $6, refusal_id = NULL WHERE digest = $1")
             .bind(&digest).bind(self.now).bind(self.offer.id.uuid()).bind(Json(&self.reply.head))
-            .bind(&self.reply.body).execute(c).await.map(|_| ()))?;
-        tx.events(&described(&self.events, &transfers));
+            .bind(&self.reply.body).bind(self.content.map(|content| content.0.to_vec()))
+            .execute(c).await.map(|_| ()))?;
+        for event in described(&self.events, &transfers) {
+            let evidence = self.evidence.as_ref().filter(|evidence| records(&event, evidence));
+            tx.event(match evidence {
+                Some(evidence) => evidence.told(event, self.now),
+                None => event,
+            });
+        }
         Ok(IntakeCommitted::Committed)
     }
+}
+
+/// Whether an event is the one with which evidence is recorded: that of its transfer.
+fn records(event: &AuditEvent, evidence: &NewEvidence) -> bool {
+    event.kind == EventKind::TransferRecorded && event.transfer == Some(evidence.transfer)
+}
+
+/// Cancels the receipt of an earlier refusal that is still on its way: its sender would take it for the answer to the message
+/// as it came now. One that is being sent at this moment is not tried again.
+async fn cancel_refusal(
+    tx: &mut Tx<'_>,
+    refusal: Option<Uuid>,
+    lease: &NodeLease,
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let Some(refusal) = refusal else { return Ok(()) };
+    let why = "its message came again and was answered anew";
+    let act = Act { reason: Some(why.to_owned()), ..Act::new(Actor::System, lease.node.clone(), now) };
+    cancel_unended(tx, TransferId::new(refusal), &act).await
 }
 
 struct IntakeRefuse {
     lease: NodeLease,
     key: String,
     reply: Option<Reply>,
+    receipts: Vec<NewTransfer>,
     events: Vec<AuditEvent>,
     now: Timestamp,
 }
 
 #[async_trait]
 impl Command for IntakeRefuse {
-    type Answer = ();
+    type Answer = bool;
 
     fn place(&self) -> u128 {
         place_of(&self.key)
     }
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
         let (head, body) = self.reply.as_ref().map(|reply| (Json(&reply.head), &reply.body)).unzip();
-        on!(tx, c => sqlx::query(
-            "UPDATE intake_keys SET state = 'refused', answered_at = $4, reply_head = $5, reply_body = $6 \
-             WHERE digest = $1 AND node = $2 AND epoch = $3 AND state = 'in_progress'")
-            .bind(digest(&self.key)).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
-            .bind(head).bind(body).execute(c).await.map(|_| ()))?;
-        tx.events(&self.events);
-        Ok(())
+        let digest = digest(&self.key);
+        let earlier = lock_key(tx, &digest).await?.and_then(|row| row.refusal_id);
+        let refusal = self.receipts.first().map(|new| new.transfer.id.uuid());
+        let held = on!(tx, c => sqlx::query(
+            "UPDATE intake_keys SET state = 'refused', answered_at = $4, reply_head = $5, reply_body = $6, \
+             refusal_id = $7 WHERE digest = $1 AND node = $2 AND epoch = $3 AND state = 'in_progress'")
+            .bind(&digest).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
+            .bind(head).bind(body).bind(refusal).execute(c).await.map(|done| done.rows_affected()))?
+            == 1;
+        if held {
+            cancel_refusal(tx, earlier, &self.lease, self.now).await?;
+            let receipts = insert_transfers(tx, &self.receipts, self.now).await?;
+            tx.events(&described(&self.events, &receipts));
+        } else if are_recorded(tx, &self.receipts).await? {
+            return Ok(true);
+        } else {
+            // That it was refused stays on record; there is no receipt to tell of.
+            let of_receipt =
+                |event: &AuditEvent| self.receipts.iter().any(|new| event.transfer == Some(new.transfer.id));
+            let own: Vec<AuditEvent> =
+                self.events.iter().filter(|event| !of_receipt(event)).cloned().collect();
+            tx.events(&own);
+        }
+        Ok(held)
     }
 }
 
@@ -319,6 +399,12 @@ impl Command for IntakeAbandon {
     }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        // What is known of an earlier refusal stays.
+        on!(tx, c => sqlx::query(
+            "UPDATE intake_keys SET state = 'refused', answered_at = began_at \
+             WHERE digest = $1 AND node = $2 AND epoch = $3 AND state = 'in_progress' AND refusal_id IS NOT NULL")
+            .bind(digest(&self.key)).bind(self.lease.node.as_str()).bind(self.lease.epoch)
+            .execute(c).await.map(|_| ()))?;
         on!(tx, c => sqlx::query(
             "DELETE FROM intake_keys WHERE digest = $1 AND node = $2 AND epoch = $3 AND state = 'in_progress'")
             .bind(digest(&self.key)).bind(self.lease.node.as_str()).bind(self.lease.epoch)

@@ -10,8 +10,12 @@
 //! Modules: `writer` (grouping, lost commits), `lease` and `fence` (which node may write), `offer`, `delivery`,
 //! `intake`, `payload` (a transfer from beginning to end), `action` (what a person does to it).
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod action;
 mod audit;
+mod certificate_warnings;
+mod claims_left;
 mod command;
 mod delivery;
 mod either;
@@ -34,6 +38,7 @@ mod missing_files;
 mod offer;
 mod offline_endpoints;
 mod open;
+mod orphaned_claims;
 mod payload;
 mod revisions;
 mod row;
@@ -61,10 +66,12 @@ mod writer;
 
 pub use action::{Act, Acted, DestinationInForce, FlowInForce, Requeued, Resubmitted, Retried, child_id};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
+pub use claims_left::ClaimsLeft;
 pub use delivery::{
-    ClaimFilter, Claimed, ClaimedSteps, ClosedDestination, Done, FAILURE, FailedSteps, Failure,
-    FailureDestination, FailureRoute, Finish, Finished, MadePayload, NewDelivery, NewTransfer, Overdue,
-    PoolRooms, Resolved, StepsEnd, StepsEnded, StreamedContent,
+    AwaitedDelivery, ClaimFilter, Claimed, ClaimedSteps, ClosedDestination, Done, EvidenceOf,
+    ExpiredDelivery, FAILURE, FailedSteps, Failure, FailureDestination, FailureRoute, Finish, Finished,
+    MadePayload, NewDelivery, NewEvidence, NewTransfer, Overdue, PoolRooms, ReceiptJudgedBy, ReceiptRecord,
+    ReceiptSays, Resolved, StepsEnd, StepsEnded, StreamedContent, evidence_digest, evidence_pieces,
 };
 pub use either::Backend;
 pub use expectations::{JudgedDay, LastJudged};
@@ -74,7 +81,7 @@ pub use failing_polls::FailedPoll;
 pub use fence::Fenced;
 pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;
-pub use intake::{IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
+pub use intake::{Answered, IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use known_hosts::{ChangeKnownHosts, KnownHostState};
 pub use lease::{Acquired, FLOW_SOURCE, NodeLease, Renewal};
@@ -93,8 +100,9 @@ pub use seal::{
 };
 pub use search::{
     AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
-    FailingDelivery, FailingSteps, FlowDay, HourCount, KeptMdn, Listing, MadeView, OfferView, Overview, Page,
-    ProcessingView, RefusedMessages, Selection, SourceFiles, StoreMetrics, TransferFilter, TransferView,
+    EvidencePayload, EvidenceTransfer, EvidenceView, ExportedSeal, FailingDelivery, FailingSteps, FlowDay,
+    HourCount, KeptEvidence, KeptMdn, Listing, MadeView, OfferView, Overview, Page, ProcessingView,
+    RefusedMessages, SealedEvents, Selection, SourceFiles, StoreMetrics, TransferFilter, TransferView,
     UnreadableRow, Waybill, WhichMdn,
 };
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};

@@ -5,6 +5,7 @@ mod cancelling;
 mod claims;
 mod commits;
 mod crash;
+mod evidence;
 pub(crate) mod fixture;
 mod hours;
 mod intake;

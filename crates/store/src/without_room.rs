@@ -91,12 +91,13 @@ impl Store {
         rows.into_iter().map(read).collect()
     }
 
-    /// Forgets the files of flows other than these, which are polled no more.
+    /// Forgets the files of flows other than these, which a revision has: they are polled no more. Nothing where a newer
+    /// revision is stored.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn forget_waiting_for_room_but(&self, flows: &BTreeSet<&str>) -> Result<()> {
-        self.remove_rows_but(WAITING, flows).await
+    pub async fn forget_waiting_for_room_but(&self, revision: i64, flows: &BTreeSet<&str>) -> Result<()> {
+        self.remove_rows_but(WAITING, revision, flows).await
     }
 }
 

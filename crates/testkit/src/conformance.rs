@@ -218,6 +218,8 @@ suite! {
         directories_are_made_once_and_list_empty,
         listing_and_stat_agree,
         another_file_of_the_name_has_another_version,
+        a_file_is_removed_by_its_version,
+        a_lock_that_is_given_back_is_no_hindrance,
         a_long_listing_comes_whole_and_may_be_left_early,
     ],
     names: [
@@ -234,6 +236,7 @@ suite! {
         stable_files_are_offered_and_growing_ones_are_not,
         the_limit_counts_after_sorting_and_only_stable_files,
         known_files_do_not_use_up_the_limit,
+        files_without_room_do_not_use_up_the_limit,
         no_poll_waits_for_files_to_be_stable,
         nothing_new_is_listed_once,
         without_stability_one_listing_is_enough,

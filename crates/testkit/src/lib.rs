@@ -14,6 +14,7 @@ pub mod fake;
 pub mod forgetful;
 pub mod heap;
 pub mod ledger;
+pub mod mounts;
 pub mod polls;
 pub mod proxy;
 pub mod server;

@@ -37,7 +37,8 @@ impl Server {
         command
             .arg("start")
             .arg(directory.path())
-            .args(["--owner-pid", &std::process::id().to_string()])
+            // A server that tests share in a `static` is never dropped: its directory goes with this process.
+            .args(["--owner-pid", &std::process::id().to_string(), "--temporary"])
             .args(options);
         let info = call(&mut command);
         let info = serde_json::from_str(&info).unwrap_or_else(|e| panic!("{name}.sh said {info:?}: {e}"));

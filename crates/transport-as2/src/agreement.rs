@@ -1,10 +1,14 @@
 //! What was agreed with a partner, and who both sides are: read from the declared fields of `[partner.NAME.as2]` and
 //! `[identity.NAME.as2]`.
 
+use crate::choice::{CERTIFICATE_USES, Choices, KEY_USES};
+use crate::header_options::{ContentCoding, HeaderOptions};
+use crate::receipt_terms::ReceiptTerms;
 use model::definition::{self, Definitions};
 use model::schema::Values;
 use model::{Error, ErrorKind, Result, words};
 use std::fmt;
+use std::time::Duration;
 
 /// The transport's name in documents.
 pub(crate) const NAME: &str = "as2";
@@ -55,16 +59,11 @@ pub struct Identity {
     pub name: String,
     /// Our AS2 name.
     pub as2_id: As2Id,
-    /// The names of our keys: the first signs, any decrypts.
-    pub keys: Vec<String>,
+    /// Our keys, which sign and decrypt.
+    pub keys: Choices,
 }
 
 impl Identity {
-    /// The name of the key that signs.
-    pub(crate) fn key(&self) -> &str {
-        self.keys.first().map_or("none", String::as_str)
-    }
-
     /// Reads an identity.
     ///
     /// # Errors
@@ -74,7 +73,7 @@ impl Identity {
         Ok(Self {
             name: identity.name.clone(),
             as2_id: id(side, "identity", &identity.name)?,
-            keys: side.texts("keys").map(str::to_owned).collect(),
+            keys: Choices::of(side, "keys", KEY_USES),
         })
     }
 }
@@ -86,8 +85,8 @@ pub struct Partner {
     pub name: String,
     /// Its AS2 name.
     pub as2_id: As2Id,
-    /// The names of its certificates: the first encrypts, any verifies.
-    pub certificates: Vec<String>,
+    /// Its certificates, which messages are encrypted for and which verify signatures.
+    pub certificates: Choices,
     /// What was agreed with it.
     pub agreement: Agreement,
 }
@@ -102,7 +101,7 @@ impl Partner {
         Ok(Self {
             name: partner.name.clone(),
             as2_id: id(side, "partner", &partner.name)?,
-            certificates: side.texts("certificates").map(str::to_owned).collect(),
+            certificates: Choices::of(side, "certificates", CERTIFICATE_USES),
             agreement: Agreement::of(side),
         })
     }
@@ -139,6 +138,11 @@ fn is_named(side: Option<&Values>, as2_id: &str) -> bool {
 }
 
 impl Agreement {
+    /// Whether messages are written to staging whole before they are sent, as they cannot be made again exactly.
+    pub(crate) fn is_spooled(&self) -> bool {
+        self.compress != Compression::No || self.headers.content_coding != ContentCoding::No
+    }
+
     /// Reads the declared fields of a partner's table.
     pub(crate) fn of(side: &Values) -> Self {
         let word = |table: &Values, name: &str| table.text(name).unwrap_or_default().to_owned();
@@ -149,14 +153,40 @@ impl Agreement {
             send_security: SendSecurity::parse(&word(send, "security")).unwrap_or(other.send_security),
             cipher: Cipher::parse(&word(send, "cipher")).unwrap_or(other.cipher),
             digest: DigestName::parse(&word(send, "digest")).unwrap_or(other.digest),
+            key_transport: KeyTransport::parse(&word(send, "key_transport")).unwrap_or(other.key_transport),
+            compress: Compression::parse(&word(send, "compress")).unwrap_or(other.compress),
+            order: Order::parse(&word(send, "order")).unwrap_or(other.order),
+            signature_form: SignatureForm::parse(&word(send, "signature_form"))
+                .unwrap_or(other.signature_form),
+            rsa_signature: RsaSignature::parse(&word(send, "rsa_signature")).unwrap_or(other.rsa_signature),
+            headers: HeaderOptions::read(send),
+            also_encrypt_for: send.texts("also_encrypt_for").map(str::to_owned).collect(),
             mdn: MdnRequest::parse(&word(side.table("mdn"), "ask")).unwrap_or(other.mdn),
+            receipts: ReceiptTerms::of(side.table("mdn")),
             receive_security: SendSecurity::parse(&word(receive, "security"))
                 .unwrap_or(other.receive_security),
             duplicates: DuplicatePolicy::parse(&word(receive, "duplicates")).unwrap_or(other.duplicates),
             accept_expired: side.bool("accept_expired"),
+            fallback: Fallback::parse(&word(side, "fallback")).unwrap_or(other.fallback),
             legacy: side.bool("legacy"),
             largest_message: receive.size("largest").unwrap_or(other.largest_message),
+            evidence: EvidenceTerms::of(side.table("evidence")),
         }
+    }
+}
+
+/// What is kept to prove messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EvidenceTerms {
+    /// How long; `None`: nothing is kept.
+    pub keep_for: Option<Duration>,
+    /// Whether the content is kept as long, or with the payload alone.
+    pub keeps_content: bool,
+}
+
+impl EvidenceTerms {
+    fn of(table: &Values) -> Self {
+        Self { keep_for: table.duration("retention"), keeps_content: table.bool("content") }
     }
 }
 
@@ -169,18 +199,38 @@ pub struct Agreement {
     pub cipher: Cipher,
     /// The digest of signatures to it.
     pub digest: DigestName,
+    /// Whether messages are compressed, and when.
+    pub compress: Compression,
+    /// Whether messages are signed or encrypted first.
+    pub order: Order,
+    /// Where the signature is.
+    pub signature_form: SignatureForm,
+    /// How RSA keys sign messages.
+    pub rsa_signature: RsaSignature,
+    /// How the content key is encrypted for RSA keys.
+    pub key_transport: KeyTransport,
+    /// The header fields of messages to it.
+    pub headers: HeaderOptions,
+    /// The names of certificates that messages are encrypted for beside the partner's.
+    pub also_encrypt_for: Vec<String>,
     /// The receipt to ask for.
     pub mdn: MdnRequest,
+    /// Receipts that come later.
+    pub receipts: ReceiptTerms,
     /// Least protection of messages from it; less is answered `insufficient-message-security`.
     pub receive_security: SendSecurity,
     /// How a repeated Message-ID is answered.
     pub duplicates: DuplicatePolicy,
     /// Whether the partner's certificates are still used after they have expired. A certificate that is not valid yet is never used.
     pub accept_expired: bool,
-    /// Whether MD5, SHA-1 and keys under 2,048 bits are used with it. Each use is an event.
+    /// Whether a message is sent once more with another certificate or key.
+    pub fallback: Fallback,
+    /// Whether MD5, SHA-1, triple DES and keys under 2,048 bits are used with it. Each use is an event.
     pub legacy: bool,
     /// Largest message taken from it, in bytes.
     pub largest_message: u64,
+    /// What is kept to prove messages.
+    pub evidence: EvidenceTerms,
 }
 
 words! {
@@ -220,6 +270,12 @@ words! {
         Aes192Cbc = "aes192-cbc",
         /// AES-256 in CBC mode.
         Aes256Cbc = "aes256-cbc",
+        /// AES-128 in GCM mode.
+        Aes128Gcm = "aes128-gcm",
+        /// AES-192 in GCM mode.
+        Aes192Gcm = "aes192-gcm",
+        /// AES-256 in GCM mode.
+        Aes256Gcm = "aes256-gcm",
         /// Triple DES; legacy.
         TripleDes = "3des",
     }
@@ -228,6 +284,8 @@ words! {
 words! {
     /// Digest of signatures and MICs.
     DigestName {
+        /// MD5; legacy.
+        Md5 = "md5",
         /// SHA-1; legacy.
         Sha1 = "sha1",
         /// SHA-256.
@@ -240,7 +298,65 @@ words! {
 }
 
 words! {
-    /// The receipt a message asks for, synchronous.
+    /// Whether messages are compressed (RFC 5402, by zlib), and when.
+    Compression {
+        /// Never.
+        No = "no",
+        /// The payload, before it is signed.
+        BeforeSigning = "before_signing",
+        /// The signed message.
+        AfterSigning = "after_signing",
+    }
+}
+
+words! {
+    /// What is done first to messages that are both signed and encrypted.
+    Order {
+        /// They are signed, and then encrypted.
+        SignThenEncrypt = "sign_then_encrypt",
+        /// They are encrypted, and then signed.
+        EncryptThenSign = "encrypt_then_sign",
+    }
+}
+
+words! {
+    /// Where a message's signature is.
+    SignatureForm {
+        /// Beside the content (`multipart/signed`).
+        Detached = "detached",
+        /// Around the content (`application/pkcs7-mime; smime-type=signed-data`).
+        Opaque = "opaque",
+    }
+}
+
+words! {
+    /// How RSA keys sign; EC keys sign by ECDSA, Ed25519 keys by EdDSA.
+    RsaSignature {
+        /// PKCS #1 v1.5: the same bytes each time.
+        Pkcs1 = "pkcs1",
+        /// PSS (RFC 4056): other bytes each time.
+        Pss = "pss",
+    }
+}
+
+words! {
+    /// How the content key is encrypted for RSA keys. EC keys agree on one (RFC 5753).
+    KeyTransport {
+        /// PKCS #1 v1.5.
+        Pkcs1 = "pkcs1",
+        /// OAEP with SHA-1, the default of RFC 8017.
+        OaepSha1 = "oaep-sha1",
+        /// OAEP with SHA-256.
+        OaepSha256 = "oaep-sha256",
+        /// OAEP with SHA-384.
+        OaepSha384 = "oaep-sha384",
+        /// OAEP with SHA-512.
+        OaepSha512 = "oaep-sha512",
+    }
+}
+
+words! {
+    /// The receipt a message asks for.
     MdnRequest {
         /// None.
         None = "none",
@@ -258,6 +374,18 @@ words! {
         Repeat = "repeat",
         /// `processed/warning: duplicate-document`.
         Warn = "warn",
+        /// `processed/error: duplicate-document`.
+        Error = "error",
+    }
+}
+
+words! {
+    /// Whether a message that the partner could not decrypt or verify is sent with another certificate or key.
+    Fallback {
+        /// No.
+        No = "no",
+        /// Once, as a new message.
+        Once = "once",
     }
 }
 
@@ -267,12 +395,25 @@ impl Default for Agreement {
             send_security: SendSecurity::SignedEncrypted,
             cipher: Cipher::Aes256Cbc,
             digest: DigestName::Sha256,
+            compress: Compression::No,
+            order: Order::SignThenEncrypt,
+            signature_form: SignatureForm::Detached,
+            rsa_signature: RsaSignature::Pkcs1,
+            key_transport: KeyTransport::Pkcs1,
+            headers: HeaderOptions::default(),
+            also_encrypt_for: Vec::new(),
             mdn: MdnRequest::Signed,
+            receipts: ReceiptTerms::default(),
             receive_security: SendSecurity::SignedEncrypted,
             duplicates: DuplicatePolicy::Repeat,
             accept_expired: false,
+            fallback: Fallback::No,
             legacy: false,
             largest_message: 64 << 30,
+            evidence: EvidenceTerms {
+                keep_for: Some(Duration::from_secs(365 * 86_400)),
+                keeps_content: true,
+            },
         }
     }
 }

@@ -1,13 +1,18 @@
 //! What identities, partners, listeners and endpoints say of AS2, each by itself and beside each other.
 
-use crate::agreement::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
+mod certificates;
+
+pub(crate) use certificates::in_force;
+
+use crate::agreement::{
+    Agreement, As2Id, Cipher, Compression, DigestName, MdnRequest, Order, SendSecurity, SignatureForm,
+};
+use crate::login;
 use crate::options::SPEC;
+use crate::receipt_check;
 use model::definition::{Definitions, Endpoint, Listener};
-use model::schema::{FieldPath, Finding, Findings, Section, Values};
+use model::schema::{Finding, Findings, Section, Values};
 use net::ConnectOptions;
-use openssl::pkey::{Id, PKey, Private};
-use openssl::x509::X509;
-use smime::Weakness;
 use std::collections::BTreeMap;
 
 /// The definitions that a check is made among, and where it reports.
@@ -63,25 +68,7 @@ impl Check<'_, '_> {
     pub(crate) fn identity(&mut self, identity: &model::definition::Identity) {
         let Some(side) = identity.side(SPEC.name) else { return };
         self.id(side);
-        let keys: Vec<&str> = side.texts("keys").collect();
-        if keys.is_empty() {
-            self.findings
-                .error("keys", "must contain at least one key; messages are signed and decrypted with it");
-        }
-        for (key, number) in keys.into_iter().zip(1..) {
-            let path = FieldPath::from("keys").item(number);
-            let Some(definition) = self.definitions.keys.get(key) else { continue };
-            if definition.certificate.is_none() {
-                let message = format!(
-                    "key '{key}' has no 'certificate'; partners need it to verify and encrypt messages"
-                );
-                self.findings.error(path, message);
-            } else if private_key(self.definitions, key).is_some_and(|key| key.id() != Id::RSA) {
-                let message =
-                    format!("key '{key}' is not an RSA key: partners cannot encrypt messages for it");
-                self.findings.warning(path, message);
-            }
-        }
+        self.own_keys(side);
     }
 
     pub(crate) fn partner(&mut self, partner: &model::definition::Partner) {
@@ -91,12 +78,45 @@ impl Check<'_, '_> {
         if agreement.largest_message == 0 {
             self.findings.error("receive.largest", "must be at least 1: with 0 every message is refused");
         }
+        receipt_check::partner(side, &agreement, self.findings);
         self.weak_words(&agreement);
-        self.trust(&side.texts("certificates").collect::<Vec<_>>(), &agreement);
+        for (path, message) in agreement.headers.mistakes() {
+            self.findings.error(path, message);
+        }
+        self.layers(&agreement);
+        self.trust(side, &agreement);
+    }
+
+    /// How messages are wrapped makes sense.
+    fn layers(&mut self, agreement: &Agreement) {
+        let security = agreement.send_security;
+        let encrypts_first = agreement.order == Order::EncryptThenSign;
+        let found = [
+            (
+                "send.order",
+                encrypts_first && !(security.signs() && security.encrypts()),
+                "has no effect: messages to the partner are not both signed and encrypted (send.security)",
+            ),
+            (
+                "send.signature_form",
+                agreement.signature_form == SignatureForm::Opaque && !security.signs(),
+                "has no effect: messages to the partner are not signed (send.security)",
+            ),
+            (
+                "send.compress",
+                agreement.compress == Compression::AfterSigning && encrypts_first && security.encrypts(),
+                "'after_signing' compresses what is encrypted already (send.order), which does not get smaller; use \
+                'before_signing'",
+            ),
+        ];
+        for (path, _, message) in found.into_iter().filter(|(_, applies, _)| *applies) {
+            self.findings.warning(path, message);
+        }
     }
 
     /// What weakens the protection is allowed, and said.
     fn weak_words(&mut self, agreement: &Agreement) {
+        let weak_digest = matches!(agreement.digest, DigestName::Md5 | DigestName::Sha1);
         let found: [(&str, bool, &str); 7] = [
             (
                 "send.security",
@@ -105,13 +125,13 @@ impl Check<'_, '_> {
             ),
             (
                 "send.cipher",
-                agreement.cipher == Cipher::TripleDes,
+                agreement.cipher == Cipher::TripleDes && agreement.legacy,
                 "'3des' is not safe for large messages; agree on aes256-cbc with the partner",
             ),
             (
                 "send.digest",
-                agreement.digest == DigestName::Sha1 && agreement.legacy,
-                "'sha1' signatures can be forged; agree on sha256 with the partner",
+                weak_digest && agreement.legacy,
+                "signatures by MD5 and SHA-1 can be forged; agree on sha256 with the partner",
             ),
             (
                 "mdn.ask",
@@ -131,7 +151,7 @@ impl Check<'_, '_> {
             (
                 "legacy",
                 agreement.legacy,
-                "'true' accepts signatures that can be forged: MD5, SHA-1, keys under 2048 bits",
+                "'true' accepts signatures that can be forged (MD5, SHA-1, keys under 2048 bits) and triple DES",
             ),
         ];
         for (path, applies, message) in found {
@@ -139,50 +159,19 @@ impl Check<'_, '_> {
                 self.findings.warning(path, format!("legacy: {message}"));
             }
         }
-        if agreement.digest == DigestName::Sha1 && !agreement.legacy {
-            let message = "'sha1' signatures can be forged: agree on sha256 with the partner, or allow them with legacy = true";
+        if agreement.legacy {
+            return;
+        }
+        if weak_digest {
+            let digest = agreement.digest;
+            let message = format!(
+                "'{digest}' signatures can be forged: agree on sha256 with the partner, or allow them with legacy = true"
+            );
             self.findings.error("send.digest", message);
         }
-    }
-
-    /// What was agreed needs certificates of the right kind.
-    fn trust(&mut self, certificates: &[&str], agreement: &Agreement) {
-        let path = "certificates";
-        let mut uses = Vec::new();
-        if agreement.send_security.encrypts() {
-            uses.push("to encrypt messages (send.security)");
-        }
-        if agreement.receive_security.signs() {
-            uses.push("to verify the signatures of messages (receive.security)");
-        }
-        if agreement.mdn == MdnRequest::Signed {
-            uses.push("to verify the signatures of receipts (mdn.ask)");
-        }
-        if certificates.is_empty() && !uses.is_empty() {
-            let message = format!("at least one certificate is needed: {}", uses.join(", "));
-            self.findings.error(path, message);
-        }
-        let certificate = |name: &str| {
-            let pem = &self.definitions.certificates.get(name)?.pem;
-            X509::from_pem(pem.as_bytes()).ok()?.public_key().ok()
-        };
-        for (name, number) in certificates.iter().zip(1..) {
-            let Some(key) = certificate(name) else { continue };
-            let path = FieldPath::from(path).item(number);
-            if Weakness::of_key(&key).is_some() && !agreement.legacy {
-                let message = format!(
-                    "certificate '{name}' has a key of {} bits, which can be broken: ask the partner for a \
-                    certificate with a key of 2048 bits or more, or allow it with legacy = true",
-                    key.bits()
-                );
-                self.findings.error(path, message);
-            } else if number == 1 && agreement.send_security.encrypts() && key.id() != Id::RSA {
-                let message = format!(
-                    "'{name}' is the first certificate and is used to encrypt, but its key is not RSA; put a \
-                    certificate with an RSA key first"
-                );
-                self.findings.error(path, message);
-            }
+        if agreement.cipher == Cipher::TripleDes {
+            let message = "'3des' is not safe for large messages: agree on aes256-cbc with the partner, or allow it with legacy = true";
+            self.findings.error("send.cipher", message);
         }
     }
 
@@ -213,6 +202,7 @@ impl Check<'_, '_> {
     /// What an endpoint says of its messages and connections.
     fn connection(&mut self, endpoint: &Endpoint) {
         ConnectOptions::read(&endpoint.options, self.findings).check(self.definitions, self.findings);
+        login::check(endpoint, self.definitions, self.findings);
         if let Some(media_type) = endpoint.options.text("media_type")
             && !is_media_type(media_type)
         {
@@ -230,8 +220,7 @@ impl Check<'_, '_> {
         }
     }
 
-    /// Both sides of an endpoint speak AS2, and a message that goes out again is the same to the last byte: only RSA
-    /// signs so.
+    /// Both sides of an endpoint speak AS2, and our keys can do what was agreed.
     pub(crate) fn endpoint(&mut self, endpoint: &Endpoint) {
         self.connection(endpoint);
         let partner = endpoint.partner().and_then(|name| self.definitions.partners.get(name));
@@ -246,17 +235,10 @@ impl Check<'_, '_> {
                 self.findings.error(field, message);
             }
         }
-        let (Some((partner, Some(agreement))), Some((identity, Some(own)))) = (agreement, own) else {
-            return;
-        };
-        let Some(key) = own.texts("keys").next() else { return };
-        let rsa = private_key(self.definitions, key).is_none_or(|key| key.id() == Id::RSA);
-        if Agreement::of(agreement).send_security.signs() && !rsa {
-            let message = format!(
-                "messages to '{partner}' would be signed with key '{key}', which is not an RSA key: such signatures \
-                differ each time, so a retry could not send the same bytes again; give '{identity}' an RSA key"
-            );
-            self.findings.error("identity", message);
+        let both =
+            partner.zip(identity).and_then(|(partner, identity)| certificates::both(partner, identity));
+        if let Some((partner, identity)) = both {
+            self.keys_for(&partner.name, &partner.agreement, &identity);
         }
     }
 }
@@ -269,16 +251,4 @@ fn is_media_type(text: &str) -> bool {
     let (essence, parameters) = text.split_once(';').map_or((text, ""), |(before, after)| (before, after));
     let whole = essence.trim_end().split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub));
     whole && parameters.chars().all(|c| c.is_ascii_graphic() || c == ' ')
-}
-
-fn private_key(definitions: &Definitions, name: &str) -> Option<PKey<Private>> {
-    let key = definitions.keys.get(name)?;
-    let passphrase = key.passphrase.as_ref().map(|words| words.reveal().as_bytes()).unwrap_or_default();
-    // With a callback of our own: OpenSSL's asks at the terminal.
-    PKey::private_key_from_pem_callback(key.private_key.reveal().as_bytes(), |room| {
-        let fits = passphrase.len().min(room.len());
-        room[..fits].copy_from_slice(&passphrase[..fits]);
-        Ok(fits)
-    })
-    .ok()
 }

@@ -1,23 +1,36 @@
-//! Sends a payload as an AS2 message and reads the synchronous receipt.
+//! Sends a payload as an AS2 message, and reads the synchronous receipt where it asks for one.
 
-use crate::agreement::{Identity, MdnRequest, Partner};
+mod outcome;
+mod proved;
+
+use crate::agreement::{Agreement, MdnRequest, Partner};
 use crate::answer_body;
-use crate::legacy;
-use crate::material::{fingerprint, own_key, partner_certificates, recipient, signs_alike};
+use crate::disposition::Disposition;
+use crate::login::Login;
+use crate::material::Materials;
 use crate::mic_mismatch;
-use crate::outgoing::{Envelope, OwnKey, build};
+use crate::noted_signature;
+use crate::options::SPEC;
+use crate::outgoing::{Envelope, MadeOnce, build};
+use crate::partnership::Partnership;
 use crate::prepared::{Earlier, NOTE, PreparedMessage};
 use crate::receipt::{Expected, PartnerResponse, Verdict, assess};
+use crate::reply_address::{ListenSpecs, reply_url};
+use crate::sent_message::{SentTerms, noting, was_refused};
+use crate::sent_proof::ProofOf;
+use crate::spool;
 use crate::streaming::{STREAM_BUFFERS, body_of};
 use async_trait::async_trait;
-use http::Request;
-use model::definition::Endpoint;
+use http::{Request, Response};
+use model::definition::{Access, Definitions, Endpoint};
 use model::schema::{Findings, Section};
-use model::{Error, ErrorKind, Protocol, Purpose, Result, UNPROVEN_MDN};
-use net::http::{ConnectionInfo, HttpProfile, RequestMeta};
-use net::{ConnectOptions, ConnectProfile, DialRequest, Net};
-use openssl::x509::X509;
+use model::{Error, ErrorKind, Protocol, Purpose, Result, Timestamp, UNPROVEN_MDN};
+use net::http::{Body, ConnectionInfo, HttpProfile, RequestMeta, ServerLogin};
+use net::{ConnectOptions, ConnectProfile, DialRequest, Net, Shared};
+use outcome::{not_received, note_answered};
+use serde_json::Value;
 use smime::{Headers, MicSlot};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use transport::{Deliver, Destination, Probe, ProbeStep, Sent, Services, Step};
@@ -28,88 +41,31 @@ pub(crate) struct As2Destination {
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) services: Services,
     pub(crate) net: Net,
-}
-
-/// The partner and our own side of the exchange, ready.
-struct Partnership {
-    partner: Partner,
-    certificates: Vec<X509>,
-    identity: Identity,
-    own: OwnKey,
-    own_fingerprint: String,
-    /// Of the certificate that messages are encrypted for.
-    recipient_fingerprint: String,
-    /// What of it is too weak for today, as the agreement allows.
-    legacy: Vec<String>,
+    /// Keys and certificates, read once.
+    pub(crate) materials: Arc<Materials>,
+    /// What the partners' servers ask for to log in, kept between messages.
+    pub(crate) logins: Shared<ServerLogin>,
+    /// The HTTP servers of `waybill.toml`, at which receipts come later.
+    pub(crate) listen: Arc<ListenSpecs>,
 }
 
 #[async_trait]
 impl Destination for As2Destination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
-        let partnership = self.partnership()?;
-        let url = self.url()?;
-        let media_type = self.media_type(&delivery);
-        let mut prepared = self.prepare(&delivery, &partnership, &url, &media_type).await?;
-        let envelope = Envelope {
-            from: &partnership.identity.as2_id,
-            to: &partnership.partner.as2_id,
-            agreement: &partnership.partner.agreement,
-            own: Some(&partnership.own),
-            seed: &prepared.seed,
-            media_type: &media_type,
-            file_name: &delivery.file_name,
+        let mut partnership = self.partnership(&delivery.notes)?;
+        let mut prepared = self.prepare(&delivery, &partnership).await?;
+        let today = partnership.partner.agreement.receipts.clone();
+        partnership.partner.agreement.receipts.repeat(prepared.reply_url.as_deref());
+        let may_have_it = prepared.earlier == Earlier::Open || prepared.may_have;
+        let failed = match self.attempt(&delivery, &partnership, &mut prepared).await {
+            Ok(sent) => return Ok(sent),
+            // What an earlier attempt may have brought there is never sent as another message.
+            Err(failed) if may_have_it => return Err(failed.error),
+            Err(failed) => failed,
         };
-        let _room = self.services.budget.take(STREAM_BUFFERS).await;
-        let (answer, sent) = self.exchange(&delivery, &envelope, &url).await?;
-        let expected = Expected {
-            endpoint: &self.endpoint.name,
-            agreement: &partnership.partner.agreement,
-            certificates: &partnership.certificates,
-            own_fingerprint: &partnership.own_fingerprint,
-            recipient_fingerprint: &partnership.recipient_fingerprint,
-            now: self.services.clock.now(),
-            message_id: &prepared.seed.message_id,
-            earlier: prepared.earlier,
-            mic: sent.mic.get(),
-        };
-        let verdict = match assess(&answer, &expected) {
-            Ok(verdict) => verdict,
-            Err(error) => {
-                let error = keep(&answer, &delivery, error).await;
-                return Err(answer.on_connection(error));
-            }
-        };
-        let proved = match verdict {
-            Verdict::Proved(proof) => Ok(proof),
-            Verdict::Unproved(error) => Err(error),
-            Verdict::MicMismatch(other) => {
-                let payload = Arc::clone(&delivery.payload);
-                let every = mic_mismatch::of_payload(payload, sent.content_headers, other.digest()).await;
-                other.judge(every)
-            }
-        };
-        match proved {
-            Ok(mut proof) => {
-                proof.legacy = [partnership.legacy, proof.legacy].concat();
-                if let Some(event) = legacy::event(&self.services, &partnership.partner, &proof.legacy) {
-                    let event = event.flow(&delivery.flow).delivery(delivery.claim.delivery);
-                    legacy::record(&*self.services.audit, event.endpoint(&self.endpoint.name)).await;
-                }
-                Ok(Sent::Delivered { receipt: proof.receipt(self.services.clock.now()), replies: Vec::new() })
-            }
-            Err(error) => {
-                let error = answer.on_connection(keep(&answer, &delivery, error).await);
-                prepared.earlier = Earlier::Answered;
-                let noted = match prepared.to_note(&partnership.own) {
-                    Ok(note) => delivery.log.note(NOTE, note).await,
-                    Err(error) => Err(error),
-                };
-                Err(match noted {
-                    Ok(()) => error,
-                    Err(failed) => error.with("a note could not be stored", failed.chain()),
-                })
-            }
-        }
+        // Another message names the URL of today.
+        partnership.partner.agreement.receipts = today;
+        self.once_more(&delivery, partnership, &prepared.seed.message_id, failed).await
     }
 
     async fn probe(&self) -> Probe {
@@ -120,14 +76,9 @@ impl Destination for As2Destination {
             took: self.services.clock.monotonic().saturating_sub(begun),
             result,
         };
-        let keys = self.partnership().and_then(|partnership| {
-            recipient(&partnership.certificates, &partnership.partner, self.services.clock.now())?;
-            Ok(format!(
-                "{} to {}, {} certificate(s)",
-                partnership.identity.as2_id,
-                partnership.partner.as2_id,
-                partnership.certificates.len()
-            ))
+        let keys = self.partnership(&BTreeMap::new()).and_then(|partnership| {
+            partnership.recipients()?;
+            Ok(partnership.describe())
         });
         let keys_fine = keys.is_ok();
         probe.steps.push(tried(Step::Keys, keys));
@@ -145,10 +96,126 @@ impl Destination for As2Destination {
     }
 }
 
+/// An attempt that failed.
+struct Failed {
+    error: Error,
+    /// What the partner's receipt said, if it refused the message.
+    refused: Option<Disposition>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, refused: None }
+    }
+}
+
+impl As2Destination {
+    /// Sends a message, and judges the answer.
+    async fn attempt(
+        &self,
+        delivery: &Deliver,
+        partnership: &Partnership,
+        prepared: &mut PreparedMessage,
+    ) -> Result<Sent, Failed> {
+        let (url, media_type) = (self.url()?, self.media_type(delivery));
+        let envelope = Envelope {
+            from: &partnership.identity.as2_id,
+            to: &partnership.partner.as2_id,
+            agreement: &partnership.partner.agreement,
+            own: Some(&partnership.own.key),
+            made_once: made_once(delivery, partnership, &prepared.seed.message_id)?,
+            seed: &prepared.seed,
+            media_type: &media_type,
+            file_name: &delivery.file_name,
+        };
+        let _room = self.services.budget.take(STREAM_BUFFERS).await;
+        let sent_with = partnership.sent_with();
+        let noted = SentTerms {
+            partner: &partnership.partner.name,
+            from: partnership.identity.as2_id.as_str(),
+            to: partnership.partner.as2_id.as_str(),
+            agreement: &partnership.partner.agreement,
+            own_fingerprint: &partnership.own.fingerprint,
+            recipient_fingerprint: &partnership.recipient_fingerprint,
+            sent_with: &sent_with,
+            legacy: &partnership.legacy,
+            earlier: prepared.earlier,
+        };
+        let noted = comes_later(&partnership.partner.agreement).then_some(&noted);
+        if noted.is_some() {
+            self.keep_signed(delivery, &envelope).await?;
+        }
+        let (answer, sent) = match self.exchange(delivery, (&envelope, noted), &url).await {
+            Ok(answered) => answered,
+            Err(error) => return Err(not_received(delivery, partnership, prepared, error).await.into()),
+        };
+        if let Some(deadline) = self.awaits(&partnership.partner.agreement, &answer) {
+            // Its evidence comes with its receipt, of what was noted.
+            return Ok(Sent::Awaiting { deadline, connection: answer.connection });
+        }
+        let expected = Expected {
+            endpoint: &self.endpoint.name,
+            agreement: &partnership.partner.agreement,
+            certificates: &partnership.certificates,
+            own_fingerprint: &partnership.own.fingerprint,
+            recipient_fingerprint: &partnership.recipient_fingerprint,
+            now: self.services.clock.now(),
+            message_id: &prepared.seed.message_id,
+            earlier: prepared.earlier,
+            mic: sent.mic.get(),
+        };
+        let verdict = match assess(&answer, &expected) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                let error = answer.on_connection(keep(&answer, delivery, error).await);
+                return Err(not_received(delivery, partnership, prepared, error).await.into());
+            }
+        };
+        let (error, refused) = match verdict {
+            Verdict::Proved(proof) => {
+                self.prove(delivery, partnership, &envelope, &sent).await;
+                return Ok(self.delivered(delivery, partnership, proof).await);
+            }
+            Verdict::Refused(disposition, error) => (error, Some(disposition)),
+            Verdict::Unproved(error) => (error, None),
+            Verdict::MicMismatch(other) => {
+                let payload = Arc::clone(&delivery.payload);
+                let head = sent.content_headers.clone();
+                let every = mic_mismatch::of_payload(payload, head, other.digest()).await;
+                match other.judge(every) {
+                    Ok(proof) => {
+                        self.prove(delivery, partnership, &envelope, &sent).await;
+                        return Ok(self.delivered(delivery, partnership, proof).await);
+                    }
+                    Err(error) => (error, None),
+                }
+            }
+        };
+        let error = answer.on_connection(keep(&answer, delivery, error).await);
+        // A receipt that proves nothing may come from a partner that has the message.
+        prepared.may_have |= refused.is_none();
+        Err(Failed { error: note_answered(delivery, partnership, prepared, error).await, refused })
+    }
+}
+
+/// What is repeated of a message, by the notes of earlier attempts. A message that is written to staging whole before it is
+/// sent is repeated from there.
+fn made_once(delivery: &Deliver, partnership: &Partnership, message_id: &str) -> Result<MadeOnce> {
+    if partnership.partner.agreement.is_spooled() {
+        return Ok(MadeOnce::default());
+    }
+    Ok(MadeOnce::new(
+        noted_signature::earlier(&delivery.notes, message_id)?,
+        noted_signature::note(Arc::clone(&delivery.log), message_id.to_owned()),
+    ))
+}
+
 /// What is known of a message once it was sent.
-struct SentMessage {
+pub(crate) struct SentMessage {
     mic: MicSlot,
     content_headers: Vec<u8>,
+    /// The header fields that went with it, without those that log in.
+    headers: Vec<(String, String)>,
 }
 
 impl As2Destination {
@@ -156,24 +223,64 @@ impl As2Destination {
     async fn exchange(
         &self,
         delivery: &Deliver,
-        envelope: &Envelope<'_>,
+        (envelope, noted): (&Envelope<'_>, Option<&SentTerms<'_>>),
         url: &Url,
     ) -> Result<(PartnerResponse, SentMessage)> {
+        let (answer, sent) = self.send_logged_in(delivery, (envelope, noted), url).await?;
+        let (head, body) = answer.into_parts();
+        let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
+        let receipt_wanted = envelope.agreement.mdn != MdnRequest::None && noted.is_none();
+        let body = answer_body::read(&head, body, receipt_wanted).await?;
+        // A field that no MIME header can be is none of the receipt's.
+        let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
+            headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
+        });
+        Ok((PartnerResponse { status: head.status, headers, body, connection }, sent))
+    }
+
+    /// Sends the message, with a login if one is given; its last byte only once it is noted what a receipt that comes later
+    /// must say. Returns at the head of the answer.
+    pub(crate) async fn send(
+        &self,
+        delivery: &Deliver,
+        (envelope, noted): (&Envelope<'_>, Option<&SentTerms<'_>>),
+        url: &Url,
+        login: Option<&Login>,
+    ) -> Result<(Response<Body>, SentMessage)> {
         let length = delivery.payload.length();
         let payload = Arc::clone(&delivery.payload);
         let reader = tokio::task::spawn_blocking(move || payload.open_blocking(0..length)).await;
         let reader =
             reader.map_err(|e| Error::transient(ErrorKind::Internal, "open a payload").caused_by(e))??;
-        let message = build(envelope, reader, length)?;
+        let coding = envelope.agreement.headers.content_coding;
+        let mut message = build(envelope, reader, length)?.coded(coding);
+        if message.length().is_none() {
+            let made_once = &envelope.made_once;
+            let of = (envelope.seed.message_id.as_str(), || made_once.noted_signature());
+            let write = || spool::spooled(&self.services, delivery, of, message.body, message.mic);
+            let spooled = envelope.made_once.spool.get_or_try_init(write).await?;
+            (message.body, message.mic) = spooled.open().await?;
+        }
+        if let Some(terms) = noted {
+            let proof = ProofOf::new(envelope, &message.headers)?;
+            message = noting(message, Arc::clone(&delivery.log), &envelope.seed.message_id, terms, proof);
+        }
         let sent_length = if self.endpoint.options.bool("chunked") { None } else { message.length() };
         let mut request = Request::post(url.as_str());
         for (name, value) in &message.headers {
             request = request.header(name, value.as_bytes());
         }
-        let sent = SentMessage { mic: message.mic, content_headers: message.content_headers };
-        let request = request.body(body_of(message.body, sent_length)).map_err(|error| {
+        let sent = SentMessage {
+            mic: message.mic,
+            content_headers: message.content_headers,
+            headers: message.headers,
+        };
+        let mut request = request.body(body_of(message.body, sent_length)).map_err(|error| {
             Error::permanent(ErrorKind::ConfigInvalid, "write the message's headers").caused_by(error)
         })?;
+        if let Some(login) = login {
+            login.authorize(&mut request);
+        }
         let meta = RequestMeta {
             flow: Some(delivery.flow.clone()),
             delivery: Some(delivery.claim.delivery),
@@ -183,45 +290,42 @@ impl As2Destination {
         };
         let client = self.net.http_client(&self.profile(Purpose::Deliver)?);
         delivery.log.may_act()?;
-        let answer = client.request(request, &meta).await?;
-        let (head, body) = answer.into_parts();
-        let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
-        let body = answer_body::read(&head, body, envelope.agreement.mdn != MdnRequest::None).await?;
-        // A field that no MIME header can be is none of the receipt's.
-        let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
-            headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
-        });
-        Ok((PartnerResponse { status: head.status, headers, body, connection }, sent))
+        Ok((client.request(request, &meta).await?, sent))
     }
 
-    fn partnership(&self) -> Result<Partnership> {
-        let missing = |what: &'static str| {
-            Error::permanent(ErrorKind::ConfigInvalid, "find the partner and identity of an AS2 endpoint")
-                .with("endpoint", &self.endpoint.name)
-                .with("missing", what)
-        };
+    /// What the endpoint's server asked for to log in, if it did.
+    pub(crate) fn server_login(
+        &self,
+        definitions: &Definitions,
+        purpose: Purpose,
+    ) -> Result<Arc<ServerLogin>> {
+        self.logins.get(Access::of(&self.endpoint, definitions), purpose, |_| Ok(Arc::default()))
+    }
+
+    /// Both sides, for a delivery with these notes.
+    fn partnership(&self, notes: &BTreeMap<String, Value>) -> Result<Partnership> {
         let definitions = self.services.directory.definitions();
-        let name = self.endpoint.partner().ok_or_else(|| missing("partner"))?;
-        let partner = Partner::of(definitions.partner(name)?)?;
-        let name = self.endpoint.options.text("identity").ok_or_else(|| missing("identity"))?;
-        let identity = Identity::of(definitions.identity(name)?)?;
-        let certificates = partner_certificates(&definitions, &partner)?;
-        let key = own_key(&definitions, &identity, identity.key())?;
-        let mut legacy = legacy::of_message(&partner, certificates.first())?;
-        if partner.agreement.send_security.signs() {
-            legacy.extend(legacy::of_own_key(&key, &identity, &partner)?);
-        }
-        let partnership = Partnership {
-            legacy,
-            own_fingerprint: fingerprint(&key.certificate)?,
-            recipient_fingerprint: certificates.first().map(fingerprint).transpose()?.unwrap_or_default(),
-            certificates,
-            partner,
-            own: key,
-            identity,
-        };
-        signs_alike(&partnership.own, &partnership.identity, &partnership.partner.agreement)?;
+        let material = self.materials.of(Arc::clone(&definitions));
+        let mut partnership = Partnership::of(&self.endpoint, material, notes, self.services.clock.now())?;
+        partnership.partner.agreement.receipts.url = self.reply_url(&definitions, &partnership.partner)?;
         Ok(partnership)
+    }
+
+    /// The URL at which the partner's receipts are awaited; `None` where they come in its answers.
+    fn reply_url(&self, definitions: &Definitions, partner: &Partner) -> Result<Option<String>> {
+        reply_url(&self.listen, definitions, &partner.agreement.receipts, SPEC.name).map_err(|wrong| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find the URL for a partner's receipts")
+                .with("partner", &partner.name)
+                .with("field", format!("mdn.{}", wrong.field))
+                .advice(format!("{} {}", wrong.field, wrong.message))
+        })
+    }
+
+    /// Until when the receipt is awaited that comes later; `None` where the answer decides. Some partners put a receipt
+    /// into the answer all the same.
+    fn awaits(&self, agreement: &Agreement, answer: &PartnerResponse) -> Option<Timestamp> {
+        let awaits = comes_later(agreement) && answer.status.is_success() && !answer.looks_like_mdn();
+        awaits.then(|| self.services.clock.now() + agreement.receipts.deadline)
     }
 
     pub(crate) fn url(&self) -> Result<Url> {
@@ -231,13 +335,13 @@ impl As2Destination {
         })
     }
 
-    fn answer_timeout(&self) -> Duration {
+    pub(crate) fn answer_timeout(&self) -> Duration {
         // "0s" means none; a day is as good as none and keeps a dead peer from holding a slot for ever.
         self.endpoint.options.duration("answer_timeout").unwrap_or(Duration::from_secs(86_400))
     }
 
     /// How to connect, as the definitions in force say.
-    fn connecting(&self) -> Result<ConnectProfile> {
+    pub(crate) fn connecting(&self) -> Result<ConnectProfile> {
         let name = &self.endpoint.name;
         let read = |findings: &mut Findings<'_>| Some(ConnectOptions::read(&self.endpoint.options, findings));
         Findings::required(Section::ENDPOINT, name, read)?
@@ -283,32 +387,47 @@ impl As2Destination {
     }
 
     /// The message that earlier attempts sent, or a new one, noted and correlated before a byte leaves.
-    async fn prepare(
-        &self,
-        delivery: &Deliver,
-        partnership: &Partnership,
-        url: &Url,
-        media_type: &str,
-    ) -> Result<PreparedMessage> {
-        let terms = terms(partnership, media_type, delivery);
+    async fn prepare(&self, delivery: &Deliver, partnership: &Partnership) -> Result<PreparedMessage> {
+        let (url, media_type) = (self.url()?, self.media_type(delivery));
+        let terms = terms(partnership, &media_type, delivery);
         if let Some(note) = delivery.notes.get(NOTE)
-            && let Some(prepared) = PreparedMessage::from_note(note, &terms, &partnership.own)?
+            && let Some(mut prepared) = PreparedMessage::from_note(note, &terms, &partnership.own_keys)?
         {
-            return Ok(prepared);
+            // By a receipt that came later.
+            let refused = was_refused(&delivery.notes, &prepared.seed.message_id, delivery.claim.attempt);
+            let is_open = prepared.may_have || (prepared.earlier == Earlier::Open && !refused);
+            let reply_url = partnership.partner.agreement.receipts.reply_url();
+            // With another URL for its receipt it would be another message. That takes the place of one that the partner
+            // does not have; one that it may have goes out again with the URL that it had.
+            if is_open || prepared.reply_url.as_deref() == reply_url {
+                if prepared.earlier == Earlier::Answered {
+                    // From here on the partner may have it.
+                    delivery.log.note(NOTE, prepared.to_open_note(&partnership.own_keys)?).await?;
+                }
+                if refused {
+                    prepared.earlier = Earlier::Answered;
+                }
+                return Ok(prepared);
+            }
         }
         let host = url.host_str().unwrap_or_default();
-        let recipient =
-            recipient(&partnership.certificates, &partnership.partner, self.services.clock.now())?;
+        let recipients = partnership.recipients()?;
         let prepared =
-            PreparedMessage::new(&self.services, host, &partnership.partner.agreement, recipient, terms)?;
-        delivery.log.note(NOTE, prepared.to_note(&partnership.own)?).await?;
+            PreparedMessage::new(&self.services, host, &partnership.partner.agreement, &recipients, terms)?;
+        // In this order: what is noted is sent by a later attempt as it is, and its receipt must be known then.
         delivery.log.correlate(&prepared.seed.message_id).await?;
+        delivery.log.note(NOTE, prepared.to_note(&partnership.own_keys)?).await?;
         Ok(prepared)
     }
 }
 
-/// Largest answer kept of a delivery that failed, in bytes.
-const LARGEST_KEPT: usize = 256 * 1024;
+/// Whether a message asks for a receipt that comes later.
+fn comes_later(agreement: &Agreement) -> bool {
+    agreement.mdn != MdnRequest::None && agreement.receipts.reply_url().is_some()
+}
+
+/// Largest receipt kept of a delivery that it does not prove, in bytes.
+pub(crate) const LARGEST_KEPT: usize = 256 * 1024;
 
 /// Keeps a receipt that does not prove the delivery, so that it can be looked at. What the partner answered
 /// stays the error, with what came in between when the receipt could not be stored.
@@ -324,7 +443,7 @@ async fn keep(answer: &PartnerResponse, delivery: &Deliver, error: Error) -> Err
     }
 }
 
-/// Everything that shapes the bytes of a message besides its payload.
+/// Everything that shapes the bytes of a message besides its payload, and the URL for its receipt, which is noted by itself.
 fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> String {
     let agreement = &partnership.partner.agreement;
     [
@@ -333,8 +452,16 @@ fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> Str
         agreement.send_security.as_str(),
         agreement.cipher.as_str(),
         agreement.digest.as_str(),
+        agreement.compress.as_str(),
+        agreement.order.as_str(),
+        agreement.signature_form.as_str(),
+        agreement.rsa_signature.as_str(),
+        agreement.key_transport.as_str(),
+        agreement.headers.content_coding.as_str(),
         agreement.mdn.as_str(),
-        &partnership.own_fingerprint,
+        // The URL for the receipt stood here: without the line, what waits now would be sent anew.
+        "",
+        &partnership.own.fingerprint,
         &partnership.recipient_fingerprint,
         media_type,
         &delivery.file_name.to_text(),

@@ -4,40 +4,72 @@
 //! * sending: [`outgoing`] creates a message from a payload; `prepared` stores what is needed to send the same message
 //!   in every attempt; `destination` sends it; `receipt` and `refusal` read the partner's answer.
 //! * receiving: `listener` accepts messages; `receive` reads one into staging; `reply` answers it.
-//! * receipts: [`mdn`] and [`disposition`].
+//! * receipts: [`mdn`] and [`disposition`]. Those that come later, not in an answer: `sent_message` notes what one must say,
+//!   `later_receipt` judges it; `receipt_target` says where ours may go, `later_delivery` sends them.
+//! * `evidence` collects what proves a message later, `signed_copy` what was signed where that is not the payload. Where the
+//!   receipt comes later, `sent_proof` notes it with the message, and `later_evidence` puts it together.
 //!
-//! Bytes are streamed through the `smime` crate in both directions; no payload is held in memory.
+//! Bytes are streamed through the `smime` crate in both directions; no payload is held in memory. A large message
+//! is worked on by several threads ([`threads`]): one signs while another encrypts, one decrypts and verifies while another
+//! writes to staging (`staging_writer`).
+
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod admission;
 pub mod agreement;
 mod answer_body;
 mod check;
+pub mod choice;
 mod coding;
 mod destination;
 pub mod disposition;
+mod evidence;
+mod fallback;
+pub mod header_options;
+mod later_delivery;
+mod later_evidence;
+mod later_fallback;
+mod later_receipt;
+mod later_reply;
 mod legacy;
 mod listener;
+mod logged_in;
+mod login;
 mod material;
 pub mod mdn;
 mod mic_mismatch;
 mod names;
+mod noted_signature;
 mod options;
 pub mod outgoing;
 mod parties;
+mod partnership;
 mod prepared;
 mod probe;
 mod readable;
 mod receipt;
+mod receipt_check;
+mod receipt_target;
+pub mod receipt_terms;
 mod receive;
+mod recorded;
 mod refusal;
 mod reject;
 mod rejection;
 mod reply;
+mod reply_address;
 mod request;
+mod sent_message;
+mod sent_proof;
+mod signed_copy;
+mod spool;
+mod staging_writer;
 mod stored_mdn;
 mod streaming;
 #[cfg(test)]
 mod testing;
+pub mod threads;
+mod unknown;
 
 pub use names::read_name;
 pub use receive::disposition_of;
@@ -46,12 +78,16 @@ pub use request::safe_file_name;
 use crate::admission::Admission;
 use crate::check::Check;
 use crate::destination::As2Destination;
+use crate::later_delivery::ReceiptDestination;
 use crate::listener::As2Listener;
+use crate::material::Materials;
+use crate::reply_address::ListenSpecs;
+use crate::unknown::UnknownAnswer;
 use model::definition::{self, Definitions, Endpoint, Flow};
 use model::schema::{Finding, Findings, TransportSpec};
 use model::{Error, ErrorKind, Result, Timestamp};
-use net::Net;
-use net::http::{HttpServers, ListenSpec};
+use net::http::{HttpServers, ListenSpec, ServerLogin};
+use net::{Net, Shared};
 pub use options::SPEC;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -61,9 +97,12 @@ use transport::{Declaration, Destination, Listener, Services, Source, Transport}
 /// The AS2 transport.
 pub struct As2 {
     net: Net,
+    logins: Shared<ServerLogin>,
     servers: HttpServers,
     /// The HTTP servers of `waybill.toml`, by name.
-    listen: BTreeMap<String, Vec<ListenSpec>>,
+    listen: Arc<ListenSpecs>,
+    /// Keys and certificates, read once for all endpoints and listeners.
+    materials: Arc<Materials>,
     /// What all listeners together may hold.
     admission: OnceLock<Arc<Admission>>,
     bound: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
@@ -73,11 +112,31 @@ impl As2 {
     /// AS2 over this network, receiving at these HTTP servers.
     #[must_use]
     pub fn new(net: Net, servers: HttpServers, listen: Vec<ListenSpec>) -> Self {
-        let mut by_name = BTreeMap::<String, Vec<ListenSpec>>::new();
+        let mut by_name = ListenSpecs::new();
         for listen in listen {
             by_name.entry(listen.name.clone()).or_default().push(listen);
         }
-        Self { net, servers, listen: by_name, admission: OnceLock::new(), bound: Arc::default() }
+        let logins = Shared::of(&net);
+        Self {
+            net,
+            logins,
+            servers,
+            listen: Arc::new(by_name),
+            materials: Arc::default(),
+            admission: OnceLock::new(),
+            bound: Arc::default(),
+        }
+    }
+
+    fn sender(&self, endpoint: Arc<Endpoint>, services: Services) -> As2Destination {
+        As2Destination {
+            endpoint,
+            services,
+            net: self.net.clone(),
+            materials: Arc::clone(&self.materials),
+            logins: self.logins.clone(),
+            listen: Arc::clone(&self.listen),
+        }
     }
 
     /// Where a listener receives, once it is bound: the real port.
@@ -123,8 +182,13 @@ impl Declaration for As2 {
         Check { definitions, findings }.endpoint(endpoint);
     }
 
-    fn check_definitions(&self, definitions: &Definitions, _: Timestamp) -> Vec<Finding> {
-        check::definitions(definitions)
+    fn check_definitions(&self, definitions: &Definitions, now: Timestamp) -> Vec<Finding> {
+        [
+            check::definitions(definitions),
+            check::in_force(definitions, now),
+            receipt_check::definitions(definitions),
+        ]
+        .concat()
     }
 }
 
@@ -141,7 +205,17 @@ impl Transport for As2 {
         _: &definition::Destination,
         services: Services,
     ) -> Result<Arc<dyn Destination>> {
-        Ok(Arc::new(As2Destination { endpoint, services, net: self.net.clone() }))
+        Ok(Arc::new(self.sender(endpoint, services)))
+    }
+
+    fn receipt_destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        url: &str,
+        services: Services,
+    ) -> Result<Arc<dyn Destination>> {
+        let to = |endpoint| self.sender(endpoint, services.clone());
+        Ok(Arc::new(ReceiptDestination::new(&endpoint, url, &services.directory.definitions(), to)?))
     }
 
     fn listener(&self, listener: Arc<definition::Listener>, services: Services) -> Result<Arc<dyn Listener>> {
@@ -161,7 +235,11 @@ impl Transport for As2 {
             listen: listen.clone(),
             host: text("host"),
             path: text("path").unwrap_or_default(),
+            unknown: text("unknown")
+                .and_then(|word| UnknownAnswer::parse(&word))
+                .unwrap_or(UnknownAnswer::Receipt),
             certificate: text("certificate"),
+            materials: Arc::clone(&self.materials),
             admission: self.admission.get_or_init(|| Arc::new(Admission::new(&services.budget))).clone(),
             services,
             routes: Mutex::default(),

@@ -1,10 +1,17 @@
 //! A defined listener: its path at an HTTP server, and what receives there.
 
+mod committing;
+mod later_receipts;
+mod receipts;
 mod receiver;
+mod repeated;
+mod seems_receipt;
 
 pub(crate) use receiver::Receiver;
 
 use crate::admission::Admission;
+use crate::material::Materials;
+use crate::unknown::UnknownAnswer;
 use async_trait::async_trait;
 use model::{Error, ErrorKind, Result};
 use net::http::{Handler, HttpServers, ListenSpec, Route, RouteGuard};
@@ -23,6 +30,10 @@ pub(crate) struct As2Listener {
     pub(crate) listen: Vec<ListenSpec>,
     pub(crate) host: Option<String>,
     pub(crate) path: String,
+    /// How messages of unknown names are answered.
+    pub(crate) unknown: UnknownAnswer,
+    /// Keys and certificates, read once.
+    pub(crate) materials: Arc<Materials>,
     /// The name of the key whose certificate clients of this listener are shown.
     pub(crate) certificate: Option<String>,
     /// The same for all listeners, which share its limits.
@@ -96,6 +107,8 @@ impl Listener for As2Listener {
             intake,
             admission: Arc::clone(&self.admission),
             path: self.path.clone(),
+            materials: Arc::clone(&self.materials),
+            unknown: self.unknown,
         });
         let mut first = Ok(());
         for listen in &self.listen {

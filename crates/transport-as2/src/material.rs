@@ -1,26 +1,264 @@
-//! Keys and certificates of both parties, read and ready.
+//! Keys and certificates of both parties. Each is read once for a revision of the definitions: a passphrase takes long on
+//! purpose, and messages may be small and many.
 
-use crate::agreement::{Agreement, Identity, Partner};
+use crate::agreement::{Identity, Partner};
+use crate::choice::Dated;
 use crate::outgoing::OwnKey;
+use chrono::DateTime;
 use model::definition::Definitions;
 use model::{Error, ErrorKind, Result, Timestamp};
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkey::{Id, PKey};
+use openssl::pkey::PKey;
 use openssl::x509::X509;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Reads a key of an identity, with its certificate.
-///
-/// # Errors
-/// `ConfigInvalid`: it is no longer defined, has no certificate, or its PEM or passphrase is wrong.
-pub(crate) fn own_key(definitions: &Definitions, identity: &Identity, name: &str) -> Result<OwnKey> {
+/// A key of ours, read.
+pub(crate) struct Own {
+    /// The name of its definition.
+    pub(crate) name: String,
+    pub(crate) key: OwnKey,
+    /// Of its certificate: what it is known by in terms and receipts.
+    pub(crate) fingerprint: String,
+    pub(crate) validity: Validity,
+}
+
+/// A certificate of a partner, read.
+pub(crate) struct Certificate {
+    /// The name of its definition.
+    pub(crate) name: String,
+    pub(crate) certificate: X509,
+    pub(crate) fingerprint: String,
+    pub(crate) validity: Validity,
+}
+
+/// The dates in a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Validity {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl Validity {
+    pub(crate) fn of(certificate: &X509) -> Result<Self> {
+        Ok(Self { not_before: time(certificate.not_before())?, not_after: time(certificate.not_after())? })
+    }
+
+    pub(crate) fn holds(self, now: Timestamp) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
+
+    /// Whether it may be used: one that has expired where that was agreed, one that is not valid yet never.
+    fn allows(self, now: Timestamp, accept_expired: bool) -> bool {
+        self.holds(now) || accept_expired && self.not_before <= now
+    }
+}
+
+/// What was read of the definitions in force.
+#[derive(Default)]
+pub(crate) struct Materials(Mutex<Option<Arc<Material>>>);
+
+impl Materials {
+    /// Keys and certificates of these definitions. Those of earlier ones are forgotten.
+    pub(crate) fn of(&self, definitions: Arc<Definitions>) -> Arc<Material> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(material) = &*kept
+            && Arc::ptr_eq(&material.definitions, &definitions)
+        {
+            return Arc::clone(material);
+        }
+        let material =
+            Arc::new(Material { definitions, own: Mutex::default(), certificates: Mutex::default() });
+        *kept = Some(Arc::clone(&material));
+        material
+    }
+}
+
+/// Keys and certificates of one revision of the definitions, each read when it is first asked for.
+pub(crate) struct Material {
+    pub(crate) definitions: Arc<Definitions>,
+    own: Mutex<BTreeMap<String, Arc<Own>>>,
+    certificates: Mutex<BTreeMap<String, Arc<Certificate>>>,
+}
+
+impl Material {
+    /// A key of an identity, with its certificate.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it is no longer defined, has no certificate, or its PEM or passphrase is wrong.
+    pub(crate) fn own(&self, identity: &Identity, name: &str) -> Result<Arc<Own>> {
+        once(&self.own, name, || {
+            let key = own_key(&self.definitions, identity, name)?;
+            let (fingerprint, validity) =
+                known_by(&key.certificate).map_err(|error| error.with("key", name))?;
+            Ok(Own { name: name.to_owned(), key, fingerprint, validity })
+        })
+    }
+
+    /// A certificate.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it is no longer defined, or its PEM text is wrong.
+    pub(crate) fn certificate(&self, name: &str) -> Result<Arc<Certificate>> {
+        once(&self.certificates, name, || {
+            let certificate = read_certificate(&self.definitions, name)?;
+            let (fingerprint, validity) =
+                known_by(&certificate).map_err(|error| error.with("certificate", name))?;
+            Ok(Certificate { name: name.to_owned(), certificate, fingerprint, validity })
+        })
+    }
+
+    /// The key that signs now.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: none does, or one cannot be read.
+    pub(crate) fn signing(&self, identity: &Identity, now: Timestamp) -> Result<Arc<Own>> {
+        let candidates = self.all_own(identity, identity.keys.sending(now))?;
+        let allowed = |own: &&Arc<Own>| own.validity.allows(now, true);
+        let best = candidates.iter().find(|own| own.validity.holds(now));
+        // An expired key rather than one that no partner can accept yet.
+        let best = best.or_else(|| candidates.iter().find(allowed)).or(candidates.first());
+        best.cloned().ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find the key that signs now")
+                .with("identity", &identity.name)
+                .with("keys", windows(&identity.keys.all))
+                .advice("give the identity a key whose time has begun and is not over (from, until), and that signs (uses)")
+        })
+    }
+
+    /// The keys that decrypt now.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: one cannot be read.
+    pub(crate) fn decrypting(&self, identity: &Identity, now: Timestamp) -> Result<Vec<Arc<Own>>> {
+        self.all_own(identity, identity.keys.reading(now))
+    }
+
+    /// The certificate that messages to a partner are encrypted for now; none for a partner to whom nothing is encrypted.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: there is none, or one cannot be read.
+    pub(crate) fn encrypting(&self, partner: &Partner, now: Timestamp) -> Result<Option<Arc<Certificate>>> {
+        if !partner.agreement.send_security.encrypts() {
+            return Ok(None);
+        }
+        let candidates = self.all_certificates(partner, partner.certificates.sending(now))?;
+        let expired = partner.agreement.accept_expired;
+        let allowed = |found: &&Arc<Certificate>| found.validity.allows(now, expired);
+        let best = candidates.iter().find(|found| found.validity.holds(now));
+        let best = best.or_else(|| candidates.iter().find(allowed)).or(candidates.first());
+        best.cloned().map(Some).ok_or_else(|| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find the certificate to encrypt for")
+                .with("partner", &partner.name)
+                .with("certificates", windows(&partner.certificates.all))
+                .advice("add the certificate that the partner decrypts with now (from, until, uses)")
+        })
+    }
+
+    /// The certificates that verify a partner's signatures now; those that are in force first.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: one cannot be read.
+    pub(crate) fn verifying(&self, partner: &Partner, now: Timestamp) -> Result<Vec<Arc<Certificate>>> {
+        self.all_certificates(partner, partner.certificates.reading(now))
+    }
+
+    /// The certificates that messages to a partner are encrypted for beside its own.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: one cannot be read.
+    pub(crate) fn also_recipients(&self, partner: &Partner) -> Result<Vec<Arc<Certificate>>> {
+        match partner.agreement.send_security.encrypts() {
+            true => partner.agreement.also_encrypt_for.iter().map(|name| self.certificate(name)).collect(),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// The key to sign with once more after a message signed by `tried` was refused; none where there is no other.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: one cannot be read.
+    pub(crate) fn signing_instead(
+        &self,
+        identity: &Identity,
+        tried: &str,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Own>>> {
+        let others = self.all_own(identity, identity.keys.instead_of(tried, now))?;
+        Ok(others.into_iter().find(|own| own.validity.holds(now)))
+    }
+
+    /// The certificate to encrypt for once more after a message for `tried` was refused; none where there is no other.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: one cannot be read.
+    pub(crate) fn encrypting_instead(
+        &self,
+        partner: &Partner,
+        tried: &str,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Certificate>>> {
+        let mut others = partner.certificates.instead_of(tried, now);
+        // One whose time is over may have been given up because its key is known to others.
+        others.retain(|dated| dated.until.is_none_or(|until| now < until));
+        let others = self.all_certificates(partner, others)?;
+        let expired = partner.agreement.accept_expired;
+        Ok(others.into_iter().find(|found| found.validity.allows(now, expired)))
+    }
+
+    fn all_own(&self, identity: &Identity, dated: Vec<&Dated>) -> Result<Vec<Arc<Own>>> {
+        dated.into_iter().map(|dated| self.own(identity, &dated.name)).collect()
+    }
+
+    fn all_certificates(&self, partner: &Partner, dated: Vec<&Dated>) -> Result<Vec<Arc<Certificate>>> {
+        let read = |dated: &Dated| {
+            self.certificate(&dated.name).map_err(|error| error.with("partner", &partner.name))
+        };
+        dated.into_iter().map(read).collect()
+    }
+}
+
+/// What is kept under a name, or what is read now. Two that ask at once may both read.
+fn once<T>(
+    kept: &Mutex<BTreeMap<String, Arc<T>>>,
+    name: &str,
+    read: impl FnOnce() -> Result<T>,
+) -> Result<Arc<T>> {
+    let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = lock().get(name).cloned();
+    if let Some(known) = known {
+        return Ok(known);
+    }
+    let new = Arc::new(read()?);
+    lock().insert(name.to_owned(), Arc::clone(&new));
+    Ok(new)
+}
+
+/// The windows of a list, for an error.
+fn windows(all: &[Dated]) -> String {
+    let shown = all.iter().map(|dated| {
+        let edge = |word: &str, time: Option<Timestamp>| {
+            time.map(|time| format!(" {word} {}", time.to_rfc3339())).unwrap_or_default()
+        };
+        format!("{}{}{}", dated.name, edge("from", dated.from), edge("until", dated.until))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn known_by(certificate: &X509) -> Result<(String, Validity)> {
+    Ok((fingerprint(certificate)?, Validity::of(certificate)?))
+}
+
+fn own_key(definitions: &Definitions, identity: &Identity, name: &str) -> Result<OwnKey> {
     let invalid = |what: &'static str, advice: &'static str| {
         Error::permanent(ErrorKind::ConfigInvalid, what)
             .with("identity", &identity.name)
             .with("key", name)
             .advice(advice)
     };
-    let unreadable = |what: &'static str, error: openssl::error::ErrorStack| {
+    let unreadable = |what: &'static str, error: ErrorStack| {
         invalid(what, "check the key's PEM text and passphrase").caused_by(error)
     };
     let definition = definitions.key(name)?;
@@ -41,6 +279,14 @@ pub(crate) fn own_key(definitions: &Definitions, identity: &Identity, name: &str
     })
 }
 
+fn read_certificate(definitions: &Definitions, name: &str) -> Result<X509> {
+    X509::from_pem(definitions.certificate(name)?.pem.as_bytes()).map_err(|error| {
+        Error::permanent(ErrorKind::ConfigInvalid, "read a certificate")
+            .with("certificate", name)
+            .caused_by(error)
+    })
+}
+
 /// What a certificate is known by in terms and receipts: its SHA-256, in hexadecimal.
 ///
 /// # Errors
@@ -56,136 +302,44 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Refuses a key that signs the same bytes otherwise each time: a message that goes out again must be the
-/// same to the last byte, and its length must be known before the first.
+fn time(time: &Asn1TimeRef) -> Result<Timestamp> {
+    let unreadable = || Error::permanent(ErrorKind::ConfigInvalid, "read the dates of a certificate");
+    let since = Asn1Time::from_unix(0)
+        .and_then(|epoch| epoch.diff(time))
+        .map_err(|error| unreadable().caused_by(error))?;
+    let seconds = i64::from(since.days) * 86_400 + i64::from(since.secs);
+    DateTime::from_timestamp(seconds, 0).ok_or_else(unreadable)
+}
+
+/// Whether new messages to a partner may be encrypted for a certificate now.
 ///
 /// # Errors
-/// `ConfigInvalid`: the agreement asks for a signature, and the key is not RSA.
-pub(crate) fn signs_alike(own: &OwnKey, identity: &Identity, agreement: &Agreement) -> Result<()> {
-    if !agreement.send_security.signs() || own.key.id() == Id::RSA {
+/// `ConfigInvalid`: it is not valid yet, or has expired and the agreement does not take such ones.
+pub(crate) fn usable(certificate: &Certificate, partner: &Partner, now: Timestamp) -> Result<()> {
+    let Validity { not_before, not_after } = certificate.validity;
+    if certificate.validity.allows(now, partner.agreement.accept_expired) {
         return Ok(());
     }
-    Err(Error::permanent(ErrorKind::ConfigInvalid, "sign messages with a key that is not RSA")
-        .with("identity", &identity.name)
-        .with("key", identity.key())
-        .advice(
-            "give the identity an RSA key: signatures with other keys differ each time, so a retry could \
-            not send the same bytes again",
-        ))
-}
-
-/// Reads a partner's certificates, the encrypting one first; none for a partner with whom nothing is signed or encrypted.
-///
-/// # Errors
-/// `ConfigInvalid`: a PEM text is wrong.
-pub(crate) fn partner_certificates(definitions: &Definitions, partner: &Partner) -> Result<Vec<X509>> {
-    let name = &partner.name;
-    partner
-        .certificates
-        .iter()
-        .map(|certificate| {
-            X509::from_pem(definitions.certificate(certificate)?.pem.as_bytes()).map_err(|error| {
-                Error::permanent(ErrorKind::ConfigInvalid, "read a partner's certificate")
-                    .with("partner", name)
-                    .with("certificate", certificate)
-                    .caused_by(error)
-            })
-        })
-        .collect()
-}
-
-/// The certificate that messages are encrypted for: the partner's first. `None` when they are not encrypted.
-///
-/// # Errors
-/// `ConfigInvalid`: there is none, it is not valid yet, or has expired and the agreement does not take such ones.
-pub(crate) fn recipient<'a>(
-    certificates: &'a [X509],
-    partner: &Partner,
-    now: Timestamp,
-) -> Result<Option<&'a X509>> {
-    let unusable =
-        |what: &'static str| Error::permanent(ErrorKind::ConfigInvalid, what).with("partner", &partner.name);
-    if !partner.agreement.send_security.encrypts() {
-        return Ok(None);
-    }
-    let first = certificates.first().ok_or_else(|| {
-        unusable("find a partner's certificate").advice("add the certificate that the partner decrypts with")
-    })?;
-    let now = Asn1Time::from_unix(now.timestamp())
-        .map_err(|error| unusable("compare a certificate's dates").caused_by(error))?;
-    let (what, advice) = if first.not_before() > now {
+    let (what, advice) = if now < not_before {
         (
             "encrypt for a certificate that is not valid yet",
-            "put the certificate that the partner uses now first in its list, and check the clock of this \
-            machine",
-        )
-    } else if first.not_after() < now && !partner.agreement.accept_expired {
-        (
-            "encrypt for a certificate that has expired",
-            "put the certificate that the partner uses now first in its list, or allow expired ones \
-            (accept_expired = true)",
+            "add the certificate that the partner uses now (certificates, send.also_encrypt_for), and check the clock of \
+            this machine",
         )
     } else {
-        return Ok(Some(first));
+        (
+            "encrypt for a certificate that has expired",
+            "add the certificate that the partner uses now, or allow expired ones (accept_expired = true)",
+        )
     };
-    Err(unusable(what).with("from", first.not_before()).with("until", first.not_after()).advice(advice))
+    Err(Error::permanent(ErrorKind::ConfigInvalid, what)
+        .with("partner", &partner.name)
+        .with("certificate", &certificate.name)
+        .with("from", not_before.to_rfc3339())
+        .with("until", not_after.to_rfc3339())
+        .with("subject", format!("{:?}", certificate.certificate.subject_name()))
+        .advice(advice))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::agreement::{As2Id, SendSecurity};
-    use crate::testing::Key;
-    use openssl::ec::{EcGroup, EcKey};
-    use openssl::nid::Nid;
-
-    #[test]
-    fn a_key_whose_signatures_differ_signs_no_message() {
-        let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-        let rsa = Key::new("ACME");
-        let own = |key| OwnKey { key, certificate: rsa.certificate.clone() };
-        let curve = own(PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap());
-        let rsa = own(rsa.key.clone());
-        let identity = Identity {
-            name: "acme".into(),
-            as2_id: As2Id::try_from("ACME".to_owned()).unwrap(),
-            keys: vec!["acme-2026".into()],
-        };
-        for security in SendSecurity::ALL {
-            let agreement = Agreement { send_security: *security, ..Agreement::default() };
-            assert!(signs_alike(&rsa, &identity, &agreement).is_ok(), "{security}");
-            assert_eq!(signs_alike(&curve, &identity, &agreement).is_err(), security.signs(), "{security}");
-        }
-        let error = signs_alike(&curve, &identity, &Agreement::default()).unwrap_err().to_string();
-        assert!(error.contains("acme-2026") && error.contains("an RSA key"), "{error}");
-    }
-
-    #[test]
-    fn nothing_is_encrypted_for_a_certificate_outside_its_time_unless_that_was_agreed() {
-        let certificates = [Key::new("GLOBEX").certificate];
-        let partner = |send_security, accept_expired| Partner {
-            name: "globex".into(),
-            as2_id: As2Id::try_from("GLOBEX".to_owned()).unwrap(),
-            certificates: vec!["globex".into()],
-            agreement: Agreement { send_security, accept_expired, ..Agreement::default() },
-        };
-        let at = |years: i64| Timestamp::from_timestamp(years * 365 * 86_400, 0).unwrap();
-        let now: Timestamp = (std::time::SystemTime::now() + std::time::Duration::from_secs(60)).into();
-        for security in SendSecurity::ALL {
-            let strict = partner(*security, false);
-            assert!(recipient(&certificates, &strict, now).is_ok(), "{security}");
-            for (time, expired) in [(at(10), false), (at(200), true)] {
-                assert_eq!(
-                    recipient(&certificates, &strict, time).is_err(),
-                    security.encrypts(),
-                    "{security}"
-                );
-                // What is not valid yet never is.
-                let lenient = recipient(&certificates, &partner(*security, true), time);
-                assert_eq!(lenient.is_ok(), expired || !security.encrypts(), "{security}");
-            }
-        }
-        let error = recipient(&certificates, &partner(SendSecurity::Encrypted, false), at(200)).unwrap_err();
-        assert!(error.to_string().contains("accept_expired"), "{error}");
-    }
-}
+mod tests;

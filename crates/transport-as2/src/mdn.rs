@@ -17,6 +17,8 @@ pub const LARGEST_MDN: usize = 1024 * 1024;
 /// What a receipt says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mdn {
+    /// The recipient that the message named.
+    pub original_recipient: Option<String>,
     /// The receiver that is asked for, as an AS2 name.
     pub final_recipient: String,
     /// The Message-ID it answers, exactly as received.
@@ -65,13 +67,19 @@ impl Mdn {
 
     fn report(&self, boundary: &str) -> Vec<u8> {
         let line = |text: &str| -> String { text.chars().filter(|c| !c.is_control()).collect() };
-        let recipient = line(&self.final_recipient);
         let mut report = format!(
             "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{}\r\n\
              --{boundary}\r\nContent-Type: message/disposition-notification\r\nContent-Transfer-Encoding: 7bit\r\n\r\n\
-             Reporting-UA: Waybill\r\nOriginal-Recipient: rfc822; {recipient}\r\nFinal-Recipient: rfc822; {recipient}\r\n",
+             Reporting-UA: Waybill\r\n",
             self.text.replace('\n', "\r\n"),
         );
+        if let Some(original) = &self.original_recipient {
+            // What the sender wrote, in a part that is 7bit, on one line (RFC 5322, 2.1.1).
+            let original: String =
+                line(original).chars().map(|c| if c.is_ascii() { c } else { '?' }).take(900).collect();
+            report.push_str(&format!("Original-Recipient: {}\r\n", with_type(&original)));
+        }
+        report.push_str(&format!("Final-Recipient: {}\r\n", with_type(&line(&self.final_recipient))));
         if let Some(id) = &self.original_message_id {
             report.push_str(&format!("Original-Message-ID: {}\r\n", line(id)));
         }
@@ -274,19 +282,33 @@ fn parse_fields(bytes: &[u8], text: String) -> Result<Mdn> {
             .said(&disposition)
             .advice("ask the partner what this disposition means, and whether it has the message")
     })?;
-    let recipient = field("Final-Recipient").or_else(|| field("Original-Recipient")).unwrap_or_default();
+    let original_recipient = field("Original-Recipient").map(|recipient| without_type(&recipient));
+    let final_recipient = field("Final-Recipient").map(|recipient| without_type(&recipient));
     Ok(Mdn {
-        final_recipient: recipient
-            .split_once(';')
-            .map_or(recipient.as_str(), |(_, name)| name)
-            .trim()
-            .to_owned(),
+        final_recipient: final_recipient.or_else(|| original_recipient.clone()).unwrap_or_default(),
+        original_recipient,
         original_message_id: field("Original-Message-ID"),
         // A MIC beside an error says nothing: some partners send zeros.
         mic: field("Received-content-MIC").filter(|_| parsed.is_positive()),
         disposition: parsed,
         text,
     })
+}
+
+/// A recipient as a receipt names it (RFC 8098, 3.2.3), with its address type.
+fn with_type(recipient: &str) -> String {
+    match recipient.split_once(';') {
+        Some((kind, _))
+            if !kind.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') =>
+        {
+            recipient.to_owned()
+        }
+        _ => format!("rfc822; {recipient}"),
+    }
+}
+
+fn without_type(recipient: &str) -> String {
+    recipient.split_once(';').map_or(recipient, |(_, name)| name).trim().to_owned()
 }
 
 /// Compares a receipt's MIC with ours: the digest exactly, the algorithm's name in any spelling.

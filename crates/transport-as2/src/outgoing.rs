@@ -1,16 +1,27 @@
 //! From a payload to an AS2 message: the same inputs give the same bytes, so that a second attempt
 //! repeats the first (RFC 4130, 5 and 6; RFC 8551, 3).
 
-use crate::agreement::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
+pub(crate) mod signed;
+
+use crate::agreement::{
+    Agreement, As2Id, Cipher, Compression, DigestName, KeyTransport, MdnRequest, Order, RsaSignature,
+    SignatureForm,
+};
+use crate::header_options::SubjectValues;
 use crate::names::write_name;
+use crate::spool::Spooled;
+use crate::streaming::made_ahead;
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use smime::{
-    Digest, EncryptedContentKey, Entity, Headers, Measured, MicReader, MicSlot, NameStyle, Payload, Signing,
+    Digest, EncryptedContentKey, Entity, Headers, Measured, MicReader, MicSlot, NameStyle, OnSignature,
+    Payload, Signature, Signing,
 };
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::OnceCell;
 
 /// Our key with its certificate.
 #[derive(Clone)]
@@ -34,6 +45,62 @@ pub struct MessageSeed {
     pub content_key: Option<EncryptedContentKey>,
 }
 
+/// What is made once for a message and repeated whenever it is sent again, where making it anew would give other bytes.
+#[derive(Clone, Default)]
+pub struct MadeOnce {
+    /// Noted: nothing else is repeated.
+    signature: Arc<Mutex<Option<Signature>>>,
+    note: Option<OnSignature>,
+    pub(crate) spool: Arc<OnceCell<Spooled>>,
+}
+
+impl MadeOnce {
+    /// What an earlier attempt made, and what notes a new signature, durably, before its first byte leaves; its error ends
+    /// the message there.
+    pub(crate) fn new(earlier: Option<Signature>, note: OnSignature) -> Self {
+        Self { signature: Arc::new(Mutex::new(earlier)), note: Some(note), ..Self::default() }
+    }
+
+    /// The signature that was made and noted. One that is being noted is not waited for.
+    fn signature(&self) -> Option<Signature> {
+        match self.signature.try_lock() {
+            Ok(noted) => noted.clone(),
+            Err(TryLockError::Poisoned(noted)) => noted.into_inner().clone(),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// The same, of a message that was made: another copy may be noting its signature at this moment. It blocks until then.
+    pub(crate) fn noted_signature(&self) -> Option<Signature> {
+        let made = self.signature.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        made.or_else(|| self.spool.get()?.signature.clone())
+    }
+
+    fn on_signature(&self) -> OnSignature {
+        let Self { signature, note, .. } = self.clone();
+        Arc::new(move |made: &Signature| {
+            // Held while it is noted: after a 401 the message is sent again, while the refused copy may still be made for
+            // a moment, and two signatures must not leave.
+            let mut noted = signature.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*noted {
+                Some(earlier) if earlier == made => return Ok(()),
+                Some(_) => {
+                    return Err(io::Error::other(Error::transient(
+                        ErrorKind::Busy,
+                        "sign a message whose refused copy was signed at the same moment",
+                    )));
+                }
+                None => {}
+            }
+            if let Some(note) = &note {
+                note(made)?;
+            }
+            *noted = Some(made.clone());
+            Ok(())
+        })
+    }
+}
+
 /// Everything a message is made of but its payload.
 pub struct Envelope<'a> {
     /// Our AS2 name.
@@ -46,6 +113,8 @@ pub struct Envelope<'a> {
     pub own: Option<&'a OwnKey>,
     /// What is the same for all attempts.
     pub seed: &'a MessageSeed,
+    /// What was made of it once, and is repeated.
+    pub made_once: MadeOnce,
     /// The payload's media type.
     pub media_type: &'a str,
     /// The payload's file name: its last part is sent.
@@ -66,62 +135,115 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Length of the body, where it is known before the first byte: always, unless a key signs that is
-    /// not RSA.
+    /// Length of the body, where it is known before the first byte: that of all messages but compressed ones.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.body.total_len()
     }
 }
 
-/// Makes a message. The payload is read only when the body is.
+/// Payloads of so many bytes or more are made into messages by two threads. For shorter ones a thread costs more than it
+/// gains.
+const TWO_THREADS_FROM: u64 = 1024 * 1024;
+
+/// Makes a message. The payload is read only when the body is, for a large one on a thread of its own.
 ///
 /// # Errors
 /// A media type or name that no header can carry; a key that cannot sign.
 pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64) -> Result<Outgoing> {
     let agreement = envelope.agreement;
-    let security = agreement.send_security;
-    let digest = digest(agreement.digest);
-    let content: Box<dyn Measured + Send> = Box::new(Payload::new(payload, length));
+    let digest = message_digest(envelope);
+    let layers = layers(agreement);
     let headers = payload_headers(envelope)?;
-    let content_headers = match security {
-        SendSecurity::None => in_http(&headers)?.raw().to_vec(),
-        _ => headers.raw().to_vec(),
-    };
-    let (headers, body, mic): (Headers, Box<dyn Measured + Send>, MicSlot) = match security.signs() {
+    let content_headers =
+        if layers.is_empty() { in_http(&headers)?.raw().to_vec() } else { headers.raw().to_vec() };
+    let mut content: Box<dyn Measured + Send> = Box::new(Payload::new(payload, length));
+    let by_two_threads = length >= TWO_THREADS_FROM;
+    // The outermost layer has a thread of its own; what it is made around has the other.
+    let beside = layers.last().copied().filter(|_| by_two_threads && layers.len() > 1);
+    if by_two_threads && beside.is_none() {
+        content = made_ahead(content);
+    }
+    let mut mic = None;
+    let mut entity = match layers.is_empty() {
         true => {
-            let signed = Entity::new(headers, content).sign(signing(envelope, digest)?).map_err(failed)?;
-            let mic = signed.signed_mic();
-            let (headers, body) = signed.into_parts();
-            (headers, Box::new(body), mic)
-        }
-        false if security.encrypts() => {
-            let mut entity = Entity::new(headers, content);
-            let mic = entity.tap_mic(digest);
-            let (headers, body) = encrypt(entity, envelope)?;
-            return Ok(Outgoing { headers: http_headers(envelope, &headers)?, body, mic, content_headers });
-        }
-        false => {
             let tapped = MicReader::new(content, digest).map_err(failed)?;
-            let mic = tapped.slot();
-            (headers, Box::new(tapped), mic)
+            mic = Some(tapped.slot());
+            Entity::new(headers, Box::new(tapped) as Box<dyn Measured + Send>)
         }
+        false => Entity::new(headers, content),
     };
-    let (headers, body) =
-        if security.encrypts() { encrypt(Entity::new(headers, body), envelope)? } else { (headers, body) };
+    // What is signed gives the MIC (RFC 4130, 7.3.1); else the innermost entity does (RFC 5402, 4).
+    if !layers.is_empty() && !agreement.send_security.signs() {
+        mic = Some(entity.tap_mic(digest));
+    }
+    for layer in layers {
+        if beside == Some(layer) {
+            let (headers, body) = entity.into_parts();
+            entity = Entity::new(headers, made_ahead(body));
+        }
+        entity = match layer {
+            Layer::Compress => binary(entity.compress().map_err(failed)?)?,
+            Layer::Encrypt => binary(entity.encrypt(content_key(envelope)?).map_err(failed)?)?,
+            Layer::Sign if agreement.signature_form == SignatureForm::Opaque => {
+                let signed = entity.sign_opaque(signing(envelope, digest)?).map_err(failed)?;
+                mic = Some(signed.signed_mic());
+                binary(signed)?
+            }
+            Layer::Sign => {
+                let signed = entity.sign(signing(envelope, digest)?).map_err(failed)?;
+                mic = Some(signed.signed_mic());
+                boxed(signed)
+            }
+        };
+    }
+    let (headers, body) = entity.into_parts();
+    let mic = mic.unwrap_or_default();
     Ok(Outgoing { headers: http_headers(envelope, &headers)?, body, mic, content_headers })
 }
 
-fn encrypt(
-    entity: Entity<Box<dyn Measured + Send>>,
-    envelope: &Envelope<'_>,
-) -> Result<(Headers, Box<dyn Measured + Send>)> {
-    let key =
-        envelope.seed.content_key.clone().ok_or_else(|| {
-            Error::permanent(ErrorKind::Internal, "encrypt a message without a content key")
-        })?;
-    let (headers, body) = entity.encrypt(key).map_err(failed)?.into_parts();
-    Ok((headers, Box::new(body)))
+/// What a message is wrapped in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Layer {
+    Compress,
+    Sign,
+    Encrypt,
+}
+
+/// The layers that were agreed, from the payload outwards.
+fn layers(agreement: &Agreement) -> Vec<Layer> {
+    let mut layers = match agreement.order {
+        Order::SignThenEncrypt => vec![Layer::Sign, Layer::Encrypt],
+        Order::EncryptThenSign => vec![Layer::Encrypt, Layer::Sign],
+    };
+    let security = agreement.send_security;
+    layers.retain(|layer| if *layer == Layer::Sign { security.signs() } else { security.encrypts() });
+    match agreement.compress {
+        Compression::No => {}
+        Compression::BeforeSigning => layers.insert(0, Layer::Compress),
+        Compression::AfterSigning => {
+            let signed = layers.iter().position(|layer| *layer == Layer::Sign);
+            layers.insert(signed.map_or(0, |at| at + 1), Layer::Compress);
+        }
+    }
+    layers
+}
+
+fn boxed<B: Measured + Send + 'static>(entity: Entity<B>) -> Entity<Box<dyn Measured + Send>> {
+    let (headers, body) = entity.into_parts();
+    Entity::new(headers, Box::new(body))
+}
+
+/// An entity of bytes, which says so for the reason that [`payload_headers`] has.
+fn binary<B: Measured + Send + 'static>(entity: Entity<B>) -> Result<Entity<Box<dyn Measured + Send>>> {
+    let (headers, body) = entity.into_parts();
+    let headers = headers.with("Content-Transfer-Encoding", "binary").map_err(failed)?;
+    Ok(Entity::new(headers, Box::new(body)))
+}
+
+fn content_key(envelope: &Envelope<'_>) -> Result<EncryptedContentKey> {
+    let key = envelope.seed.content_key.clone();
+    key.ok_or_else(|| Error::permanent(ErrorKind::Internal, "encrypt a message without a content key"))
 }
 
 fn signing(envelope: &Envelope<'_>, digest: Digest) -> Result<Signing> {
@@ -136,7 +258,21 @@ fn signing(envelope: &Envelope<'_>, digest: Digest) -> Result<Signing> {
         &envelope.seed.boundary,
     );
     signing.digest = digest;
+    signing.pss = envelope.agreement.rsa_signature == RsaSignature::Pss;
+    if !signing.scheme().map_err(failed)?.repeats() {
+        signing.made = envelope.made_once.signature();
+        signing.on_signature = Some(envelope.made_once.on_signature());
+    }
     Ok(signing)
+}
+
+/// The digest of the message: as agreed, where our key can sign by it.
+fn message_digest(envelope: &Envelope<'_>) -> Digest {
+    let wanted = digest(envelope.agreement.digest);
+    match envelope.own {
+        Some(own) if envelope.agreement.send_security.signs() => Signing::digest_for(&own.key, wanted),
+        _ => wanted,
+    }
 }
 
 fn payload_headers(envelope: &Envelope<'_>) -> Result<Headers> {
@@ -186,17 +322,24 @@ fn in_http(entity: &Headers) -> Result<Headers> {
 }
 
 fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String, String)>> {
-    let digest = digest(envelope.agreement.digest).name(NameStyle::Rfc5751);
+    let digest = message_digest(envelope).name(NameStyle::Rfc5751);
+    let agreement = envelope.agreement;
+    let said = &agreement.headers;
+    let subject = SubjectValues {
+        file_name: envelope.file_name,
+        from: envelope.from.as_str(),
+        to: envelope.to.as_str(),
+        message_id: &envelope.seed.message_id,
+    };
     let mut headers: Vec<(String, String)> = vec![
-        // 1.1: compression is understood (RFC 4130, 6.1; RFC 5402).
-        ("AS2-Version".into(), "1.1".into()),
+        ("AS2-Version".into(), said.version(agreement.compress != Compression::No).into()),
         ("AS2-From".into(), write_name(envelope.from)),
         ("AS2-To".into(), write_name(envelope.to)),
         ("Message-ID".into(), envelope.seed.message_id.clone()),
-        ("Date".into(), envelope.seed.date.format("%a, %d %b %Y %H:%M:%S GMT").to_string()),
-        ("Subject".into(), "EDI".into()),
+        ("Subject".into(), said.subject(&subject)),
         ("MIME-Version".into(), "1.0".into()),
     ];
+    headers.extend(said.fields(envelope.seed.date));
     headers.extend(
         in_http(entity)?
             .fields()
@@ -204,8 +347,13 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String
             .map(|field| (field.name.clone(), String::from_utf8_lossy(&field.value).into_owned())),
     );
     if envelope.agreement.mdn != MdnRequest::None {
-        // The address is not used for a synchronous receipt; its presence asks for one (7.3).
-        headers.push(("Disposition-Notification-To".into(), write_name(envelope.from)));
+        // The address is not used; its presence asks for a receipt (7.3).
+        let address = said.from.clone().unwrap_or_else(|| write_name(envelope.from));
+        headers.push(("Disposition-Notification-To".into(), address));
+        // Never for a synchronous one.
+        if let Some(url) = envelope.agreement.receipts.reply_url() {
+            headers.push(("Receipt-Delivery-Option".into(), url.to_owned()));
+        }
     }
     // The algorithm is named for unsigned receipts as well: many partners give no MIC without.
     let options = match envelope.agreement.mdn {
@@ -223,6 +371,7 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String
 #[must_use]
 pub fn digest(name: DigestName) -> Digest {
     match name {
+        DigestName::Md5 => Digest::Md5,
         DigestName::Sha1 => Digest::Sha1,
         DigestName::Sha256 => Digest::Sha256,
         DigestName::Sha384 => Digest::Sha384,
@@ -237,7 +386,22 @@ pub fn cipher(name: Cipher) -> smime::Cipher {
         Cipher::Aes128Cbc => smime::Cipher::Aes128Cbc,
         Cipher::Aes192Cbc => smime::Cipher::Aes192Cbc,
         Cipher::Aes256Cbc => smime::Cipher::Aes256Cbc,
+        Cipher::Aes128Gcm => smime::Cipher::Aes128Gcm,
+        Cipher::Aes192Gcm => smime::Cipher::Aes192Gcm,
+        Cipher::Aes256Gcm => smime::Cipher::Aes256Gcm,
         Cipher::TripleDes => smime::Cipher::TripleDesCbc,
+    }
+}
+
+/// The key transport that an agreement names.
+#[must_use]
+pub fn key_transport(name: KeyTransport) -> smime::KeyTransport {
+    match name {
+        KeyTransport::Pkcs1 => smime::KeyTransport::Pkcs1v15,
+        KeyTransport::OaepSha1 => smime::KeyTransport::Oaep(Digest::Sha1),
+        KeyTransport::OaepSha256 => smime::KeyTransport::Oaep(Digest::Sha256),
+        KeyTransport::OaepSha384 => smime::KeyTransport::Oaep(Digest::Sha384),
+        KeyTransport::OaepSha512 => smime::KeyTransport::Oaep(Digest::Sha512),
     }
 }
 

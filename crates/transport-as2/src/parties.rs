@@ -1,27 +1,35 @@
 //! Who sends to whom: the two names of a received message, found among the definitions.
 
 use crate::agreement::{Identity, Partner, identity_named, partner_named};
+use crate::choice::Standing;
 use crate::disposition::{Disposition, DispositionError};
+use crate::fallback;
 use crate::legacy;
-use crate::material::{own_key, partner_certificates};
+use crate::material::{Certificate, Material, Own, hexadecimal};
 use crate::outgoing::OwnKey;
+use crate::receipt_target::ReceiptTarget;
 use crate::request::RequestHead;
-use model::Result;
-use model::definition::Definitions;
+use model::{Result, Timestamp};
 use openssl::x509::X509;
+use smime::{DecryptionKey, Report};
 use std::sync::Arc;
 
 /// Both sides of a message that is for us.
 pub(crate) struct Parties {
     pub(crate) identity: Identity,
-    /// The key that signs.
+    /// The key that signs the receipt.
     pub(crate) own: OwnKey,
-    /// Further keys that decrypt.
-    pub(crate) other_keys: Vec<OwnKey>,
     pub(crate) partner: Arc<Partner>,
-    pub(crate) certificates: Vec<X509>,
     /// What of our key is too weak for today, as the agreement allows.
     pub(crate) legacy: Option<String>,
+    /// The keys that decrypt.
+    keys: Vec<Arc<Own>>,
+    /// The certificates that verify.
+    certificates: Vec<Arc<Certificate>>,
+    /// When the message came.
+    now: Timestamp,
+    /// Where the receipt goes that the sender asks for later; `None` where it comes in the answer.
+    pub(crate) receipt_to: Option<ReceiptTarget>,
 }
 
 /// A message that is not for us, or whose sender is unknown.
@@ -35,7 +43,11 @@ impl Parties {
     ///
     /// # Errors
     /// The answer to an unknown sender.
-    pub(crate) fn of(definitions: &Definitions, head: &RequestHead) -> Result<Result<Self>, UnknownParty> {
+    pub(crate) fn of(
+        material: &Material,
+        head: &RequestHead,
+        now: Timestamp,
+    ) -> Result<Result<Self>, UnknownParty> {
         if head.from == head.to {
             return Err(UnknownParty {
                 disposition: Disposition::Failure("sender-equals-receiver".into()),
@@ -46,21 +58,84 @@ impl Parties {
             disposition: Disposition::Error(DispositionError::UnknownTradingPartner),
             reason: format!("The {who} {name:?} is unknown to this system."),
         };
+        let definitions = &material.definitions;
         let identity = identity_named(definitions, &head.to).ok_or_else(|| unknown("receiver", &head.to))?;
         let partner = partner_named(definitions, &head.from).ok_or_else(|| unknown("sender", &head.from))?;
         let parties = || {
-            let own = own_key(definitions, &identity, identity.key())?;
-            let others = identity.keys.iter().skip(1).map(|name| own_key(definitions, &identity, name));
-            let other_keys = others.collect::<Result<_>>()?;
+            let keys = material.decrypting(&identity, now)?;
+            let own = match (material.signing(&identity, now), keys.first()) {
+                (Ok(own), _) => own,
+                // Nothing is signed then.
+                (Err(_), Some(any)) if !head.mdn.signed => Arc::clone(any),
+                (Err(error), _) => return Err(error),
+            };
             Ok(Self {
                 legacy: legacy::of_own_key(&own, &identity, &partner)?,
-                own,
-                other_keys,
-                certificates: partner_certificates(definitions, &partner)?,
+                own: own.key.clone(),
+                keys,
+                certificates: material.verifying(&partner, now)?,
                 identity,
                 partner: Arc::new(partner),
+                now,
+                receipt_to: None,
             })
         };
         Ok(parties())
+    }
+
+    /// The keys that decrypt, in the order in which a report counts them.
+    pub(crate) fn decryption_keys(&self) -> Vec<DecryptionKey> {
+        let key = |own: &Arc<Own>| DecryptionKey {
+            key: own.key.key.clone(),
+            certificate: own.key.certificate.clone(),
+        };
+        self.keys.iter().map(key).collect()
+    }
+
+    /// The certificates that verify.
+    pub(crate) fn pinned(&self) -> Vec<X509> {
+        self.certificates.iter().map(|known| known.certificate.clone()).collect()
+    }
+
+    /// The key of ours that decrypted a message.
+    pub(crate) fn decrypted_with(&self, report: &Report) -> Option<&Own> {
+        report.decrypted_with().and_then(|place| self.keys.get(place)).map(Arc::as_ref)
+    }
+
+    /// The certificate that verified a message's signature.
+    pub(crate) fn verified_with(&self, report: &Report) -> Option<&Certificate> {
+        let fingerprint = hexadecimal(&report.signed()?.fingerprint);
+        self.certificates.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
+    }
+
+    /// The same, with the receipt signed by the key that the message was encrypted for if that key has signed before: a
+    /// sender that has not changed to our new certificate yet may know only this one.
+    pub(crate) fn answering(mut self, report: &Report) -> Self {
+        let Some(key) = self.decrypted_with(report) else { return self };
+        let keys = &self.identity.keys;
+        let standing = keys.standing(&key.name, self.now);
+        let has_signed = matches!(standing, Some(Standing::Over(_) | Standing::Replaced(_)));
+        if !has_signed || !keys.named(&key.name).is_some_and(|dated| dated.sends) {
+            return self;
+        }
+        // One that the agreement does not allow any more does not sign.
+        if let Ok(legacy) = legacy::of_own_key(key, &self.identity, &self.partner) {
+            let own = key.key.clone();
+            (self.own, self.legacy) = (own, legacy);
+        }
+        self
+    }
+
+    /// What a message used though it is not in force, for the event.
+    pub(crate) fn used_outside(&self, report: &Report) -> Vec<String> {
+        let (keys, certificates) = (&self.identity.keys, &self.partner.certificates);
+        let key = self.decrypted_with(report).and_then(|own| {
+            fallback::outside("the message was encrypted for our key", keys, &own.name, self.now)
+        });
+        let certificate = self.verified_with(report).and_then(|known| {
+            let used = "the message was signed with the certificate";
+            fallback::outside(used, certificates, &known.name, self.now)
+        });
+        key.into_iter().chain(certificate).collect()
     }
 }

@@ -3,16 +3,19 @@
 
 use crate::agreement::Agreement;
 use crate::names::new_message_id;
-use crate::outgoing::{MessageSeed, OwnKey, cipher};
+use crate::outgoing::{MessageSeed, OwnKey, cipher, key_transport};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{Error, ErrorKind, Result, Timestamp};
+use openssl::pkey::Id;
 use openssl::x509::X509;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smime::{
-    DecryptionKey, EncryptedContentKey, Entity, Headers, KeyTransport, Keys, Part, PartReceiver, ReadOptions,
+    Cipher, DecryptionKey, EncryptedContentKey, Entity, Headers, KeyTransport, Keys, Part, PartReceiver,
+    ReadOptions,
 };
+use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read, Write};
 use transport::Services;
 
@@ -28,18 +31,25 @@ struct Note {
     /// The content key, encrypted for ourselves: the database alone does not open the message.
     content_key: Option<String>,
     terms: String,
+    /// The URL that it names for its receipt; none where that comes in the answer.
+    #[serde(default)]
+    reply_url: Option<String>,
     #[serde(default)]
     answered: bool,
+    /// The partner answered, and may have the message all the same.
+    #[serde(default)]
+    may_have: bool,
 }
 
 /// What became of the attempts before this one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Earlier {
     /// There was none.
     None,
     /// No receipt came: the partner may have the message.
     Open,
-    /// A receipt came, and did not prove that the partner has the message.
+    /// The partner answered and did not prove that it has the message, or not all of the message was sent.
     Answered,
 }
 
@@ -49,7 +59,12 @@ pub(crate) struct PreparedMessage {
     /// Under which terms it was drawn. Under other terms (a new certificate, another cipher) the bytes
     /// would differ, and a Message-ID is never used again for other content.
     terms: String,
+    /// The URL that it names for its receipt; none where that comes in the answer. It is none of the terms: what the partner
+    /// may have is sent again with the URL that it had, whatever our address is by now.
+    pub(crate) reply_url: Option<String>,
     pub(crate) earlier: Earlier,
+    /// Whether the partner may have it though it answered: its receipt neither proves nor refuses it.
+    pub(crate) may_have: bool,
 }
 
 impl PreparedMessage {
@@ -58,21 +73,21 @@ impl PreparedMessage {
         services: &Services,
         host: &str,
         agreement: &Agreement,
-        recipient: Option<&X509>,
+        recipients: &[X509],
         terms: String,
     ) -> Result<Self> {
         let now: Timestamp = services.clock.now();
-        let content_key = match recipient {
-            None => None,
-            Some(recipient) => Some(
+        let content_key = match recipients {
+            [] => None,
+            recipients => Some(
                 EncryptedContentKey::generate(
                     cipher(agreement.cipher),
-                    std::slice::from_ref(recipient),
-                    KeyTransport::Pkcs1v15,
+                    recipients,
+                    key_transport(agreement.key_transport),
                 )
                 .map_err(|error| {
                     Error::permanent(ErrorKind::ConfigInvalid, "encrypt for the partner")
-                        .advice("the partner's first certificate must hold an RSA key")
+                        .advice("the certificates that messages are encrypted for must hold RSA or EC keys")
                         .caused_by(error)
                 })?,
             ),
@@ -83,11 +98,12 @@ impl PreparedMessage {
             date: now,
             content_key,
         };
-        Ok(Self { seed, terms, earlier: Earlier::None })
+        let reply_url = agreement.receipts.reply_url().map(str::to_owned);
+        Ok(Self { seed, terms, reply_url, earlier: Earlier::None, may_have: false })
     }
 
-    /// Reads the note of an earlier attempt; `None` when it was drawn under other terms.
-    pub(crate) fn from_note(note: &Value, terms: &str, own: &OwnKey) -> Result<Option<Self>> {
+    /// Reads the note of an earlier attempt, with any of our keys; `None` when it was drawn under other terms.
+    pub(crate) fn from_note(note: &Value, terms: &str, own: &[OwnKey]) -> Result<Option<Self>> {
         let unreadable = |error: String| {
             Error::permanent(ErrorKind::Internal, "read the note of an earlier attempt").with("reason", error)
         };
@@ -97,34 +113,73 @@ impl PreparedMessage {
         }
         let content_key = match &note.content_key {
             None => None,
-            Some(text) => Some(decrypt_key(text, own).map_err(|e| unreadable(e.to_string()))?),
+            Some(text) => match decrypt_key(text, own) {
+                Ok(key) => Some(key),
+                // The partner does not have it: another message may take its place.
+                Err(_) if note.answered && !note.may_have => return Ok(None),
+                Err(error) => return Err(unopened(&note.message_id, &error)),
+            },
         };
         let date = chrono::DateTime::from_timestamp_micros(note.date_micros)
             .ok_or_else(|| unreadable("its date".into()))?;
         let seed = MessageSeed { message_id: note.message_id, boundary: note.boundary, date, content_key };
         let earlier = if note.answered { Earlier::Answered } else { Earlier::Open };
-        Ok(Some(Self { seed, terms: note.terms, earlier }))
+        let Note { terms, reply_url, may_have, .. } = note;
+        Ok(Some(Self { seed, terms, reply_url, earlier, may_have }))
     }
 
-    /// The note to keep.
-    pub(crate) fn to_note(&self, own: &OwnKey) -> Result<Value> {
+    /// The note to keep, which any of our keys that can decrypt opens.
+    pub(crate) fn to_note(&self, own: &[OwnKey]) -> Result<Value> {
+        self.noted(own, self.earlier == Earlier::Answered)
+    }
+
+    /// The note to keep when a message that the partner does not have is sent again: it may have it then.
+    pub(crate) fn to_open_note(&self, own: &[OwnKey]) -> Result<Value> {
+        self.noted(own, false)
+    }
+
+    fn noted(&self, own: &[OwnKey], answered: bool) -> Result<Value> {
         let failed = |error: smime::Error| {
             Error::permanent(ErrorKind::Internal, "encrypt the content key for its note").caused_by(error)
         };
-        let content_key =
-            self.seed.content_key.as_ref().map(|key| encrypt_key(key, own)).transpose().map_err(failed)?;
+        let content_key = match &self.seed.content_key {
+            None => None,
+            Some(key) => Some(encrypt_key(key, &holders(own)?).map_err(failed)?),
+        };
         serde_json::to_value(Note {
             message_id: self.seed.message_id.clone(),
             boundary: self.seed.boundary.clone(),
             date_micros: self.seed.date.timestamp_micros(),
             content_key,
             terms: self.terms.clone(),
-            answered: self.earlier == Earlier::Answered,
+            reply_url: self.reply_url.clone(),
+            answered,
+            may_have: answered && self.may_have,
         })
         .map_err(|error| {
             Error::permanent(ErrorKind::Internal, "write the note of a message").caused_by(error)
         })
     }
+}
+
+/// The terms of the message that the partner may have from an earlier attempt; `None` where it has none.
+pub(crate) fn open_terms(notes: &BTreeMap<String, Value>) -> Option<&str> {
+    let note = notes.get(NOTE)?;
+    let says = |key: &str| note.get(key).and_then(Value::as_bool).unwrap_or_default();
+    note.get("terms").and_then(Value::as_str).filter(|_| !says("answered") || says("may_have"))
+}
+
+/// Whether a receipt in an answer has refused this message before, as its note says.
+pub(crate) fn was_answered(note: Option<&Value>, message_id: &str) -> bool {
+    let field = |name: &str| note.and_then(|note| note.get(name));
+    field("message_id").and_then(Value::as_str) == Some(message_id)
+        && field("answered").and_then(Value::as_bool) == Some(true)
+}
+
+/// Whether this is the last message that was drawn for the delivery: under other terms, another one takes its place.
+pub(crate) fn is_current(note: Option<&Value>, message_id: &str) -> bool {
+    let current = note.and_then(|note| note.get("message_id")?.as_str());
+    current.is_none_or(|current| current == message_id)
 }
 
 /// A boundary that no content holds by chance.
@@ -134,13 +189,36 @@ pub(crate) fn boundary(services: &Services) -> String {
     format!("----waybill-{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random))
 }
 
-/// Encrypts a content key for our own certificate.
-fn encrypt_key(key: &EncryptedContentKey, own: &OwnKey) -> smime::Result<String> {
-    let to_us = EncryptedContentKey::generate(
-        key.cipher(),
-        std::slice::from_ref(&own.certificate),
-        KeyTransport::Pkcs1v15,
-    )?;
+/// The certificates of ours that content keys are kept encrypted for: all that can be, as keys come and go while a message
+/// waits.
+fn holders(own: &[OwnKey]) -> Result<Vec<X509>> {
+    let can_hold = |own: &&OwnKey| matches!(own.key.id(), Id::RSA | Id::EC);
+    let holders: Vec<X509> = own.iter().filter(can_hold).map(|own| own.certificate.clone()).collect();
+    if holders.is_empty() {
+        let error =
+            Error::permanent(ErrorKind::ConfigInvalid, "keep the content key of a message for its retries");
+        return Err(
+            error.advice("add an RSA or EC key to the identity: the content key is kept encrypted for it")
+        );
+    }
+    Ok(holders)
+}
+
+/// The error where none of our keys opens the content key of a message that the partner may have.
+fn unopened(message_id: &str, error: &smime::Error) -> Error {
+    Error::permanent(ErrorKind::ConfigInvalid, "send a message again with the same bytes")
+        .with("message_id", message_id)
+        .with("reason", error)
+        .advice(
+            "its content key was kept encrypted for keys that the identity does not have any more: put one of them back \
+            until the delivery has ended, or ask the partner whether it has the file, and send the transfer as a new one",
+        )
+}
+
+/// Encrypts a content key for our own certificates.
+fn encrypt_key(key: &EncryptedContentKey, holders: &[X509]) -> smime::Result<String> {
+    // Not by the message's own cipher, which may be one that is read from legacy partners alone.
+    let to_us = EncryptedContentKey::generate(Cipher::Aes256Cbc, holders, KeyTransport::Pkcs1v15)?;
     // With a header: content that begins without one is taken for the work of a wrong key.
     let headers = Headers::new().with("Content-Type", "application/octet-stream")?;
     let entity = Entity::new(headers, Cursor::new(key.to_bytes().to_vec()));
@@ -150,9 +228,12 @@ fn encrypt_key(key: &EncryptedContentKey, own: &OwnKey) -> smime::Result<String>
     Ok(BASE64.encode(encrypted))
 }
 
-fn decrypt_key(text: &str, own: &OwnKey) -> smime::Result<EncryptedContentKey> {
+fn decrypt_key(text: &str, own: &[OwnKey]) -> smime::Result<EncryptedContentKey> {
     let encrypted = BASE64.decode(text).map_err(|error| smime::Error::from(io::Error::other(error)))?;
-    let ours = [DecryptionKey { key: own.key.clone(), certificate: own.certificate.clone() }];
+    let ours: Vec<_> = own
+        .iter()
+        .map(|own| DecryptionKey { key: own.key.clone(), certificate: own.certificate.clone() })
+        .collect();
     let headers = Headers::new().with("Content-Type", "application/pkcs7-mime; smime-type=enveloped-data")?;
     let mut bytes = Vec::new();
     let keys = Keys { decrypt: &ours, verify: &[] };
@@ -172,21 +253,56 @@ impl PartReceiver for Only<'_> {
 mod tests {
     use super::*;
     use crate::testing::Key;
-    use smime::Cipher;
+
+    #[test]
+    fn a_message_is_told_from_one_that_took_its_place() {
+        let note = serde_json::json!({ "message_id": "<2@acme>", "answered": true });
+        assert!(is_current(Some(&note), "<2@acme>") && is_current(None, "<1@acme>"));
+        assert!(!is_current(Some(&note), "<1@acme>"));
+        assert!(was_answered(Some(&note), "<2@acme>") && !was_answered(Some(&note), "<1@acme>"));
+    }
+
+    #[test]
+    fn the_url_for_the_receipt_stays_with_the_message() {
+        for reply_url in [Some("https://old.acme.example/as2".to_owned()), None] {
+            let seed = MessageSeed {
+                message_id: "<1@acme>".into(),
+                boundary: "b-1".into(),
+                date: Timestamp::UNIX_EPOCH,
+                content_key: None,
+            };
+            let prepared = PreparedMessage {
+                seed,
+                terms: "terms".into(),
+                reply_url: reply_url.clone(),
+                earlier: Earlier::None,
+                may_have: false,
+            };
+            let note = prepared.to_note(&[]).unwrap();
+            let read = PreparedMessage::from_note(&note, "terms", &[]).unwrap().unwrap();
+            assert_eq!((read.reply_url, read.earlier), (reply_url, Earlier::Open));
+            assert!(PreparedMessage::from_note(&note, "other terms", &[]).unwrap().is_none());
+        }
+    }
 
     #[test]
     fn a_content_key_that_was_kept_is_the_same_key() {
         let (us, partner) = (Key::new("ACME"), Key::new("GLOBEX"));
         let own = OwnKey { key: us.key, certificate: us.certificate };
+        let newer = Key::ec("ACME");
+        let other = OwnKey { key: newer.key, certificate: newer.certificate };
         let stranger = OwnKey { key: partner.key, certificate: partner.certificate.clone() };
         for cipher in [Cipher::Aes256Cbc, Cipher::Aes128Cbc, Cipher::TripleDesCbc] {
             let recipients = [partner.certificate.clone()];
             let key = EncryptedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
-            let kept = encrypt_key(&key, &own).unwrap();
-            let read = decrypt_key(&kept, &own).unwrap();
-            assert_eq!(*read.to_bytes(), *key.to_bytes());
+            let kept = encrypt_key(&key, &holders(&[other.clone(), own.clone()]).unwrap()).unwrap();
+            // Any of them opens it, also when the others are gone.
+            for ours in [vec![stranger.clone(), own.clone()], vec![other.clone()]] {
+                let read = decrypt_key(&kept, &ours).unwrap();
+                assert_eq!(*read.to_bytes(), *key.to_bytes());
+            }
             // The partner's key, or the database alone, does not open it.
-            assert!(decrypt_key(&kept, &stranger).is_err());
+            assert!(decrypt_key(&kept, std::slice::from_ref(&stranger)).is_err());
         }
     }
 }

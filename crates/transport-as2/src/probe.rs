@@ -1,6 +1,7 @@
 //! What answers at an endpoint's address, and whether it looks like AS2.
 
 use crate::destination::As2Destination;
+use crate::login::{Login, pass_over};
 use crate::readable::readable;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION, SERVER, WWW_AUTHENTICATE};
@@ -34,7 +35,9 @@ impl As2Destination {
         let (got, words) = self.answer_to(Method::GET).await?;
         match got {
             ProbeAnswer::As2 => return Ok(format!("{words}: the server seems to speak AS2")),
-            ProbeAnswer::Other(advice) if advice == LOGIN => return Err(not_as2(&words, advice)),
+            ProbeAnswer::Other(advice) if [LOGIN, LOGIN_REFUSED].contains(&advice) => {
+                return Err(not_as2(&words, advice));
+            }
             _ => {}
         }
         let (posted, more) = self.answer_to(Method::POST).await?;
@@ -50,16 +53,7 @@ impl As2Destination {
     }
 
     async fn answer_to(&self, method: Method) -> Result<(ProbeAnswer, String)> {
-        let url = self.url()?;
-        let empty = method == Method::POST;
-        let request = Request::builder()
-            .method(method.clone())
-            .uri(url.as_str())
-            .header("User-Agent", "Waybill endpoint test")
-            .body(if empty { Body::bytes(Bytes::new()) } else { Body::empty() })
-            .map_err(|error| {
-                Error::permanent(ErrorKind::ConfigInvalid, "ask for the url").caused_by(error)
-            })?;
+        let login = self.login(Purpose::Test)?;
         let meta = RequestMeta {
             idle_timeout: TIME,
             answer_timeout: TIME,
@@ -67,15 +61,42 @@ impl As2Destination {
             ..RequestMeta::default()
         };
         let client = self.net.http_client(&self.profile(Purpose::Test)?);
-        let (head, body) = client.request(request, &meta).await?.into_parts();
+        let mut answer = client.request(self.probe_request(&method, login.as_ref())?, &meta).await?;
+        if login.as_ref().is_some_and(|login| login.take(&answer)) {
+            pass_over(answer).await;
+            answer = client.request(self.probe_request(&method, login.as_ref())?, &meta).await?;
+        }
+        let (head, body) = answer.into_parts();
         // What a page has beyond that says nothing more.
         let body = body.collect(MOST).await.unwrap_or_default();
         let answer = Response::from_parts(head, body);
-        Ok((look(&method, &answer), describe(&method, &answer)))
+        let found = match look(&method, &answer) {
+            ProbeAnswer::Other(LOGIN) if login.is_some() => ProbeAnswer::Other(LOGIN_REFUSED),
+            found => found,
+        };
+        Ok((found, describe(&method, &answer)))
+    }
+
+    fn probe_request(&self, method: &Method, login: Option<&Login>) -> Result<Request<Body>> {
+        let body = if method == Method::POST { Body::bytes(Bytes::new()) } else { Body::empty() };
+        let request = Request::builder()
+            .method(method.clone())
+            .uri(self.url()?.as_str())
+            .header("User-Agent", "Waybill endpoint test")
+            .body(body);
+        let mut request = request.map_err(|error| {
+            Error::permanent(ErrorKind::ConfigInvalid, "ask for the url").caused_by(error)
+        })?;
+        if let Some(login) = login {
+            login.authorize(&mut request);
+        }
+        Ok(request)
     }
 }
 
-const LOGIN: &str = "the server asks for a login, but this endpoint has none";
+const LOGIN: &str = "the server asks for a login: set 'credential' of the endpoint to a user name and password that the partner gave you";
+const LOGIN_REFUSED: &str = "the server refuses the endpoint's login: check user name and password of its credential, and \
+    'authentication', with the partner";
 
 fn not_as2(words: &str, advice: &'static str) -> Error {
     Error::permanent(ErrorKind::Protocol, "find an AS2 system at the url")

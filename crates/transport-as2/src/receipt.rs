@@ -1,6 +1,7 @@
 //! What a partner's answer to a message proves: that it has the bytes that were sent, or not.
 
 use crate::agreement::{Agreement, MdnRequest, SendSecurity};
+use crate::disposition::Disposition;
 use crate::legacy;
 use crate::mdn::{self, Mdn, ReadMdn, SignatureState, Trust, mic_matches};
 use crate::mic_mismatch::MicMismatch;
@@ -76,6 +77,16 @@ impl Proof {
         Self { kind, summary, connection: answer.connection, mdn: None, detail, legacy: Vec::new() }
     }
 
+    /// Says one more thing in the receipt's detail.
+    pub(crate) fn add(&mut self, key: &str, value: String) {
+        self.detail.insert(key.to_owned(), value.into());
+    }
+
+    /// The fingerprint of the certificate that proved the receipt's signature.
+    pub(crate) fn signed_by(&self) -> Option<&str> {
+        self.detail.get("signed_by").and_then(Value::as_str)
+    }
+
     /// That the MIC matches by a rule that is not the first choice.
     pub(crate) fn by_rule(mut self, found: &RuledMic) -> Self {
         self.detail.insert("mic".into(), found.mic.to_string().into());
@@ -97,7 +108,9 @@ impl Proof {
 pub(crate) enum Verdict {
     /// The partner has what we sent, and has proved it.
     Proved(Proof),
-    /// The receipt is negative, or proves nothing.
+    /// The partner's receipt refuses the message, with this disposition.
+    Refused(Disposition, Error),
+    /// The receipt proves nothing.
     Unproved(Error),
     /// Everything is right except the MIC: compare with the MIC by other rules.
     MicMismatch(Box<MicMismatch>),
@@ -127,7 +140,8 @@ pub(crate) fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Resul
         if let Ok(ReadMdn { mdn, .. }) = read()
             && !mdn.disposition.is_positive()
         {
-            return Ok(Verdict::Unproved(refusal(&mdn, expected)));
+            let error = refusal(&mdn, expected);
+            return Ok(Verdict::Refused(mdn.disposition, error));
         }
         let status = answer.status.to_string();
         return Ok(Verdict::Proved(Proof::new(ReceiptKind::HttpStatus, &status, answer, expected)));
@@ -149,7 +163,11 @@ fn refusal(mdn: &Mdn, expected: &Expected<'_>) -> Error {
     negative(&mdn.disposition, expected.message_id).said(format!("{} {}", mdn.disposition, mdn.text))
 }
 
-fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
+/// Examines a receipt that was read.
+///
+/// # Errors
+/// It is negative, or proves nothing.
+pub(crate) fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
     let mdn = &read.mdn;
     let disposition = mdn.disposition.to_string();
     // After an attempt whose answer was lost, this is the answer: the partner has the message. Some read
@@ -159,9 +177,15 @@ fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expected<'_>) ->
     // that is not known here; none of that may hide what the partner says.
     if !mdn.disposition.is_positive() && !had_before {
         let error = refusal(mdn, expected);
-        return Err(match &read.signature {
+        let error = match &read.signature {
             SignatureState::Unproved(unproved) => error.with("the receipt's signature", &unproved.reason),
             _ => error,
+        };
+        let other = mdn.original_message_id.as_ref().filter(|id| !same_message_id(id, expected.message_id));
+        return Ok(match other {
+            // It ends this attempt, and leads to nothing more.
+            Some(named) => Verdict::Unproved(error.with("the receipt names", named)),
+            None => Verdict::Refused(mdn.disposition.clone(), error),
         });
     }
     let wrong = |what: &'static str| {
@@ -249,6 +273,10 @@ fn proof(read: &ReadMdn, disposition: &str, answer: &PartnerResponse, expected: 
     }
     proof.legacy = signed.map(|signature| legacy::of_signature(&signature.weaknesses)).unwrap_or_default();
     let media_type = answer.headers.get("Content-Type").map(|v| PeerText::new(v).as_str().to_owned());
+    let features = answer.headers.get("EDIINT-Features").map(|v| PeerText::new(v).as_str().to_owned());
+    if let Some(features) = features {
+        proof.detail.insert("partner_features".to_owned(), features.into());
+    }
     proof.detail.extend([
         ("disposition".to_owned(), PeerText::from(disposition).as_str().into()),
         ("mic".to_owned(), expected.mic.map(ToString::to_string).into()),

@@ -8,6 +8,8 @@ use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::rejection::Rejection;
 use crate::request::safe_file_name;
+use crate::signed_copy::SignedCopy;
+use crate::staging_writer::StagingWriter;
 use crate::streaming::BodyReader;
 use model::{Error, ErrorKind, PeerText};
 use openssl::x509::X509;
@@ -45,6 +47,8 @@ pub(crate) struct Reading {
     pub(crate) message_id: String,
     /// Places for parts, shared by all messages: [`MORE_PARTS`].
     pub(crate) more_parts: Arc<Semaphore>,
+    /// Whether what was signed is kept, where it is not the head and the payload.
+    pub(crate) keeps_signed: bool,
 }
 
 /// A message that was read to its end and proved.
@@ -53,11 +57,13 @@ pub(crate) struct ReadMessage {
     pub(crate) parts: Vec<ReadPart>,
     /// It holds a receipt, and no payload.
     pub(crate) is_receipt: bool,
+    /// What was signed, not yet committed, where that is not the head and the payload; with the place of its open file.
+    pub(crate) signed_content: Option<(SignedCopy, OwnedSemaphorePermit)>,
 }
 
 /// A payload of it, not yet committed.
-pub(crate) struct ReadPart {
-    pub(crate) writer: Box<dyn PartWriter>,
+pub(crate) struct ReadPart<W = Box<dyn PartWriter>> {
+    pub(crate) writer: W,
     pub(crate) file_name: String,
     /// The name as the sender gave it.
     pub(crate) raw_name: Option<PeerText>,
@@ -115,10 +121,15 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
         room: agreement.largest_message,
         parts: Vec::new(),
         is_receipt: false,
+        keeps_signed: reading.keeps_signed,
+        signed: None,
     };
     let body = reading.coding.decoder(reading.body, agreement.largest_message);
     let report = smime::read_message(&reading.headers, body, keys, &options, &mut receiver).map_err(why)?;
-    let message = ReadMessage { report, parts: receiver.parts, is_receipt: receiver.is_receipt };
+    let parts = receiver.parts.into_iter().map(ReadPart::written).collect::<io::Result<_>>();
+    let parts = parts.map_err(|error| Unread::Ours(stream_fault(error)))?;
+    let message =
+        ReadMessage { report, parts, is_receipt: receiver.is_receipt, signed_content: receiver.signed };
     // By what is proved now, where `Receiver::unwrapped` went by what was claimed.
     let (encrypted, signed) = (message.report.encrypted().is_some(), message.report.signed().is_some());
     match Rejection::unprotected(agreement.receive_security, encrypted, signed) {
@@ -149,10 +160,15 @@ fn why(error: smime::Error) -> Unread {
                 smime::Error::WeakSignature(weakness) => {
                     format!("The signature uses {weakness}, which is not accepted.")
                 }
+                smime::Error::WeakEncryption(weakness) => {
+                    format!("The message is encrypted with {weakness}, which is not accepted.")
+                }
                 _ => "The message could not be processed.".to_owned(),
             },
             cause: match &error {
-                smime::Error::WeakSignature(_) => format!("{}; {}", chain(&error), legacy::ADVICE),
+                smime::Error::WeakSignature(_) | smime::Error::WeakEncryption(_) => {
+                    format!("{}; {}", chain(&error), legacy::ADVICE)
+                }
                 _ => chain(&error),
             },
         },
@@ -171,7 +187,7 @@ pub fn disposition_of(error: &smime::Error) -> Disposition {
         | smime::Error::SignerUnknown { .. }
         | smime::Error::CertificateExpired
         | smime::Error::CertificateNotYetValid => E::AuthenticationFailed,
-        smime::Error::WeakSignature(_) => E::InsufficientMessageSecurity,
+        smime::Error::WeakSignature(_) | smime::Error::WeakEncryption(_) => E::InsufficientMessageSecurity,
         smime::Error::IntegrityFailed { .. } => E::IntegrityCheckFailed,
         smime::Error::DecompressionFailed => E::DecompressionFailed,
         smime::Error::DigestUnannounced { .. } => {
@@ -208,8 +224,11 @@ struct Receiver<'a> {
     more_parts: &'a Arc<Semaphore>,
     /// Bytes that all parts together may still take.
     room: u64,
-    parts: Vec<ReadPart>,
+    parts: Vec<ReadPart<StagingWriter>>,
     is_receipt: bool,
+    keeps_signed: bool,
+    /// The copy of what is signed, with the place that its file takes while it is open.
+    signed: Option<(SignedCopy, OwnedSemaphorePermit)>,
 }
 
 impl PartReceiver for Receiver<'_> {
@@ -229,7 +248,7 @@ impl PartReceiver for Receiver<'_> {
         let decoded = part.file_name();
         let writer = self.staging.begin().map_err(io::Error::other)?;
         self.parts.push(ReadPart {
-            writer,
+            writer: StagingWriter::new(writer),
             file_name: safe_file_name(decoded.as_deref(), self.message_id),
             raw_name: raw.map(|raw| PeerText::new(&raw)),
             media_type: media_type.map(|t| t.essence().to_owned()),
@@ -237,7 +256,7 @@ impl PartReceiver for Receiver<'_> {
         });
         match self.parts.last_mut() {
             Some(part) => Ok(Box::new(Staged {
-                writer: &mut *part.writer,
+                writer: &mut part.writer,
                 room: &mut self.room,
                 most: self.partner.agreement.largest_message,
             })),
@@ -245,25 +264,33 @@ impl PartReceiver for Receiver<'_> {
         }
     }
 
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
+        if !self.keeps_signed {
+            return Ok(None);
+        }
+        // The message is not given up for what its evidence would have besides.
+        let Ok(place) = self.further_place() else {
+            let message_id = PeerText::from(self.message_id);
+            tracing::warn!(%message_id, "what was signed of a message is not copied: too many messages with many parts arrive at the same time; its evidence has the signature and the payload");
+            return Ok(None);
+        };
+        let copy = SignedCopy::new(self.staging.begin().map_err(io::Error::other)?);
+        let writer = copy.writer(self.partner.agreement.largest_message);
+        self.signed = Some((copy, place));
+        Ok(Some(Box::new(writer)))
+    }
+
     fn read_back(&mut self) -> io::Result<Option<Box<dyn Read + '_>>> {
-        Ok(self
-            .parts
-            .last()
-            .map(|part| -> Box<dyn Read> { Box::new(ReadBack { writer: &*part.writer, at: 0 }) }))
+        let Some(part) = self.parts.last() else { return Ok(None) };
+        Ok(Some(Box::new(part.writer.read_back()?)))
     }
 }
 
-/// A part's bytes from the beginning, out of staging.
-struct ReadBack<'a> {
-    writer: &'a dyn PartWriter,
-    at: u64,
-}
-
-impl Read for ReadBack<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.writer.read_at(out, self.at).map_err(io::Error::other)?;
-        self.at += count as u64;
-        Ok(count)
+impl ReadPart<StagingWriter> {
+    /// The part with everything that was written to it.
+    fn written(self) -> io::Result<ReadPart> {
+        let Self { writer, file_name, raw_name, media_type, _place } = self;
+        Ok(ReadPart { writer: writer.into_part()?, file_name, raw_name, media_type, _place })
     }
 }
 
@@ -273,21 +300,26 @@ impl Receiver<'_> {
         match self.parts.len() {
             0 => Ok(None),
             MOST_PARTS.. => Err(io::Error::other(Rejection::TooManyParts { most: MOST_PARTS })),
-            _ => Arc::clone(self.more_parts).try_acquire_owned().map(Some).map_err(|_| {
-                io::Error::other(
-                    Error::transient(ErrorKind::Throttled, "receive one more part of a message")
-                        .with("parts open", MORE_PARTS)
-                        .advice(
-                            "too many messages with many parts arrived at the same time; the sender may try again",
-                        ),
-                )
-            }),
+            _ => self.further_place().map(Some),
         }
+    }
+
+    /// A place for a file beside that of the first part.
+    fn further_place(&self) -> io::Result<OwnedSemaphorePermit> {
+        Arc::clone(self.more_parts).try_acquire_owned().map_err(|_| {
+            io::Error::other(
+                Error::transient(ErrorKind::Throttled, "receive one more part of a message")
+                    .with("parts open", MORE_PARTS)
+                    .advice(
+                        "too many messages with many parts arrived at the same time; the sender may try again",
+                    ),
+            )
+        })
     }
 }
 
 struct Staged<'a> {
-    writer: &'a mut dyn PartWriter,
+    writer: &'a mut StagingWriter,
     room: &'a mut u64,
     most: u64,
 }
@@ -298,12 +330,12 @@ impl Write for Staged<'_> {
             Some(left) => *self.room = left,
             None => return Err(io::Error::other(Rejection::TooLarge { most: self.most })),
         }
-        self.writer.append(bytes).map_err(io::Error::other)?;
+        self.writer.write_all(bytes)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.writer.flush()
     }
 }
 

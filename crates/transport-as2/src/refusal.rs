@@ -23,7 +23,8 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str, whole_message_se
         401 => (
             ErrorKind::Unauthenticated,
             Retry::Permanent,
-            "the partner's server asks for a login, but this endpoint has none",
+            "the partner's server asks for a login: set 'credential' of the endpoint to a user name and password that the \
+            partner gave you",
         ),
         403 => (ErrorKind::PermissionDenied, Retry::Permanent, "ask the partner to give this gateway access"),
         404 | 410 => (ErrorKind::NotFound, Retry::Permanent, "check the path in the endpoint's url"),
@@ -95,13 +96,17 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
             Retry::Permanent,
             "check both AS2 names with the partner, letter by letter",
         ),
-        Disposition::Error(DispositionError::AuthenticationFailed) => {
-            (ErrorKind::TrustFailed, Retry::Permanent, "give the partner our current certificate")
-        }
+        Disposition::Error(DispositionError::AuthenticationFailed) => (
+            ErrorKind::TrustFailed,
+            Retry::Permanent,
+            "give the partner our current certificate; where it changes later than we do, fallback = \"once\" sends a \
+                message once more, signed with another of our keys",
+        ),
         Disposition::Error(DispositionError::DecryptionFailed) => (
             ErrorKind::TrustFailed,
             Retry::Permanent,
-            "ask the partner for its current certificate and put it first in the partner's certificates",
+            "ask the partner for its current certificate and add it to the partner's certificates; fallback = \"once\" sends \
+            a message once more, encrypted for another of them",
         ),
         Disposition::Error(DispositionError::InsufficientMessageSecurity) => (
             ErrorKind::ConfigInvalid,

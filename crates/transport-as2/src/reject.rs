@@ -2,17 +2,19 @@
 
 use crate::coding::{ACCEPTED, Coding, transfer_coding};
 use crate::disposition::{Disposition, DispositionError};
+use crate::later_reply::given;
 use crate::listener::Receiver;
 use crate::parties::Parties;
+use crate::receipt_target::read_url;
 use crate::rejection::Rejection;
-use crate::reply::{ReplyContent, stored_reply};
+use crate::reply::{ReplyContent, plain_reply, stored_reply};
 use crate::request::RequestHead;
 use crate::streaming::Arriving;
 use http::header::{ACCEPT_ENCODING, ALLOW};
 use http::{HeaderMap, Method, Response, StatusCode};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
 use net::http::{Body, PeerInfo, Unserved};
-use smime::{Digest, Weakness};
+use smime::{Digest, Report, Weakness};
 use transport::{Reception, StoredReply};
 
 /// A refusal by the head alone, before it is known who sends: an HTTP status and a sentence.
@@ -33,13 +35,12 @@ impl EarlyRejection {
     pub(crate) fn of(headers: &HeaderMap, head: &RequestHead) -> Result<Coding, Self> {
         // A sender that asks for an asynchronous receipt does not read this answer beyond its status, so
         // no disposition would reach it. (The option alone asks for no receipt: RFC 4130, 7.3.)
-        if let (true, Some(_)) = (head.mdn.wanted, &head.mdn.deliver_to) {
-            return Err(Self::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "Asynchronous receipts (Receipt-Delivery-Option) are not supported: ask for a synchronous \
-                receipt, which comes in the answer to the message."
-                    .into(),
-            ));
+        if let (true, Some(url)) = (head.mdn.wanted, &head.mdn.deliver_to)
+            && let Err(unreadable) = read_url(url)
+        {
+            let status =
+                if unreadable.is_unsupported { StatusCode::NOT_IMPLEMENTED } else { StatusCode::BAD_REQUEST };
+            return Err(Self::new(status, unreadable.reason));
         }
         if let Some(name) = transfer_coding(headers) {
             let reason = format!(
@@ -125,25 +126,29 @@ impl Receiver {
             .peer_detail("reason", cause)
             .detail("disposition", answer.disposition.to_string());
         log(&event);
-        reception.refuse(vec![event], reply.clone()).await?;
-        Ok(reply)
+        let receipts = self.later_receipts(head, parties, peer, &reply).await?;
+        reception.refuse(vec![event], reply.clone(), receipts).await?;
+        Ok(given(parties, reply))
     }
 
-    /// Refuses a receipt that came by itself.
+    /// Refuses a receipt that can only be told from a message once it is read, in this form.
     pub(crate) async fn unexpected_receipt(
         &self,
         head: &RequestHead,
         parties: &Parties,
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
+        form: &str,
     ) -> Result<StoredReply> {
         let event = self.services.event(EventKind::ReceiptUnmatched).partner(&parties.partner.name);
         let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
-        log(&event.clone().detail("reason", "it is a receipt, but no message is waiting for one"));
-        let body = b"No message is waiting for this receipt.\n".to_vec();
-        let headers = vec![("Content-Type".into(), "text/plain; charset=utf-8".into())];
-        let reply = StoredReply { status: 400, headers, body };
-        reception.refuse(vec![event], reply.clone()).await?;
+        let reason =
+            format!("receipts that are {form} are not read: ask the partner to send them signed or plain");
+        let event = event.detail("reason", reason);
+        log(&event);
+        let text = format!("Receipts that are {form} are not read here: send them signed, or plain.");
+        let reply = plain_reply(StatusCode::BAD_REQUEST, &text);
+        reception.refuse(vec![event], reply.clone(), Vec::new()).await?;
         Ok(reply)
     }
 
@@ -166,6 +171,17 @@ impl Receiver {
     }
 }
 
+/// What keeps a receipt from being told from a message before it is read.
+pub(crate) fn receipt_form(report: &Report) -> &'static str {
+    if report.encrypted().is_some() {
+        "encrypted"
+    } else if report.compressed() {
+        "compressed"
+    } else {
+        "not a multipart/report of their own"
+    }
+}
+
 /// Why a message is not taken when many arrive at once.
 pub(crate) const CROWDED: &str = "Too many messages are arriving at the moment: send this one again later.";
 
@@ -182,7 +198,12 @@ pub(crate) fn try_again_later(why: &str) -> StoredReply {
 /// What is declined before the body is read.
 pub(crate) fn declined(head: &RequestHead, parties: &Parties, length: Option<u64>) -> Option<ReplyContent> {
     let failure = |text: &str, reason: String| {
-        Some(ReplyContent { disposition: Disposition::Failure(text.into()), mic: None, text: reason })
+        Some(ReplyContent {
+            disposition: Disposition::Failure(text.into()),
+            mic: None,
+            by_pss: false,
+            text: reason,
+        })
     };
     if let Some(unsupported) = head.mdn.unsupported {
         return failure(unsupported, "The requested kind of receipt is not supported.".into());
@@ -201,6 +222,7 @@ pub(crate) fn declined(head: &RequestHead, parties: &Parties, length: Option<u64
         return Some(ReplyContent {
             disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
             mic: None,
+            by_pss: false,
             text: Rejection::TooLarge { most }.text(),
         });
     }
@@ -213,6 +235,8 @@ fn log(event: &AuditEvent) {
         event.detail.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
     let show = |key: &str| text(key).map(tracing::field::display);
+    let is_receipt = event.kind == EventKind::ReceiptUnmatched;
+    let what = if is_receipt { "a receipt" } else { "an AS2 message" };
     tracing::warn!(
         partner = event.partner,
         peer = event.peer,
@@ -224,7 +248,7 @@ fn log(event: &AuditEvent) {
         status = show("status"),
         reason = text("reason").or_else(|| text("error")).map(tracing::field::display),
         kind = event.kind.as_str(),
-        "an AS2 message was refused"
+        "{what} was refused"
     );
 }
 

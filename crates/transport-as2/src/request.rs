@@ -2,6 +2,7 @@
 
 use crate::names::{LONGEST_MESSAGE_ID, read_name};
 use http::HeaderMap;
+use net::http::FoldedFields;
 use smime::{Digest, Headers, NameStyle};
 
 /// What the head says.
@@ -9,9 +10,14 @@ use smime::{Digest, Headers, NameStyle};
 pub(crate) struct RequestHead {
     pub(crate) from: String,
     pub(crate) to: String,
-    /// Exactly as received, brackets included.
+    /// Exactly as received, brackets included; empty only of what may be a receipt.
     pub(crate) message_id: String,
     pub(crate) subject: Option<String>,
+    pub(crate) date: Option<String>,
+    /// The address that the sender's own sender gave (RFC 8098, 2.3), or `To`.
+    pub(crate) original_recipient: Option<String>,
+    /// `EDIINT-Features` (RFC 6017); empty of a sender that says AS2-Version 1.2 and names none.
+    pub(crate) features: Option<String>,
     pub(crate) mdn: AskedMdn,
     /// All fields, for the MIME reader.
     pub(crate) headers: Headers,
@@ -53,7 +59,11 @@ impl RequestHead {
             let name = read_name(&required(header)?);
             if name.len() > 128 { Err(format!("{header} is longer than 128 characters")) } else { Ok(name) }
         };
-        let message_id = required("Message-ID")?;
+        let message_id = match required("Message-ID") {
+            // Some partners give their receipts none.
+            Err(_) if may_be_receipt(headers) => String::new(),
+            given => given?,
+        };
         if message_id.len() > LONGEST_MESSAGE_ID {
             return Err(format!("the Message-ID is longer than {LONGEST_MESSAGE_ID} characters"));
         }
@@ -65,6 +75,12 @@ impl RequestHead {
             to: name("AS2-To")?,
             message_id,
             subject: text("Subject"),
+            date: text("Date"),
+            original_recipient: ["Original-Recipient", "To"]
+                .into_iter()
+                .filter_map(text)
+                .find(|to| !to.is_empty()),
+            features: text("EDIINT-Features").or_else(|| knows_features(headers).then(String::new)),
             mdn: AskedMdn::read(headers),
             headers: fields.map_err(|error| error.to_string())?,
         })
@@ -73,6 +89,22 @@ impl RequestHead {
     /// The message's unique key, the same on all nodes.
     pub(crate) fn key(&self) -> String {
         serde_json::json!(["as2", self.from, self.to, self.message_id]).to_string()
+    }
+}
+
+/// A head whose AS2 names are on one line each: a name is compared exactly, and it is unknown how many spaces a line break
+/// stands for.
+///
+/// # Errors
+/// A sentence for the sender.
+pub(crate) fn unfolded(head: RequestHead, folded: Option<&FoldedFields>) -> Result<RequestHead, String> {
+    let names = ["AS2-From", "AS2-To"];
+    let is_folded = |name: &&&str| {
+        folded.is_some_and(|folded| folded.0.iter().any(|field| field.eq_ignore_ascii_case(name)))
+    };
+    match names.iter().find(is_folded) {
+        Some(name) => Err(format!("the header {name} continues on a second line")),
+        None => Ok(head),
     }
 }
 
@@ -89,8 +121,9 @@ impl AskedMdn {
             deliver_to: all("Receipt-Delivery-Option").into_iter().find(|url| !url.is_empty()),
             ..Self::default()
         };
-        for Asked { option, required, values } in options(&all("Disposition-Notification-Options").join(";"))
-        {
+        // Receipt-Security-Selection is the same for generalized receipts.
+        let lines = [all("Disposition-Notification-Options"), all("Receipt-Security-Selection")].concat();
+        for Asked { option, required, values } in options(&lines.join(";")) {
             match option.as_str() {
                 "signedreceiptprotocol" => {
                     // Only one protocol is known to AS2: whoever names none means it.
@@ -117,6 +150,27 @@ impl AskedMdn {
         }
         asked
     }
+}
+
+/// Whether the sender's AS2-Version is 1.2 or above, which means that it reads `EDIINT-Features` (RFC 6017, 3).
+fn knows_features(headers: &HeaderMap) -> bool {
+    let version = headers.get("AS2-Version").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut numbers = version.trim().split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 2),
+        _ => false,
+    }
+}
+
+/// Whether these may be the head fields of a receipt, which asks for none itself.
+fn may_be_receipt(headers: &HeaderMap) -> bool {
+    let media = headers.get(http::header::CONTENT_TYPE).map(|media| media.as_bytes().to_ascii_lowercase());
+    let begins =
+        |with: &str| media.as_ref().is_some_and(|media| media.trim_ascii().starts_with(with.as_bytes()));
+    !headers.contains_key("Disposition-Notification-To")
+        && ["multipart/report", "multipart/signed", "application/pkcs7-mime", "application/x-pkcs7-mime"]
+            .into_iter()
+            .any(begins)
 }
 
 /// One option of `Disposition-Notification-Options`.
@@ -332,6 +386,13 @@ mod tests {
     fn what_is_missing_or_required_in_vain_is_named() {
         assert!(head(&[("AS2-To", "B"), ("Message-ID", "<1>")]).unwrap_err().contains("AS2-From"));
         assert!(head(&[("AS2-To", "B"), ("AS2-From", "A")]).unwrap_err().contains("Message-ID"));
+        // A receipt may have none; what asks for one is none.
+        let report = ("Content-Type", "Multipart/Report; report-type=disposition-notification; boundary=x");
+        let asks = ("Disposition-Notification-To", "x");
+        assert_eq!(head(&[("AS2-To", "B"), ("AS2-From", "A"), report]).unwrap().message_id, "");
+        assert!(
+            head(&[("AS2-To", "B"), ("AS2-From", "A"), report, asks]).unwrap_err().contains("Message-ID")
+        );
         let pgp = head(&[
             ("AS2-To", "B"),
             ("AS2-From", "A"),

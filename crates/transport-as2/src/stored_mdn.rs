@@ -40,19 +40,25 @@ impl PartnerResponse {
         MdnEntity::new(entity)
     }
 
+    /// Whether it may be an MDN, by its media type.
+    pub(crate) fn looks_like_mdn(&self) -> bool {
+        let looks_so = self.headers.content_type().is_some_and(|media| {
+            matches!(
+                media.essence(),
+                "multipart/report"
+                    | "multipart/signed"
+                    | "message/disposition-notification"
+                    | "application/pkcs7-mime"
+                    | "application/x-pkcs7-mime"
+            )
+        });
+        looks_so && !self.body.is_empty()
+    }
+
     /// The answer to an attempt for keeping, where it looks like an MDN and its body is no longer than so
     /// many bytes.
     pub(crate) fn unproven_mdn(&self, attempt: u32, most: usize) -> Option<UnprovenMdn> {
-        let media = self.headers.content_type()?;
-        let looks_so = matches!(
-            media.essence(),
-            "multipart/report"
-                | "multipart/signed"
-                | "message/disposition-notification"
-                | "application/pkcs7-mime"
-                | "application/x-pkcs7-mime"
-        );
-        (looks_so && !self.body.is_empty() && self.body.len() <= most).then(|| {
+        (self.looks_like_mdn() && self.body.len() <= most).then(|| {
             let content_type = self.headers.get("Content-Type").unwrap_or_default();
             UnprovenMdn {
                 attempt,

@@ -1,6 +1,9 @@
 //! Between async HTTP bodies and the blocking streams of `smime`: small bounded channels.
 
+mod peek;
+
 use crate::rejection::Rejection;
+use crate::threads::{Queue, ReadAhead, fill};
 use bytes::Bytes;
 use model::{Error, ErrorKind};
 use net::http::{Body, Standby, Waits};
@@ -11,22 +14,49 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Bytes handed over at once.
-pub(crate) const CHUNK: usize = 256 * 1024;
+pub(crate) const CHUNK: usize = 128 * 1024;
 /// Chunks on their way between the two sides.
 const IN_FLIGHT: usize = 2;
-/// Buffers of one stream, in bytes, for the process's budget: in flight, being filled, being written.
-pub(crate) const STREAM_BUFFERS: usize = (IN_FLIGHT + 2) * CHUNK;
+/// Between the two threads that make or read one message: in flight, being filled, being written.
+pub(crate) const BETWEEN_THREADS: Queue = Queue { chunk: CHUNK, chunks: IN_FLIGHT + 2 };
+/// Buffers of one stream, in bytes, for the process's budget: those between HTTP and the first thread, and those between
+/// the two threads.
+pub(crate) const STREAM_BUFFERS: usize = 2 * (IN_FLIGHT + 2) * CHUNK;
+
+/// The same bytes, made on a thread of their own: while what is around them is computed, the next ones are.
+pub(crate) fn made_ahead(body: Box<dyn Measured + Send>) -> Box<dyn Measured + Send> {
+    let length = body.total_len();
+    Box::new(MadeAhead { length, bytes: ReadAhead::new(body, BETWEEN_THREADS) })
+}
+
+struct MadeAhead {
+    length: Option<u64>,
+    bytes: ReadAhead,
+}
+
+impl Read for MadeAhead {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.bytes.read(into)
+    }
+}
+
+impl Measured for MadeAhead {
+    fn total_len(&self) -> Option<u64> {
+        self.length
+    }
+}
 
 /// An HTTP body of what a blocking reader yields. The reader runs on a blocking thread and stops when
 /// the body is dropped.
 pub(crate) fn body_of(mut reader: Box<dyn Measured + Send>, length: Option<u64>) -> Body {
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+    let mut left = length;
     tokio::task::spawn_blocking(move || {
         loop {
-            let mut chunk = Vec::with_capacity(CHUNK);
-            match (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk) {
-                Ok(0) => return,
-                Ok(_) => {
+            match fill(&mut reader, Vec::new(), next_size(left)) {
+                Ok(chunk) if chunk.is_empty() => return,
+                Ok(chunk) => {
+                    left = left.map(|left| left.saturating_sub(chunk.len() as u64));
                     if sender.blocking_send(Ok(Bytes::from(chunk))).is_err() {
                         return;
                     }
@@ -43,6 +73,13 @@ pub(crate) fn body_of(mut reader: Box<dyn Measured + Send>, length: Option<u64>)
         receiver.recv().await.map(|item| (item, receiver))
     });
     Body::stream(stream, length)
+}
+
+/// Bytes of the next chunk, when so many are left. The last one has room for a byte more: the end is then seen before the
+/// last byte is sent, and with it what is known only there, such as the MIC.
+fn next_size(left: Option<u64>) -> usize {
+    let last = left.and_then(|left| usize::try_from(left).ok()).filter(|left| *left <= CHUNK);
+    last.map_or(CHUNK, |left| left + 1)
 }
 
 /// The error inside a stream's error: ours as it is, `smime`'s and the system's wrapped.

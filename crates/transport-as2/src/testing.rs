@@ -2,8 +2,10 @@
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
-use openssl::pkey::{PKey, Private};
+use openssl::nid::Nid;
+use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509NameBuilder};
 use smime::Signing;
@@ -22,7 +24,26 @@ impl Key {
     }
 
     pub(crate) fn with_bits(name: &str, bits: u32) -> Self {
-        let key = PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
+        Self::lasting(name, bits, 30)
+    }
+
+    /// Its certificate ends so many days from now.
+    pub(crate) fn lasting(name: &str, bits: u32, days: u32) -> Self {
+        Self::of(name, PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(), days)
+    }
+
+    /// A key for ECDSA on P-256.
+    pub(crate) fn ec(name: &str) -> Self {
+        let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        Self::of(name, PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap(), 30)
+    }
+
+    pub(crate) fn ed25519(name: &str) -> Self {
+        Self::of(name, PKey::generate_ed25519().unwrap(), 30)
+    }
+
+    fn of(name: &str, key: PKey<Private>, days: u32) -> Self {
+        let digest = if key.id() == Id::ED25519 { MessageDigest::null() } else { MessageDigest::sha256() };
         let mut subject = X509NameBuilder::new().unwrap();
         subject.append_entry_by_text("CN", name).unwrap();
         let subject = subject.build();
@@ -33,8 +54,8 @@ impl Key {
         builder.set_pubkey(&key).unwrap();
         builder.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
         builder.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-        builder.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
-        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        builder.set_not_after(&Asn1Time::days_from_now(days).unwrap()).unwrap();
+        builder.sign(&key, digest).unwrap();
         Self { key, certificate: builder.build() }
     }
 

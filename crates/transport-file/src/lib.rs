@@ -4,6 +4,8 @@
 //! the file-system work and never leaves those roots; polling and safe writing are [`transport::folder`]'s. Local
 //! directories need no connection, and give no connection events.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod error;
 mod folder;
 mod options;

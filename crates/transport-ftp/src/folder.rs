@@ -324,6 +324,10 @@ impl Folder for FtpFolder {
         settle_aside(self, temporary, name, is_published).await
     }
 
+    fn replaced_path(&self, temporary: &RemotePath, name: &RemotePath) -> Option<RemotePath> {
+        Some(aside(name, temporary))
+    }
+
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
         const OPERATION: &str = "rename a file";
         let lease = self.take().await?;

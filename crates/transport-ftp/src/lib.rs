@@ -7,6 +7,8 @@
 //! An endpoint's directory, `ftp://host:port/dir`, is taken from where the login starts; `ftp://host:port//dir` is
 //! absolute.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod connection;
 mod error;
 mod folder;

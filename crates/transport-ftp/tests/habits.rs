@@ -173,6 +173,17 @@ async fn only_a_clear_refusal_of_a_look_or_the_listing_says_that_a_file_is_gone(
         assert_eq!(looked.map_err(|error| error.kind()), expected, "{answer}");
         assert_eq!(server.count("MLSD"), listings, "{answer}");
     }
+    // pure-ftpd: each delivery looks whether a name is free, and the directory may be long. Wildcards would list others.
+    for (name, listings) in [("in/a", 0), ("in/[a]", 1)] {
+        let answers =
+            &[("MLST", "550 Can't check for file existence\r\n"), ("STAT", "213-STAT\r\n213 End.\r\n")];
+        let server =
+            Scripted::start(Script { answers, listing: not_there.clone(), ..Script::default() }).await;
+        let world = World::new(model::definition::Definitions::default());
+        let folder = world.folder(&Build::at(server.port).set("timeout", "5s").done());
+        assert_eq!(folder.stat(&name.into()).await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(server.count("MLSD"), listings, "{:?}", server.said());
+    }
     // The directory of the file may be the one that may not be looked into.
     let answers = &[("MLST", "550 it failed\r\n"), ("CWD", "550 permission denied\r\n")];
     let server = Scripted::start(Script { answers, ..Script::default() }).await;

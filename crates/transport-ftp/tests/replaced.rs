@@ -5,6 +5,7 @@
 
 mod support;
 
+use model::{MAY_REMAIN, PUBLISHING};
 use support::script::{Script, Scripted, Upset};
 use support::{Build, World};
 use testkit::through::Attempt;
@@ -37,6 +38,14 @@ async fn wherever_a_replacement_is_cut_off_the_next_attempt_ends_it() {
                 let is_used = server.count(verb) >= number;
                 server.calm();
                 if first.is_err() {
+                    let note = attempt.log.notes()[PUBLISHING][MAY_REMAIN].to_string();
+                    // If the delivery is cancelled now, its event names what remains.
+                    for name in server.names().iter().filter(|name| *name != "/out/a.edi") {
+                        assert!(
+                            note.contains(name.trim_start_matches('/')),
+                            "{play}: {name} is not in {note}"
+                        );
+                    }
                     let second = replacing(2, &attempt);
                     second.deliver(&folder, "a.edi", b"later", &world.services).await.unwrap();
                 }

@@ -6,10 +6,11 @@
 mod support;
 
 use model::Retry;
+use std::time::Duration;
 use support::{Server, World, noise};
 use testkit::clock::SeededRandom;
 use testkit::proxy::ftp::FtpProxy;
-use testkit::proxy::{Behaviour, Direction, Ending};
+use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
 use testkit::through::{Attempt, take};
 use transport::folder::Overwrite;
 
@@ -78,6 +79,56 @@ async fn a_download_that_is_cut_goes_on_at_what_has_arrived() {
         let (read, resumptions) = take(&folder, "files/in", &world.services).await.unwrap();
         assert!(read == content, "{context}");
         assert!(resumptions.len() >= 2, "{context}: {resumptions:?}");
+    }
+}
+
+/// Servers that are killed in the middle of a file, and are back after some seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_go_on_when_a_server_is_back_after_seconds() {
+    let content = content();
+    for name in ["proftpd", "vsftpd"] {
+        let server = Server::start(name, &[]);
+        for directory in ["in", "out"] {
+            server.make(directory);
+        }
+        std::fs::write(server.files().join("in/large.edi"), &content).unwrap();
+        for direction in [Direction::Up, Direction::Down] {
+            let world = World::new(server.definitions());
+            let data = FtpProxy::before(server.port()).await.unwrap();
+            data.set_data(Behaviour::Slow(8 * MIB));
+            let control = FaultProxy::before(data.address()).await.unwrap();
+            let url = format!("ftp://127.0.0.1:{}", control.address().port());
+            let folder = world.folder(&server.endpoint().url(&url).done());
+            let transferred = async {
+                if direction == Direction::Up {
+                    let attempt = Attempt::into("files/out");
+                    let receipt = attempt.deliver(&folder, "a.edi", &content, &world.services).await.unwrap();
+                    receipt["resumed"].as_array().map_or(0, Vec::len)
+                } else {
+                    let (read, resumptions) = take(&folder, "files/in", &world.services).await.unwrap();
+                    assert!(read == content, "{name}");
+                    resumptions.len()
+                }
+            };
+            let away = async {
+                while data.data_bytes(direction) < 4 * MIB {
+                    tokio::task::yield_now().await;
+                }
+                control.set(Behaviour::Refuse).await.unwrap();
+                tokio::task::block_in_place(|| server.control("kill"));
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                tokio::task::block_in_place(|| server.control("restart"));
+                control.set(Behaviour::Pass).await.unwrap();
+            };
+            let (resumed, ()) = tokio::join!(transferred, away);
+            assert_eq!(resumed, 1, "{name} {direction:?}");
+            assert!(
+                !world.records.failed.lock().unwrap().is_empty(),
+                "{name} {direction:?}: it was never away"
+            );
+        }
+        assert!(std::fs::read(server.files().join("out/a.edi")).unwrap() == content, "{name}");
+        assert_eq!(std::fs::read_dir(server.files().join("out")).unwrap().count(), 1, "{name}");
     }
 }
 

@@ -129,12 +129,17 @@ async fn rename_without_replacing(
     match client.rename(from, to).await {
         Ok(()) => Ok(Renamed::Done),
         Err(fault) if fault.says_taken() => Ok(Renamed::Exists),
-        // "Failure" can mean anything; whether the target exists now decides.
+        // "Failure" can mean anything; whether the target exists now decides. Where no answer tells that, nothing is known.
         Err(fault) if fault.is_vague() => {
-            if matches!(look(client, to).await, Ok(Stat::Found(_))) {
+            let there = match look(client, to).await {
+                Err(silence) if silence.is_unanswered() => return Ok(Renamed::Unknown(silence)),
+                looked => matches!(looked, Ok(Stat::Found(_))),
+            };
+            if there {
                 return Ok(match look(client, from).await {
                     // The rename took effect anyway.
                     Ok(Stat::Missing(_)) => Renamed::Unknown(fault),
+                    Err(silence) if silence.is_unanswered() => Renamed::Unknown(silence),
                     _ => Renamed::Exists,
                 });
             }
@@ -344,6 +349,10 @@ impl Folder for SftpFolder {
         is_published: bool,
     ) -> Result<()> {
         settle_aside(self, temporary, name, is_published).await
+    }
+
+    fn replaced_path(&self, temporary: &RemotePath, name: &RemotePath) -> Option<RemotePath> {
+        Some(aside(name, temporary))
     }
 
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {

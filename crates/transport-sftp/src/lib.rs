@@ -8,6 +8,8 @@
 //! An endpoint's directory, `sftp://host:port/dir`, is taken from where the login starts; `sftp://host:port//dir` is
 //! absolute. Not here: host-based logins, forwarding of agents.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod connection;
 mod error;
 mod folder;

@@ -296,3 +296,22 @@ async fn permissions_that_the_server_does_not_set_are_in_the_receipt() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_lead_elsewhere_are_passed_over() {
+    use testkit::through::{HOSTILE_NAMES, hostile_names_are_passed_over};
+    let long: &'static str = Box::leak("x".repeat(4096).into_boxed_str());
+    let server = SftpServer::start().unwrap();
+    server.put("in/good.edi", b"content");
+    server.put(r"in/a\..\b", b"content");
+    for (number, name) in HOSTILE_NAMES.into_iter().chain([long]).enumerate() {
+        server.put(&format!("in/file-{number}"), b"content");
+        server.switch(&format!("in/file-{number}"), Switch::ListedAs(name));
+        std::fs::create_dir(server.at(&format!("in/directory-{number}"))).unwrap();
+        server.switch(&format!("in/directory-{number}"), Switch::ListedAs(name));
+    }
+    let world = World::new();
+    let folder = world.folder(&partner(&server, "").done());
+    hostile_names_are_passed_over(&folder, "in", &world.services).await;
+    assert_eq!(server.count(Op::Opendir, "*"), 1, "another directory was listed: {:?}", server.seen());
+}

@@ -5,6 +5,7 @@
 mod support;
 
 use model::Retry;
+use std::time::Duration;
 use support::{Sshd, World, noise};
 use testkit::clock::SeededRandom;
 use testkit::proxy::{Behaviour, Direction, Ending, FaultProxy};
@@ -54,6 +55,50 @@ async fn transfers_that_are_cut_go_on_at_what_has_arrived() {
     assert_eq!(left.len(), 2, "{left:?}");
 }
 
+/// A server that is restarted, or a line that is down, for some seconds in the middle of a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_go_on_when_a_server_is_back_after_seconds() {
+    let server = Sshd::start();
+    for directory in ["in", "out"] {
+        std::fs::create_dir(server.files().join(directory)).unwrap();
+    }
+    let content = noise(20 * MIB as usize + 4321);
+    std::fs::write(server.files().join("in/large.edi"), &content).unwrap();
+    for direction in [Direction::Up, Direction::Down] {
+        let proxy = FaultProxy::before(([127, 0, 0, 1], server.port()).into()).await.unwrap();
+        proxy.set(Behaviour::Slow(16 * MIB)).await.unwrap();
+        let world = World::new();
+        let folder = world.folder(&server.endpoint().port(proxy.address().port()).done());
+        let transferred = async {
+            if direction == Direction::Up {
+                let receipt =
+                    Attempt::into("out").deliver(&folder, "a.edi", &content, &world.services).await.unwrap();
+                receipt["resumed"].as_array().unwrap().len()
+            } else {
+                let (read, resumptions) = take(&folder, "in", &world.services).await.unwrap();
+                assert!(read == content);
+                resumptions.len()
+            }
+        };
+        let away = async {
+            while proxy.bytes(direction) < 8 * MIB {
+                tokio::task::yield_now().await;
+            }
+            let cut = Behaviour::Cut { direction, after: 0, how: Ending::Reset };
+            proxy.set(cut).await.unwrap();
+            while proxy.open() > 0 {
+                tokio::task::yield_now().await;
+            }
+            proxy.set(Behaviour::Refuse).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            proxy.set(Behaviour::Pass).await.unwrap();
+        };
+        let (resumed, ()) = tokio::join!(transferred, away);
+        assert_eq!(resumed, 1, "{direction:?}");
+    }
+    assert!(std::fs::read(server.files().join("out/a.edi")).unwrap() == content);
+}
+
 /// Also under its final name: the server confirms each piece, and a file that is gone on with is not created.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_without_a_temporary_name_goes_on_too() {
@@ -79,7 +124,7 @@ async fn a_file_without_a_temporary_name_goes_on_too() {
         let taken = server.files().join("taken");
         std::thread::spawn(move || {
             let begun = std::time::Instant::now();
-            while begun.elapsed() < std::time::Duration::from_secs(60) {
+            while begun.elapsed() < Duration::from_secs(60) {
                 if std::fs::metadata(&path).is_ok_and(|found| found.len() >= MIB) {
                     return std::fs::rename(&path, &taken).is_ok();
                 }

@@ -294,3 +294,15 @@ async fn a_test_of_an_endpoint_tells_each_step() {
     let opened = world.records.opened.lock().unwrap();
     assert!(opened.iter().all(|opened| opened.record.purpose == model::Purpose::Test));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_any_time_are_taken() {
+    let server = Sshd::start();
+    let world = World::new();
+    let directory = server.files().join("times");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let folder = world.folder(&server.endpoint().done());
+    let path = directory.to_str().unwrap();
+    testkit::through::files_of_any_time_are_taken(&folder, path, &directory, &world.services).await;
+}

@@ -3,25 +3,26 @@
 //! of itself.
 
 mod ask;
+mod locks;
 mod probe;
 
 pub(crate) use ask::Ask;
 use ask::Content;
+use locks::Locks;
 
 use crate::error::{self, shown};
-use crate::options::{Method as LoginMethod, ResolvedLogin, Settings};
+use crate::options::Settings;
 use crate::protocol::answer::{Answer, Slot};
-use crate::protocol::challenge::Challenge;
 use crate::protocol::href;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION, USER_AGENT, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_ENCODING, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use model::definition::{Access, Endpoint};
 use model::{Error, ErrorKind, Protocol, Purpose, RemotePath, Result, Retry};
-use net::http::{Body, CarriedBy, ConnectionInfo, HttpProfile, RequestMeta};
+use net::http::{
+    Body, CarriedBy, ConnectionInfo, HttpProfile, LoginMethod, RequestMeta, ResolvedLogin, ServerLogin,
+};
 use net::{ConnectProfile, Net, Shareable, Shared};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -86,10 +87,10 @@ pub(crate) struct Remote {
     /// For downloads and listings of polls, which may go on while files are written or looked at: with a share of their
     /// own neither waits for the other.
     downloads: Arc<Semaphore>,
-    challenge: Mutex<Challenge>,
+    login: ServerLogin,
     known: Mutex<HashSet<RemotePath>>,
     /// The tokens of the locks that are held.
-    locks: Mutex<HashMap<RemotePath, String>>,
+    locks: Mutex<Locks>,
     /// Held by a request that takes a lock or gives one back.
     locking: tokio::sync::Mutex<()>,
 }
@@ -114,7 +115,7 @@ impl Remote {
             purpose,
             slots,
             downloads,
-            challenge: Mutex::default(),
+            login: ServerLogin::default(),
             known: Mutex::default(),
             locks: Mutex::default(),
             locking: tokio::sync::Mutex::default(),
@@ -141,6 +142,11 @@ impl Remote {
     /// As [`Self::slot`].
     pub(crate) async fn download_slot(&self) -> Result<Slot> {
         self.free(&self.downloads).await
+    }
+
+    /// A connection that is free now.
+    pub(crate) fn free_slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
     async fn free(&self, slots: &Arc<Semaphore>) -> Result<Slot> {
@@ -229,8 +235,7 @@ impl Remote {
             let placed = |error: Error| error.with("while", operation).with("path", shown(&path));
             let answer = self.send(request, slot).await.map_err(placed)?;
             if answer.status == StatusCode::UNAUTHORIZED && login == LoginMethod::Digest {
-                let challenges = answer.headers.get_all(WWW_AUTHENTICATE);
-                let is_digest = lock(&self.challenge).take(challenges.iter());
+                let is_digest = self.login.take(login, &answer.headers);
                 if is_digest && !challenged && repeatable.is_some() {
                     challenged = true;
                     slot = error::discard(answer).await;
@@ -281,32 +286,22 @@ impl Remote {
             Error::permanent(ErrorKind::Rejected, "write a request").with("url", url).caused_by(cause)
         };
         let uri: Uri = url.parse().map_err(|cause: http::uri::InvalidUri| wrong(cause.into()))?;
-        let target = uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         let mut request = Request::builder().method(method.clone()).uri(uri).body(body).map_err(wrong)?;
-        let login = self.login()?;
+        let login = self.resolved_login()?;
         request.headers_mut().extend(headers.clone());
         let fixed = [(USER_AGENT, "Waybill"), (ACCEPT_ENCODING, "identity")];
         for (name, value) in fixed {
             request.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
         }
-        let authorization = lock(&self.challenge).header(&login, method, &target, || self.nonce());
-        if let Some(authorization) = authorization {
-            request.headers_mut().insert(AUTHORIZATION, authorization);
-        }
+        self.login.authorize(&login, &mut request, |bytes| self.services.random.fill(bytes));
         request.extensions_mut().insert(carried_by.clone());
         Ok((request, login.method))
     }
 
-    fn login(&self) -> Result<ResolvedLogin> {
+    fn resolved_login(&self) -> Result<ResolvedLogin> {
         let definitions = self.services.directory.definitions();
         let login = self.settings.login.resolve(|name| definitions.credentials.get(name).cloned());
         login.map_err(|error| error.with("endpoint", &self.settings.endpoint))
-    }
-
-    fn nonce(&self) -> String {
-        let mut bytes = [0_u8; 18];
-        self.services.random.fill(&mut bytes);
-        URL_SAFE_NO_PAD.encode(bytes)
     }
 
     async fn send(&self, request: Request<Body>, slot: Slot) -> Result<Answer> {
@@ -354,14 +349,16 @@ impl Remote {
     }
 
     pub(crate) fn keep_lock(&self, path: &RemotePath, token: &str) {
-        let mut locks = lock(&self.locks);
-        if locks.len() < KNOWN_LIMIT {
-            locks.insert(path.clone(), token.to_owned());
-        }
+        lock(&self.locks).keep(path, token);
     }
 
     pub(crate) fn take_lock(&self, path: &RemotePath) -> Option<String> {
-        lock(&self.locks).remove(path)
+        lock(&self.locks).take(path)
+    }
+
+    /// Drops the token of a lock that the server does not know any more.
+    pub(crate) fn forget_lock(&self, path: &RemotePath, token: &str) {
+        lock(&self.locks).forget(path, token);
     }
 
     /// The right to take or give back a lock: one request at a time. Apache's processes write its database of locks without
@@ -370,9 +367,14 @@ impl Remote {
         self.locking.lock().await
     }
 
+    /// The same, if nobody has it now.
+    pub(crate) fn locking_now(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.locking.try_lock().ok()
+    }
+
     /// The token of the lock that is held on a path.
     pub(crate) fn lock_of(&self, path: &RemotePath) -> Option<String> {
-        lock(&self.locks).get(path).cloned()
+        lock(&self.locks).of(path)
     }
 
     pub(crate) fn is_known(&self, directory: &RemotePath) -> bool {

@@ -86,8 +86,8 @@ fn class(status: StatusCode) -> (ErrorKind, Retry, &'static str) {
         425 | 429 | 503 => (Throttled, Transient, ""),
         507 => (
             StorageFull,
-            Permanent,
-            "the disk or quota at the server is full: make room there, then retry the delivery",
+            Transient,
+            "the disk or quota at the server is full: make room there, and the next attempt goes through",
         ),
         400..=499 => (Rejected, Permanent, ""),
         500..=599 => (Rejected, Transient, ""),
@@ -221,7 +221,7 @@ mod tests {
             (500, ErrorKind::Rejected, Retry::Transient),
             (502, ErrorKind::Rejected, Retry::Transient),
             (503, ErrorKind::Throttled, Retry::Transient),
-            (507, ErrorKind::StorageFull, Retry::Permanent),
+            (507, ErrorKind::StorageFull, Retry::Transient),
             (200, ErrorKind::Protocol, Retry::Permanent),
         ] {
             let told = class(StatusCode::from_u16(status).unwrap());

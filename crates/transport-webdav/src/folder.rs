@@ -1,11 +1,13 @@
 //! A WebDAV server's directories as a [`Folder`].
 //!
-//! A file is published by MOVE, whose `Overwrite: F` replaces nothing (RFC 4918, 10.6).
+//! Reading order: `upload` (PUT), `rename` (MOVE), `remove` (DELETE), `lock`; `list` and `read` for sources.
 
 mod checksum;
 mod list;
 mod lock;
 mod read;
+mod remove;
+mod rename;
 mod sharepoint;
 mod upload;
 
@@ -16,29 +18,14 @@ use crate::protocol::answer::Answer;
 use crate::protocol::href;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use http::StatusCode;
-use model::{Error, ErrorKind, Probe, RemotePath, Result, Retry, Step};
+use model::{Error, ErrorKind, Probe, RemotePath, Result, Step};
 use std::sync::Arc;
 use transport::folder::{
     ChecksumKind, Entry, EntryKind, FileReader, Folder, FolderCapabilities, NAME_LIMIT, Published,
-    RENAME_REFUSED, ServerChecksum, Upload,
+    ServerChecksum, Upload,
 };
 
-use list::{look, look_at_version};
-
-const PUBLISH: &str = "publish a file";
-
-/// How often a file is looked at anew that is replaced by another while it is to be replaced by ours.
-const REPLACEMENTS: usize = 3;
-
-/// What a MOVE may replace.
-#[derive(Clone, Copy)]
-enum Overwrite<'a> {
-    Never,
-    /// The file with this ETag only.
-    This(&'a str),
-    Any,
-}
+use list::look;
 
 /// A folder over pooled connections.
 pub(crate) struct WebdavFolder {
@@ -56,79 +43,8 @@ impl WebdavFolder {
         self.remote.settings.target()
     }
 
-    /// 202 means that the server will delete the file, perhaps later (RFC 9110, 9.3.5): it counts when it is gone.
-    async fn is_removed(&self, operation: &'static str, path: &RemotePath) -> Result<()> {
-        match self.stat(path).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => Err(Error::transient(ErrorKind::Busy, operation)
-                .with("path", path)
-                .said("202 Accepted")
-                .advice("the server deletes the file later; it is looked for again")),
-        }
-    }
-
     async fn refused(&self, operation: &'static str, path: &RemotePath, answer: Answer) -> Error {
-        error::refused(operation, &self.host(), path, answer).await
-    }
-
-    /// Moves a file; `None` when it is not known whether it was moved.
-    async fn move_file(
-        &self,
-        operation: &'static str,
-        from: &RemotePath,
-        to: &RemotePath,
-        overwrite: Overwrite<'_>,
-    ) -> Result<Option<()>> {
-        let target = self.remote.url(to, false);
-        let mut ask = Ask::new("MOVE", from)
-            .header("destination", &target)
-            .header("overwrite", if matches!(overwrite, Overwrite::Never) { "F" } else { "T" });
-        if let Overwrite::This(etag) = overwrite {
-            ask = ask.header("if", format!("<{target}> ([{etag}])"));
-        }
-        let answer = match self.remote.ask(operation, ask).await {
-            Ok(answer) => answer,
-            Err(error) if error.retry() == Retry::Ambiguous => {
-                tracing::debug!(%from, %to, error = %error.chain(), "the answer to a MOVE was lost");
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        match answer.status.as_u16() {
-            200 | 201 | 204 => {
-                drop(error::discard(answer).await);
-                Ok(Some(()))
-            }
-            // A gateway does not know what the server behind it did.
-            408 | 502 | 504 => {
-                drop(error::discard(answer).await);
-                Ok(None)
-            }
-            status => {
-                let error = self.refused(operation, from, answer).await.with("to", to);
-                let error = if status == 207 {
-                    error.advice("the server moved only a part: look at both paths there")
-                } else {
-                    error
-                };
-                if status >= 500 && !matches!(status, 501 | 503 | 507) || status == 207 {
-                    // The server failed on the way: only a file that is still there was surely not moved.
-                    let is_there = look(&self.remote, from).await.is_ok();
-                    if !is_there {
-                        tracing::debug!(%from, %to, error = %error.chain(), "a MOVE failed, and its file is gone");
-                        return Ok(None);
-                    }
-                    // Apache says no more than this of a missing directory.
-                    let parent = to.parent().unwrap_or_default();
-                    return Err(match look(&self.remote, &parent).await {
-                        Err(missing) if missing.kind() == ErrorKind::NotFound => missing.caused_by(error),
-                        _ => error.retry_as(Retry::Transient),
-                    });
-                }
-                Err(error)
-            }
-        }
+        lock::refused(&self.remote, operation, &[path], answer).await
     }
 
     /// Makes one directory; `None` if one above is missing.
@@ -242,87 +158,24 @@ impl Folder for WebdavFolder {
         }
     }
 
+    async fn release_lock(&self, path: &RemotePath, lock: &str) -> Result<()> {
+        lock::release(&self.remote, path, lock).await
+    }
+
     async fn publish(&self, temporary: &RemotePath, name: &RemotePath, overwrite: bool) -> Result<Published> {
-        let mut moved = self.move_file(PUBLISH, temporary, name, Overwrite::Never).await;
-        let mut refused = None;
-        for _ in 0..REPLACEMENTS {
-            if !overwrite || !moved.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
-                break;
-            }
-            // `Overwrite: T` deletes what has the name first, a directory with all that is in it (RFC 4918, 9.9.3). Where
-            // the server tells versions, only the file that was seen is replaced.
-            let found = look_at_version(&self.remote, name).await;
-            if let Ok((Entry { kind: EntryKind::Directory, .. }, _)) = found {
-                return Err(Error::permanent(ErrorKind::Rejected, PUBLISH)
-                    .with("host", self.host())
-                    .with("path", name)
-                    .advice("a directory has this name, and Waybill replaces files only"));
-            }
-            // A version that stands and is refused is a condition that the server does not understand.
-            let etag =
-                found.ok().and_then(|(_, strong)| strong).filter(|etag| refused.as_ref() != Some(etag));
-            let overwrite = etag.as_deref().map_or(Overwrite::Any, Overwrite::This);
-            moved = self.move_file(PUBLISH, temporary, name, overwrite).await;
-            refused = etag;
-        }
-        match moved {
-            Ok(Some(())) => Ok(Published::Published),
-            Ok(None) => Ok(Published::Unknown),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && overwrite => {
-                Err(Error::transient(ErrorKind::Rejected, PUBLISH)
-                    .with("host", self.host())
-                    .with("path", name)
-                    .caused_by(error)
-                    .advice("the file of this name is changed all the time; the next attempt looks again"))
-            }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Published::Exists),
-            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
-                Err(error.advice(RENAME_REFUSED))
-            }
-            Err(error) => Err(error),
-        }
+        self.publish_file(temporary, name, overwrite).await
     }
 
     async fn rename(&self, from: &RemotePath, to: &RemotePath) -> Result<()> {
-        const OPERATION: &str = "rename a file";
-        match self.move_file(OPERATION, from, to, Overwrite::Never).await? {
-            Some(()) => Ok(()),
-            None => Err(Error::ambiguous(ErrorKind::Unreachable, OPERATION)
-                .with("host", self.host())
-                .with("path", from)
-                .with("to", to)
-                .advice("the answer was lost; the next attempt checks where the file is")),
-        }
+        self.rename_file(from, to).await
     }
 
     async fn remove(&self, path: &RemotePath) -> Result<()> {
-        const OPERATION: &str = "delete a file";
-        // With this depth a directory that took the file's name is refused instead of deleted (RFC 4918, 9.6.1).
-        let mut ask = Ask::new("DELETE", path).header("depth", "0");
-        let mut alone = None;
-        if let Some(token) = self.remote.lock_of(path) {
-            ask = ask.header("if", format!("(<{token}>)"));
-            alone = Some(self.remote.locking().await);
-        }
-        let answer = self.remote.ask(OPERATION, ask).await?;
-        match answer.status {
-            status @ (StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::ACCEPTED) => {
-                drop(error::discard(answer).await);
-                // The lock goes with its file.
-                self.remote.take_lock(path);
-                drop(alone);
-                if status == StatusCode::ACCEPTED { self.is_removed(OPERATION, path).await } else { Ok(()) }
-            }
-            _ => {
-                let error = self.refused(OPERATION, path, answer).await;
-                if error.kind() == ErrorKind::NotFound {
-                    // Apache lists a lock of a file that was never written as if it were one.
-                    drop(alone);
-                    lock::unlock(&self.remote, path).await;
-                }
-                Err(error)
-            }
-        }
+        self.delete(path, None).await
+    }
+
+    async fn remove_version(&self, path: &RemotePath, version: Option<&str>) -> Result<bool> {
+        self.delete_version(path, version).await
     }
 
     async fn make_directory(&self, path: &RemotePath) -> Result<()> {

@@ -7,6 +7,8 @@
 //!
 //! A path, `davs://host:port/dir`, is taken from the server's root, whether it begins with a slash or not.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod connection;
 mod error;
 mod folder;

@@ -3,6 +3,7 @@
 use model::definition::{Credential, Endpoint};
 use model::schema::{Field, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec};
 use model::{Error, ErrorKind, RemotePath, Result, Secret};
+use net::http::{LoginMethod, ResolvedLogin};
 use net::{ConnectOptions, PoolLimits, Sharing};
 use percent_encoding::percent_decode_str;
 use std::sync::Arc;
@@ -109,33 +110,14 @@ pub(crate) enum Cloud {
     Nextcloud,
 }
 
-/// How to log in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Method {
-    /// No `Authorization` header; perhaps a client certificate.
-    None,
-    Basic,
-    Digest,
-    Bearer,
-}
-
 /// How and as whom to log in; names are looked up when it is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Login {
-    pub(crate) method: Method,
+    pub(crate) method: LoginMethod,
     username: Option<String>,
     credential: Option<String>,
     /// The password, or the token.
     secret: Option<Secret<String>>,
-}
-
-/// What to log in with, names looked up.
-#[derive(Clone, Debug)]
-pub(crate) struct ResolvedLogin {
-    pub(crate) method: Method,
-    /// Empty for a token.
-    pub(crate) username: String,
-    pub(crate) secret: Secret<String>,
 }
 
 /// How a URL is written, for the error about one that is written otherwise.
@@ -225,7 +207,7 @@ impl Settings {
 
     /// Whether a password or token could be read on the way. `digest` sends none.
     pub(crate) fn sends_secrets_in_clear(&self) -> bool {
-        !self.is_secure && matches!(self.login.method, Method::Basic | Method::Bearer)
+        !self.is_secure && matches!(self.login.method, LoginMethod::Basic | LoginMethod::Bearer)
     }
 }
 
@@ -238,9 +220,9 @@ impl Login {
         let (password, token) = (secret("password"), secret("token"));
         let has_user = username.is_some() || credential.is_some();
         let method = match options.text("authentication") {
-            Some("basic") => Method::Basic,
-            Some("digest") => Method::Digest,
-            Some("bearer") => Method::Bearer,
+            Some("basic") => LoginMethod::Basic,
+            Some("digest") => LoginMethod::Digest,
+            Some("bearer") => LoginMethod::Bearer,
             Some("certificate") => {
                 if connecting.client_key.is_none() {
                     let message = "is 'certificate', and no certificate is given: set tls.client_key";
@@ -250,14 +232,14 @@ impl Login {
                     let message = "is 'certificate': leave out username, password, credential and token";
                     findings.error("authentication", message);
                 }
-                Method::None
+                LoginMethod::None
             }
-            _ if has_user => Method::Basic,
-            _ if token.is_some() => Method::Bearer,
-            _ => Method::None,
+            _ if has_user => LoginMethod::Basic,
+            _ if token.is_some() => LoginMethod::Bearer,
+            _ => LoginMethod::None,
         };
         match method {
-            Method::Basic | Method::Digest => {
+            LoginMethod::Basic | LoginMethod::Digest => {
                 if !has_user {
                     findings.error("authentication", "needs username and password, or a credential");
                 } else if credential.is_none() && password.is_none() {
@@ -266,12 +248,12 @@ impl Login {
                 if token.is_some() {
                     findings.error("token", "is used with authentication = \"bearer\" only");
                 }
-                if username.as_ref().is_some_and(|user| user.contains(':') && method == Method::Basic) {
+                if username.as_ref().is_some_and(|user| user.contains(':') && method == LoginMethod::Basic) {
                     findings
                         .error("username", "contains ':', which basic authentication cannot send (RFC 7617)");
                 }
             }
-            Method::Bearer => {
+            LoginMethod::Bearer => {
                 if token.is_none() && credential.is_none() {
                     findings.error(
                         "authentication",
@@ -282,9 +264,9 @@ impl Login {
                     findings.error("username", "is not used with authentication = \"bearer\"");
                 }
             }
-            Method::None => {}
+            LoginMethod::None | LoginMethod::WhenAsked => {}
         }
-        let secret = if method == Method::Bearer { token } else { password };
+        let secret = if method == LoginMethod::Bearer { token } else { password };
         Some(Self { method, username, credential, secret })
     }
 

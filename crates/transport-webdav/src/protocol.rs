@@ -1,6 +1,8 @@
-//! What WebDAV adds to HTTP: answers, multistatus answers, references to files, and the login by digest.
+//! What WebDAV adds to HTTP: answers, multistatus answers, and references to files.
 
 pub(crate) mod answer;
-pub(crate) mod challenge;
 pub(crate) mod href;
 pub(crate) mod multistatus;
+
+#[cfg(test)]
+mod fuzz;

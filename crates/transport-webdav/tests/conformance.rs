@@ -65,3 +65,8 @@ async fn nginx_conforms_with_locks() {
 async fn wsgidav_conforms() {
     conforms(DavServer::other("wsgidav"), &[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wsgidav_conforms_with_locks() {
+    conforms(DavServer::other("wsgidav"), &[("lock", "true")]).await;
+}

@@ -97,7 +97,7 @@ async fn a_lost_answer_to_a_move_is_unknown_and_a_taken_name_is_not() {
 async fn refusals_keep_the_server_s_words_and_their_class() {
     for (status, kind, retry) in [
         ("423 Locked", ErrorKind::Rejected, Retry::Transient),
-        ("507 Insufficient Storage", ErrorKind::StorageFull, Retry::Permanent),
+        ("507 Insufficient Storage", ErrorKind::StorageFull, Retry::Transient),
         ("413 Payload Too Large", ErrorKind::Rejected, Retry::Permanent),
         ("503 Service Unavailable", ErrorKind::Throttled, Retry::Transient),
         ("500 Internal Server Error", ErrorKind::Rejected, Retry::Transient),
@@ -159,4 +159,25 @@ async fn a_download_goes_on_from_its_offset_whatever_the_server_knows() {
         answer("206 Partial Content", "Content-Range: bytes 0-9/10\r\n", "0123456789")
     });
     assert!(read(&World::new().folder(&wrong.endpoint(&[])), "/in/a", 4).await.is_err());
+}
+
+/// A server that refuses each condition: the file is deleted all the same while the server shows it unchanged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_that_the_server_does_not_understand_keeps_no_file() {
+    for (shown, is_deleted) in [("v1", true), ("v2", false)] {
+        let server = Scripted::start(move |_, head| {
+            if head.starts_with("PROPFIND") {
+                let etag = format!("<D:getetag>\"{shown}\"</D:getetag><D:resourcetype/>");
+                return multistatus(&file("/a.edi", 7).replace("<D:resourcetype/>", &etag));
+            }
+            match head.contains("if-match: \"v1\"") {
+                true => answer("412 Precondition Failed", "", ""),
+                false => answer("204 No Content", "", ""),
+            }
+        });
+        let folder = World::new().folder(&server.endpoint(&[]));
+        assert_eq!(folder.remove_version(&"/a.edi".into(), Some("v1")).await.unwrap(), is_deleted);
+        let deletes = server.heads().iter().filter(|head| head.starts_with("DELETE")).count();
+        assert_eq!(deletes, 1 + usize::from(is_deleted), "{:?}", server.heads());
+    }
 }

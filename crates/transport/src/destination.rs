@@ -2,7 +2,7 @@
 
 use crate::{DeliveryLog, Payload, Probe, StagedPart};
 use async_trait::async_trait;
-use model::{Claim, Receipt, RemotePath, Result, Timestamp};
+use model::{Claim, ConnectionId, Receipt, RemotePath, Result, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub enum Sent {
     Awaiting {
         /// When the delivery stops waiting for it.
         deadline: Timestamp,
+        /// The connection that the payload went over, where it went over one.
+        connection: Option<ConnectionId>,
     },
 }
 

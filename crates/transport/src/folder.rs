@@ -14,6 +14,7 @@ mod filter;
 mod local_archive;
 mod names;
 pub mod options;
+mod outage;
 mod place;
 mod polled_directory;
 mod selection;
@@ -38,8 +39,8 @@ pub use attributes::{NotSet, Owner, Principal, WhyNotSet};
 pub use check::{check_poll, sample_directory};
 pub use checksum::{ChecksumKind, ServerChecksum};
 pub use destination::{
-    APPENDING, DirectoryBelow, FILE_NAME, FolderDestination, IS_FILE_PATH, MARKING, Overwrite, PUBLISHING,
-    Verify, WRITING, WriteOptions, is_unsettled,
+    APPENDING, DirectoryBelow, FILE_NAME, FolderDestination, IS_FILE_PATH, LOCKED, MARKING, Overwrite,
+    PUBLISHING, Verify, WRITING, WriteOptions, is_unsettled,
 };
 pub use done_file::DoneFile;
 pub use filter::{Empty, Filter};
@@ -220,6 +221,15 @@ pub trait Folder: Send + Sync {
         Ok(None)
     }
 
+    /// Gives back a lock under which an attempt that was killed wrote a file ([`Upload::lock`]). One that is gone needs nothing. By
+    /// default there are no locks.
+    ///
+    /// # Errors
+    /// The file may still be locked.
+    async fn release_lock(&self, _path: &RemotePath, _lock: &str) -> Result<()> {
+        Ok(())
+    }
+
     /// Publishes a finished upload: renames it to its final name. Uses what the server supports: rename without
     /// replacing, rename, or atomic put.
     ///
@@ -241,6 +251,12 @@ pub trait Folder: Send + Sync {
         _is_published: bool,
     ) -> Result<()> {
         Ok(())
+    }
+
+    /// The path to which [`Folder::publish`] may rename a file that it replaces ([`aside`]); `None` where files are replaced in one
+    /// step, which is the default.
+    fn replaced_path(&self, _temporary: &RemotePath, _name: &RemotePath) -> Option<RemotePath> {
+        None
     }
 
     /// Renames a file within the folder. Where the server can guarantee it, an existing file is not replaced.
@@ -272,6 +288,16 @@ pub trait Folder: Send + Sync {
     /// # Errors
     /// By the protocol's codes.
     async fn remove(&self, path: &RemotePath) -> Result<()>;
+
+    /// Removes a file only if its [`Entry::version`] is still this one, where the server can make sure of that in the same step;
+    /// elsewhere, and where no version is known, as [`Folder::remove`] does, which is the default. `false`: another file has the
+    /// name now, and stays.
+    ///
+    /// # Errors
+    /// As [`Folder::remove`].
+    async fn remove_version(&self, path: &RemotePath, _version: Option<&str>) -> Result<bool> {
+        self.remove(path).await.map(|()| true)
+    }
 
     /// Makes the entries of a directory durable, where the server can. Called when an earlier call may have renamed
     /// or removed a file there and was interrupted before the change was durable.
@@ -366,6 +392,11 @@ impl AsyncRead for FileReader {
 pub trait Upload: Send {
     /// The connection over which the bytes are sent; `None` if there is none, as for a local directory.
     fn connection(&self) -> Option<ConnectionId>;
+
+    /// The lock under which the file is written, for [`Folder::release_lock`]; `None` if it is not locked, which is the default.
+    fn lock(&self) -> Option<String> {
+        None
+    }
 
     /// Writes the next bytes.
     ///

@@ -7,9 +7,12 @@
 //! [`folder`] implements polling and safe writing for all transports with folders: a transport that can list, read
 //! and write a folder implements [`folder::Folder`] and gets a complete source and destination.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 mod budget;
 mod copy;
 mod destination;
+mod evidence;
 pub mod folder;
 mod listener;
 mod offer_notes;
@@ -22,14 +25,18 @@ mod source;
 pub use budget::{BufferBudget, BufferLease};
 pub use copy::{COPY_BUFFER, Copied, copy_to_staging};
 pub use destination::{Deliver, Destination, Sent};
-pub use listener::{Begin, Intake, Listener, Message, Reception, Resolved, Shutdown, StoredReply, Wanted};
+pub use evidence::{Evidence, EvidenceContent, LARGEST_EVIDENCE};
+pub use listener::{
+    AnsweredMessage, Awaited, Begin, Intake, JudgedBy, Judgement, Listener, Message, OutgoingReceipt,
+    Reception, Resolution, Resolved, Shutdown, StoredReply, Wanted, content_digest,
+};
 pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
 pub use pending::PendingFiles;
 pub use resumption::{Resumption, Resumptions};
 pub use services::{
-    AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KnownOffers, Random, Services,
-    SkippedFile, StagingArea, UNSTABLE_LIMIT, UnstableFile,
+    AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KeptBytes, KnownOffers, Random,
+    Services, SkippedFile, StagingArea, UNSTABLE_LIMIT, UnstableFile,
 };
 pub use source::{
     AfterRead, ArchivedFile, ArchivedRemoval, Described, Discovery, FoundOffer, OfferStream, Opened, Part,
@@ -65,6 +72,26 @@ pub trait Transport: Declaration {
         destination: &definition::Destination,
         services: Services,
     ) -> model::Result<Arc<dyn Destination>>;
+
+    /// Creates the destination for a receipt that is sent later ([`OutgoingReceipt`]): it goes to this URL, which the
+    /// message named, over the connection settings of this endpoint. Opens no connection.
+    ///
+    /// # Errors
+    /// `Unsupported`, the default, when the transport sends no receipts later; `ConfigInvalid`; `PermissionDenied` when
+    /// the definitions in force do not allow this URL.
+    fn receipt_destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        _url: &str,
+        _services: Services,
+    ) -> model::Result<Arc<dyn Destination>> {
+        Err(model::Error::permanent(
+            model::ErrorKind::Unsupported,
+            "send a receipt by a transport that has none",
+        )
+        .with("endpoint", &endpoint.name)
+        .with("transport", &endpoint.transport))
+    }
 
     /// Asks the server of an endpoint for its host keys, as they are shown to whoever connects; `None`, the default, from a
     /// transport whose servers have none. Nobody logs in.

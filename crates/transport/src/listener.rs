@@ -1,10 +1,11 @@
 //! Listeners: receiving what partners send.
 
-use crate::{PartWriter, StagedPart};
+use crate::{Evidence, PartWriter, Payload, StagedPart};
 use async_trait::async_trait;
-use model::{AuditEvent, Receipt, RemotePath, Result, TransferId};
+use model::{AuditEvent, DeliveryId, DeliveryState, Error, Receipt, RemotePath, Result, Sha256, TransferId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -47,11 +48,28 @@ pub trait Intake: Send + Sync {
     /// The database does not answer: the peer must not be answered.
     async fn begin(&self, key: &str) -> Result<Begin>;
 
-    /// Ends a delivery that waits for this receipt, or is still being sent.
+    /// The delivery that a receipt is about, by the key that was bound to it ([`crate::DeliveryLog::correlate`]), whatever
+    /// its state; `None` if there is none. Whether a receipt proves the delivery is for the transport to say, from the
+    /// notes of the attempt.
     ///
     /// # Errors
-    /// The database does not answer.
-    async fn resolve(&self, correlation: &str, receipt: Receipt) -> Result<Resolved>;
+    /// The database does not answer: the peer must not be answered.
+    async fn awaited(&self, correlation: &str) -> Result<Option<Awaited>>;
+
+    /// Records what a receipt says of its delivery, which may wait for it or still be being sent. Only then may the
+    /// peer be answered.
+    ///
+    /// # Errors
+    /// The database does not answer: the peer must not be answered.
+    async fn resolve(&self, correlation: &str, resolution: Resolution) -> Result<Resolved>;
+
+    /// Sends the receipts of a message again that was answered before and was received once more. Nothing is sent while
+    /// an earlier receipt of the message is still on its way: one that waits for its next attempt goes soon. Nor right after
+    /// one has failed. Returns whether they are sent.
+    ///
+    /// # Errors
+    /// The database does not answer: the peer must not be answered.
+    async fn repeat_receipts(&self, key: &str, receipts: Vec<OutgoingReceipt>) -> Result<bool>;
 }
 
 /// Whether a received file is accepted.
@@ -73,8 +91,25 @@ pub enum Begin {
     /// Another connection, here or on another node, is receiving the message now: ask the peer to send it
     /// again later.
     InProgress,
-    /// The message was answered before: give the same answer.
-    Answered(StoredReply),
+    /// A message with this key was answered before: give the same answer, if it has the same content.
+    Answered(AnsweredMessage),
+}
+
+/// A message that was answered before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnsweredMessage {
+    /// The answer.
+    pub reply: StoredReply,
+    /// What its parts were ([`content_digest`]); `None` where that is not known.
+    pub content: Option<Sha256>,
+}
+
+/// One digest for the parts of a message, of the SHA-256 of each in their order. Two messages with the same parts have the
+/// same, however they are signed, encrypted and compressed.
+#[must_use]
+pub fn content_digest(parts: &[Sha256]) -> Sha256 {
+    let parts: Vec<u8> = parts.iter().flat_map(|part| part.0).collect();
+    Sha256(openssl::sha::sha256(&parts))
 }
 
 /// A reply that is stored, so that it can be sent again byte for byte.
@@ -111,12 +146,17 @@ pub trait Reception: Send {
     /// later.
     async fn commit(self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>>;
 
-    /// Records why the message was refused, and the answer. A message with the same key can be received
-    /// again.
+    /// Records why the message was refused, the answer, and the receipts that are sent later, in one transaction. A
+    /// message with the same key can be received again.
     ///
     /// # Errors
     /// The refusal could not be recorded: the peer gets no answer.
-    async fn refuse(self: Box<Self>, events: Vec<AuditEvent>, reply: StoredReply) -> Result<()>;
+    async fn refuse(
+        self: Box<Self>,
+        events: Vec<AuditEvent>,
+        reply: StoredReply,
+        receipts: Vec<OutgoingReceipt>,
+    ) -> Result<()>;
 }
 
 /// A received message whose parts are committed.
@@ -133,15 +173,131 @@ pub struct Message {
     pub metadata: Map<String, Value>,
     /// Events of the reception.
     pub events: Vec<AuditEvent>,
+    /// Receipts that are sent later.
+    pub receipts: Vec<OutgoingReceipt>,
+    /// What proves it; its content [`crate::EvidenceContent::Payload`] is the only part.
+    pub evidence: Option<Evidence>,
+}
+
+/// A receipt that is sent later, to a place that the message named. It becomes a transfer of kind `receipt`, recorded
+/// together with what it confirms or refuses, and is delivered, retried and audited like any other, by the destination
+/// that [`crate::Transport::receipt_destination`] makes.
+#[derive(Debug)]
+pub struct OutgoingReceipt {
+    /// The listener that received the message.
+    pub listener: String,
+    /// The partner that gets the receipt.
+    pub partner: String,
+    /// The endpoint whose connection settings are used.
+    pub endpoint: String,
+    /// Where it is sent.
+    pub url: String,
+    /// Whether it refuses another message than the one that was accepted under its key: then it is not filed under that one.
+    pub of_other: bool,
+    /// Its bytes, the same in each attempt, with its name and metadata.
+    pub part: StagedPart,
+}
+
+/// The delivery that a receipt is about.
+pub struct Awaited {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its transfer.
+    pub transfer: TransferId,
+    /// Its state.
+    pub state: DeliveryState,
+    /// The last attempt, from 1.
+    pub attempt: u32,
+    /// The flow that it goes through.
+    pub flow: String,
+    /// The endpoint that it goes to.
+    pub endpoint: String,
+    /// The notes of its attempts, by key.
+    pub notes: BTreeMap<String, Value>,
+    /// What was sent. It may have been removed since, at the end of its retention.
+    pub payload: Arc<dyn Payload>,
+}
+
+/// What a receipt says of its delivery, and what is recorded with that in one transaction.
+#[derive(Debug)]
+pub struct Resolution {
+    /// What it says.
+    pub judgement: Judgement,
+    /// Notes of the delivery to be written, as the receipt itself where it does not prove the delivery.
+    pub notes: Vec<(String, Value)>,
+    /// Further events. Those without a delivery get this one.
+    pub events: Vec<AuditEvent>,
+    /// Events that are true only if the delivery is tried again; recorded if another attempt is left.
+    pub if_retried: Vec<AuditEvent>,
+    /// By what a refusal is known when it is posted again: it counts once. None where every one counts.
+    pub digest: Option<String>,
+    /// What it was judged by. Where that is no longer so, nothing is recorded ([`Resolved::Changed`]).
+    pub judged_by: Option<JudgedBy>,
+    /// What proves the message together with the receipt; recorded if the receipt proves the delivery, and moves it to
+    /// `delivered`. Its content is the payload, or bytes that the delivery keeps ([`crate::DeliveryLog::keep`]).
+    pub evidence: Option<Evidence>,
+}
+
+impl From<Judgement> for Resolution {
+    /// With nothing besides.
+    fn from(judgement: Judgement) -> Self {
+        Self {
+            judgement,
+            notes: Vec::new(),
+            events: Vec::new(),
+            if_retried: Vec::new(),
+            digest: None,
+            judged_by: None,
+            evidence: None,
+        }
+    }
+}
+
+/// What of a delivery a receipt was judged by, as it was read ([`Intake::awaited`]).
+#[derive(Clone, PartialEq, Debug)]
+pub struct JudgedBy {
+    /// The last attempt.
+    pub attempt: u32,
+    /// Notes, by key; `None` for one that was not there.
+    pub notes: BTreeMap<String, Option<Value>>,
+}
+
+/// What a receipt says of its delivery.
+#[derive(Debug)]
+pub enum Judgement {
+    /// It proves that the peer has the payload.
+    Proof(Receipt),
+    /// The peer refuses the payload, or proves that it has other bytes. Where the error's class says that trying again
+    /// can help, the delivery is tried again as after any failed attempt.
+    Refusal {
+        /// The receipt, which is not positive.
+        receipt: Receipt,
+        /// What it means.
+        error: Error,
+        /// Whether it counts although an earlier receipt proved the delivery: it is as well proved as that one.
+        may_contradict: bool,
+    },
+    /// It proves nothing, and anybody may have sent it: the delivery still waits.
+    NoProof {
+        /// The receipt.
+        receipt: Receipt,
+        /// What is wrong with it.
+        error: Error,
+    },
 }
 
 /// The result of resolving a receipt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Resolved {
-    /// The receipt ended its delivery.
+    /// The receipt ended its delivery, or its attempt.
     Matched,
-    /// The delivery had already ended in the same way.
+    /// The receipt changed nothing: the delivery had already ended, or is tried again anyway, or this refusal was recorded
+    /// before. This was recorded.
     Already,
-    /// No delivery waits for the receipt; this was recorded.
+    /// Nothing was recorded: the delivery is no longer what the receipt was judged by. It is to be judged again.
+    Changed,
+    /// The receipt proves nothing: the delivery still waits. This was recorded.
+    Unproven,
+    /// No delivery has this key; this was recorded.
     Unmatched,
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use model::{ConnectionId, Error, ErrorKind, PayloadId, PayloadRecord, RemotePath, Result, Sha256};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io;
@@ -127,7 +128,7 @@ pub trait PartWriter: Send {
 }
 
 /// Bytes that are durable in staging.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StagedPayload {
     /// The payload's id.
     pub id: PayloadId,

@@ -1,11 +1,13 @@
 //! What the engine gives to a transport, so that no transport needs the store.
 
-use crate::{BufferBudget, PartWriter};
+use crate::{BufferBudget, Evidence, PartWriter, Payload, StagedPayload};
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
-    AuditEvent, EventKind, NodeName, OfferIdentity, OfferedHostKey, RemotePath, Result, SkipReason, Timestamp,
+    AuditEvent, Error, ErrorKind, EventKind, NodeName, OfferIdentity, OfferedHostKey, RemotePath, Result,
+    SkipReason, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -193,6 +195,12 @@ pub trait KnownOffers: Send + Sync {
     /// listing: at most [`UNSTABLE_LIMIT`], the first in the flow's order. The engine counts them, and warns.
     fn unstable(&self, files: Vec<UnstableFile>);
 
+    /// Whether staging may have room for a file that would be offered now. A file for which it has none is not offered, and does
+    /// not count against the flow's limit. Asked for stable files alone, in their order, once for each that the limit allows.
+    fn has_room(&self, _file: &OfferIdentity) -> bool {
+        true
+    }
+
     /// Called for each file that the poll skips, with the reason; for known files right after [`KnownOffers::known`].
     fn skipped(&self, _file: &SkippedFile<'_>) {}
 
@@ -201,6 +209,37 @@ pub trait KnownOffers: Send + Sync {
     /// # Errors
     /// The database does not answer.
     async fn listing_complete(&self) -> Result<()>;
+}
+
+/// What a note says of bytes that were kept ([`DeliveryLog::keep`]).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct KeptBytes {
+    /// The bytes.
+    pub bytes: StagedPayload,
+    /// What the transport said of them.
+    pub about: Value,
+}
+
+impl KeptBytes {
+    /// Reads such a note.
+    ///
+    /// # Errors
+    /// `Internal`, permanent: it is not one.
+    pub fn of(note: &Value) -> Result<Self> {
+        Self::deserialize(note).map_err(|error| {
+            Error::permanent(ErrorKind::Internal, "read the note of bytes that were kept").caused_by(error)
+        })
+    }
+
+    /// The note.
+    ///
+    /// # Errors
+    /// `Internal`, permanent: it cannot be written.
+    pub fn to_note(&self) -> Result<Value> {
+        serde_json::to_value(self).map_err(|error| {
+            Error::permanent(ErrorKind::Internal, "write the note of bytes that are kept").caused_by(error)
+        })
+    }
 }
 
 /// The durable state of one delivery, bound to the claim of the present attempt.
@@ -212,11 +251,31 @@ pub trait DeliveryLog: Send + Sync {
     /// The claim was lost, or the database does not answer: do not act.
     async fn note(&self, key: &str, value: Value) -> Result<()>;
 
+    /// Keeps staged bytes that this delivery sends and that could not be made again exactly, under a note that says
+    /// `about` of them: both are durable when it returns. The bytes are removed with the transfer's other payloads, at the
+    /// end of its retention.
+    ///
+    /// # Errors
+    /// As [`DeliveryLog::note`]. Bytes that were not kept are removed from staging in time.
+    async fn keep(&self, key: &str, bytes: StagedPayload, about: Value) -> Result<Arc<dyn Payload>>;
+
+    /// The bytes that an earlier attempt kept: of its note, read by [`KeptBytes::of`].
+    ///
+    /// # Errors
+    /// Local errors.
+    fn kept(&self, kept: &KeptBytes) -> Result<Arc<dyn Payload>>;
+
     /// Binds a key (a Message-ID) to this delivery. Call it before the first byte is sent.
     ///
     /// # Errors
     /// As [`DeliveryLog::note`].
     async fn correlate(&self, key: &str) -> Result<()>;
+
+    /// Hands in what proves the message of this attempt. It is written in the transaction that records the attempt as
+    /// delivered, and dropped with an attempt that ends otherwise. The last one that was handed in counts. The receipt is
+    /// recorded by itself. Where the receipt comes later, what proves the message is recorded with it
+    /// ([`crate::Resolution`]).
+    fn prove(&self, evidence: Evidence);
 
     /// Whether the claim is still valid by the monotonic clock. Ask immediately before a publish or POST.
     ///

@@ -6,7 +6,7 @@
     reason = "a test program: a failed expectation is how it speaks"
 )]
 
-use model::{Result, Retry};
+use model::{ErrorKind, Result, Retry};
 use std::sync::Arc;
 use testkit::clock::SeededRandom;
 use testkit::conformance::Interlude;
@@ -155,6 +155,47 @@ async fn a_cut_before_much_has_arrived_ends_the_attempt() {
     Scene::cut_at_write(&scene.script, 1);
     scene.deliver().await.unwrap_err();
     assert_eq!(scene.memory.files(), ["out/.keep"]);
+}
+
+/// A server that cannot be reached is asked six times within some 15 s; then the next attempt sends the whole file.
+#[tokio::test]
+async fn a_server_that_does_not_come_back_ends_the_attempt() {
+    let mut scene = Scene::new();
+    Scene::cut_at_write(&scene.script, 4);
+    for _ in 0..6 {
+        scene.script.fail(Act::Stat, Fault::CUT);
+    }
+    let error = scene.deliver().await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Transient);
+    assert_eq!((scene.script.count(Act::Stat), scene.script.count(Act::ResumeWrite)), (6, 0));
+    scene.attempt.number = 2;
+    assert_eq!(scene.deliver().await.unwrap(), [0; 0]);
+    assert_eq!(scene.script.count(Act::BeginWrite), 2);
+}
+
+#[tokio::test]
+async fn a_server_that_is_back_after_a_moment_goes_on_with_the_file() {
+    let scene = Scene::new();
+    Scene::cut_at_write(&scene.script, 4);
+    scene.script.fail(Act::Stat, Fault::CUT);
+    scene.script.fail(Act::ResumeWrite, Fault::CUT);
+    assert_eq!(scene.deliver().await.unwrap(), [3 * CHUNK as u64]);
+}
+
+/// A silent server is not asked again, as its timeout was wait enough, nor is one that a small file goes to.
+#[tokio::test]
+async fn nothing_is_waited_for_where_it_is_of_no_use() {
+    let silent = Fault { kind: ErrorKind::Timeout, ..Fault::CUT };
+    for (write, length, fault) in [(4, 8 * CHUNK, silent), (0, CHUNK - 1, Fault::CUT)] {
+        let mut scene = Scene::new();
+        scene.content.truncate(length);
+        Scene::cut_at_write(&scene.script, write);
+        for _ in 0..2 {
+            scene.script.fail(Act::Stat, fault);
+        }
+        scene.deliver().await.unwrap_err();
+        assert_eq!(scene.script.count(Act::Stat), 1, "{length}");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,22 @@
 //! The command line, as clap reads it.
 
+mod cert;
 mod endpoint;
+mod evidence;
 mod flow;
 mod known_host;
 mod transfer;
 mod user;
 pub(crate) mod values;
 
+pub(crate) use cert::{
+    Cert, CertificateForm, ExportCertificate, ImportCertificates, KeyType, MakeCertificate,
+    RequestCertificate, ShowCertificate, SubjectOptions, WhichKey,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 pub(crate) use endpoint::Endpoint;
+pub(crate) use evidence::{TransferEvidence, VerifyEvidence};
 pub(crate) use flow::Flow;
 pub(crate) use known_host::{AddKnownHost, KnownHost};
 use model::{ConnectionId, Severity, Sha256, Timestamp, TransferId};
@@ -17,7 +24,9 @@ use std::path::PathBuf;
 pub(crate) use transfer::{
     ActOnTransfers, ListTransfers, MdnKind, Transfer, TransferReceipt, WhichTransfers,
 };
-use transport_as2::agreement::{Cipher, DigestName};
+use transport_as2::agreement::{
+    Cipher, Compression, DigestName, KeyTransport, Order, RsaSignature, SignatureForm,
+};
 pub(crate) use user::User;
 
 /// The heading over the options that every command takes.
@@ -121,6 +130,9 @@ pub(crate) enum Command {
     /// Make, rotate and forget master keys, which encrypt secrets of definitions.
     #[command(subcommand)]
     Key(Key),
+    /// Make, request, import, show and export certificates.
+    #[command(subcommand)]
+    Cert(Cert),
     /// List and show transfers, save receipts; retry, hold, release, cancel and resubmit transfers.
     #[command(subcommand)]
     Transfer(Transfer),
@@ -381,9 +393,13 @@ pub(crate) struct Verify {
 #[derive(Subcommand, Debug)]
 pub(crate) enum As2 {
     /// Create an AS2 message from a file: signed and encrypted, with its HTTP headers.
-    Pack(Pack),
+    Pack(Box<Pack>),
     /// Read an AS2 message: decrypt it, verify it, and write its payloads to a directory.
     Unpack(Unpack),
+    /// Check a file that `transfer evidence` saved, offline: who sent what and when, and that it was received.
+    ///
+    /// Exit code: 0 when all that is in it holds, 2 when something does not, 1 when it cannot be read.
+    Verify(VerifyEvidence),
 }
 
 #[derive(Args, Debug)]
@@ -400,12 +416,27 @@ pub(crate) struct Pack {
     /// The certificate of the signing key (PEM).
     #[arg(long, value_name = "FILE", requires = "sign_key")]
     pub(crate) sign_cert: Option<PathBuf>,
-    /// The partner's certificate (PEM). Left out, the message is not encrypted.
+    /// The partner's certificate (PEM). Left out, the message is not encrypted; given several times, each one decrypts it.
     #[arg(long, value_name = "FILE")]
-    pub(crate) encrypt_cert: Option<PathBuf>,
+    pub(crate) encrypt_cert: Vec<PathBuf>,
     /// The cipher.
     #[arg(long, default_value = "aes256-cbc", value_parser = values::words(Cipher::ALL.iter().map(|word| word.as_str())))]
     pub(crate) cipher: String,
+    /// Whether the message is compressed, and when.
+    #[arg(long, default_value = "no", value_parser = values::words(Compression::ALL.iter().map(|word| word.as_str())))]
+    pub(crate) compress: String,
+    /// What is done first to a message that is both signed and encrypted.
+    #[arg(long, default_value = "sign_then_encrypt", value_parser = values::words(Order::ALL.iter().map(|word| word.as_str())))]
+    pub(crate) order: String,
+    /// Where the signature is.
+    #[arg(long, default_value = "detached", value_parser = values::words(SignatureForm::ALL.iter().map(|word| word.as_str())))]
+    pub(crate) signature_form: String,
+    /// How an RSA key signs.
+    #[arg(long, default_value = "pkcs1", value_parser = values::words(RsaSignature::ALL.iter().map(|word| word.as_str())))]
+    pub(crate) rsa_signature: String,
+    /// How the content key is encrypted for an RSA key.
+    #[arg(long, default_value = "pkcs1", value_parser = values::words(KeyTransport::ALL.iter().map(|word| word.as_str())))]
+    pub(crate) key_transport: String,
     /// The digest of signature and MIC.
     #[arg(long, default_value = "sha256", value_parser = values::words(DigestName::ALL.iter().map(|word| word.as_str())))]
     pub(crate) digest: String,

@@ -9,7 +9,7 @@ use crate::stale_journals;
 use crate::transports::Transports;
 use config::{Catalogue, Settings};
 use control::Control;
-use engine::{KnownHostList, Parts, Trial};
+use engine::{KnownHostList, Parts, StagingRoom, Trial};
 use model::definition::Definitions;
 use model::{Error, ErrorKind, NodeName, Result};
 use net::Net;
@@ -28,6 +28,7 @@ pub(crate) struct CommandSession {
     pub(crate) services: Services,
     net: Net,
     store: Store,
+    room: Arc<StagingRoom>,
     journal: OwnJournal,
     ambient: ClockAndRandom,
 }
@@ -48,13 +49,15 @@ impl CommandSession {
         let store = open_or_make(settings, &ambient).await?;
         let staging = open_staging(settings, &store).await?;
         stale_journals::ship(&settings.state_directory, &store, &settings.node, &ambient).await;
+        // What a gateway beside has reserved of it is not known here.
+        let room = Arc::new(StagingRoom::new(staging.clone()));
         let node = stale_journals::command_name(&settings.node, std::process::id())?;
         let place = stale_journals::journal_of(&settings.state_directory, std::process::id());
         let journal = Journal::open(JournalSettings::new(&place), node.clone(), ambient.clock.now())?;
         let journal = OwnJournal { journal: Arc::new(journal), directory: place };
         match Self::around(settings, directory, store, staging, node, &journal.journal, &ambient).await {
             Ok((transports, services, net, store)) => {
-                Ok(Self { transports, services, net, store, journal, ambient })
+                Ok(Self { transports, services, net, store, room, journal, ambient })
             }
             Err(error) => {
                 // Nothing was dialled, so nothing is in it.
@@ -105,6 +108,7 @@ impl CommandSession {
             store: self.store.clone(),
             transports: self.transports.all.clone(),
             services: self.services.clone(),
+            room: Arc::clone(&self.room),
         }
     }
 

@@ -3,10 +3,12 @@
 mod as2;
 mod ask;
 mod audit;
+mod cert;
 mod command_line;
 mod definitions;
 mod demo;
 mod endpoint;
+mod evidence;
 mod flow;
 mod key;
 mod known_host;
@@ -22,7 +24,7 @@ mod user;
 mod validate;
 pub(crate) mod write;
 
-use crate::cli::{As2, Audit, Cli, Command, Key, Output, Transfer};
+use crate::cli::{As2, Audit, Cert, Cli, Command, Key, Output, Transfer};
 use crate::logging;
 use crate::process::ClockAndRandom;
 use config::settings::LogFormat;
@@ -69,10 +71,14 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::As2(command) => {
             logging::start(LogFormat::Text, "warn");
             match command {
-                As2::Pack(pack) => as2::pack(pack).await,
+                As2::Pack(pack) => as2::pack(*pack).await,
                 As2::Unpack(unpack) => as2::unpack(unpack).await,
+                As2::Verify(wanted) => as2::verify(wanted, output).await,
             }
         }
+        Command::Cert(Cert::Make(wanted)) => cert::make(&wanted, output),
+        Command::Cert(Cert::Request(wanted)) => cert::request(&wanted, output),
+        Command::Cert(Cert::Import(wanted)) => cert::import(&wanted, output),
         Command::Demo(demo) => demo::run(demo).await,
         command => with_settings(command, settings(cli.config.as_deref())?, output).await,
     }
@@ -98,6 +104,8 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Key(Key::Export { name, host, definitions }) => {
             key::export(&settings, name, host, definitions).await
         }
+        Command::Cert(Cert::Show(wanted)) => cert::show(&settings, wanted, output).await,
+        Command::Cert(Cert::Export(wanted)) => cert::export(&settings, wanted).await,
         Command::Revisions { number: None, limit } => definitions::list(&settings, limit, output).await,
         Command::Revisions { number: Some(number), .. } => definitions::show(&settings, number, output).await,
         Command::Rollback { number, base } => definitions::roll_back(&settings, number, base, output).await,
@@ -107,6 +115,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Transfer(Transfer::List(wanted)) => transfer::list(&settings, wanted, output).await,
         Command::Transfer(Transfer::Show { id }) => transfer::show(&settings, id, output).await,
         Command::Transfer(Transfer::Receipt(wanted)) => receipt::receipt(&settings, wanted).await,
+        Command::Transfer(Transfer::Evidence(wanted)) => evidence::save(&settings, wanted, output).await,
         Command::Transfer(Transfer::Retry(wanted)) => {
             transfer::act(&settings, TransferAction::Retry, wanted, None, output).await
         }
@@ -134,6 +143,7 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         Command::Audit(Audit::Trust { key }) => audit::trust(&settings, &key, output).await,
         Command::Audit(Audit::ExportSeals { from }) => audit::export_seals(&settings, from).await,
         Command::Serve(_)
+        | Command::Cert(_)
         | Command::Demo(_)
         | Command::As2(_)
         | Command::Completions { .. }

@@ -1,6 +1,7 @@
 //! The console of a gateway: its pages and probes on their own address, and what the node adds to them
 //! that is not in the database.
 
+use crate::certificate_ends::CertificateEnds;
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
 use crate::revisions::Revisions;
@@ -10,8 +11,8 @@ use console::{
     ActiveProblem, Console, ConsoleSettings, EndpointStatus, JournalStatus, NodeStatus, ProblemKind,
     StagingStatus,
 };
-use control::{Caller, Control, KeyDetail, ScanHostKeys, ScannedHost};
-use engine::{ClaimedFiles, EndpointHealth, OrphanedClaims, Trial, UnstableFiles, WithheldFile};
+use control::{Caller, Control, KeyDetail, ScanHostKeys, ScannedHost, StagedPayloads};
+use engine::{EndpointHealth, Trial, UnstableFiles, WithheldFile};
 use model::definition::{Definitions, KeyDefinition};
 use model::{Error, Protocol, Purpose, Result, Severity, Suspension};
 use net::http::{HttpServers, ListenSpec, ListenerNumbers, Route, RouteGuard, TowerHandler};
@@ -73,7 +74,6 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
     let node = ThisNode {
         health: gateway.engine.health(),
         unstable: gateway.engine.unstable(),
-        claimed: gateway.engine.claimed(),
         journal: Arc::clone(&gateway.journal),
         staging: gateway.staging.clone(),
         min_free: gateway.settings.staging.min_free,
@@ -86,6 +86,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         suspensions: Box::new(gateway.engine.suspensions()),
         revisions: Arc::clone(&gateway.revisions),
         keys: Mutex::default(),
+        certificate_ends: Arc::clone(&gateway.certificate_ends),
         trial: gateway.engine.trial(),
     };
     let console = Console::with_node(
@@ -118,7 +119,6 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
 struct ThisNode {
     health: Arc<EndpointHealth>,
     unstable: Arc<UnstableFiles>,
-    claimed: Arc<ClaimedFiles>,
     journal: Arc<Journal>,
     staging: Staging,
     min_free: u64,
@@ -134,6 +134,7 @@ struct ThisNode {
     revisions: Arc<Revisions>,
     /// What was found out of keys: it takes long for one that is encrypted.
     keys: Mutex<Vec<(Arc<KeyDefinition>, KeyDetail)>>,
+    certificate_ends: Arc<CertificateEnds>,
     /// What servers are asked with.
     trial: Trial,
 }
@@ -197,6 +198,10 @@ impl NodeStatus for ThisNode {
         Some(self.revisions.control())
     }
 
+    fn payloads(&self) -> Option<StagedPayloads> {
+        Some(StagedPayloads::new(self.staging.clone()))
+    }
+
     fn definitions(&self) -> Arc<Definitions> {
         self.revisions.in_force()
     }
@@ -239,10 +244,14 @@ impl NodeStatus for ThisNode {
         let faults = self.faults().into_iter().map(fault);
         let unstable = withheld(&self.unstable.snapshot());
         let kept = self.readiness.kept().into_iter().map(kept);
-        let claimed = self.claimed.snapshot();
-        let claimed = claimed.iter().map(orphaned);
-        let sources = unstable.into_iter().chain(claimed);
-        down.chain(kept).chain(faults).chain(stamps).chain(self.copies.problems()).chain(sources).collect()
+        let ends = self.certificate_ends.problems();
+        down.chain(kept)
+            .chain(faults)
+            .chain(stamps)
+            .chain(self.copies.problems())
+            .chain(unstable)
+            .chain(ends)
+            .collect()
     }
 }
 
@@ -267,22 +276,6 @@ fn withheld(files: &[WithheldFile]) -> Vec<ActiveProblem> {
         Some(row)
     });
     rows.collect()
-}
-
-/// Files that are claimed and for which no record waits.
-fn orphaned(claims: &OrphanedClaims) -> ActiveProblem {
-    let OrphanedClaims { flow, files, path, since, released } = claims;
-    let which = match files {
-        1 => "1 file is".to_owned(),
-        files => format!("{files} files are"),
-    };
-    let path = path.to_text();
-    let what = format!("{which} claimed at the source of flow {flow} and not taken");
-    ActiveProblem::new(ProblemKind::Source, Severity::Warning, &format!("{flow}/claimed"), what)
-        .why(format!("{path}.stage is there: its reading was cut off, or another gateway or program is at work on it."))
-        .advice("It is renamed back and taken after 30 minutes and 30 polls. If no other gateway polls this directory, rename it back by hand to take it now.")
-        .since(*since)
-        .next_try(*released)
 }
 
 impl ThisNode {

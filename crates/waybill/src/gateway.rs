@@ -1,5 +1,6 @@
 //! One whole gateway, put together from its rooms.
 
+use crate::certificate_ends::CertificateEnds;
 use crate::descriptors;
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
@@ -46,6 +47,7 @@ pub(crate) struct Gateway {
     pub(crate) engine: Engine,
     pub(crate) servers: HttpServers,
     certificates: Arc<Certificates>,
+    pub(crate) certificate_ends: Arc<CertificateEnds>,
     pub(crate) transports: Transports,
     pub(crate) ambient: ClockAndRandom,
     pub(crate) readiness: Arc<Readiness>,
@@ -185,6 +187,7 @@ impl Gateway {
             Arc::clone(&readiness),
             definitions,
         ));
+        let certificate_ends = Arc::new(CertificateEnds::new(Arc::clone(&revisions), ambient.clone()));
         let (stop_shipping, stopped) = watch::channel(false);
         let shipping = TaskTracker::new();
         shipping.spawn(ship(Arc::clone(&journal), store.clone(), ambient.clone(), stopped));
@@ -199,6 +202,7 @@ impl Gateway {
             engine,
             servers,
             certificates: https.certificates,
+            certificate_ends,
             transports,
             ambient,
             readiness,
@@ -238,6 +242,7 @@ impl Gateway {
             }),
         ];
         maintenance.push(Arc::clone(&self.certificates) as Arc<dyn Maintenance>);
+        maintenance.push(Arc::clone(&self.certificate_ends) as Arc<dyn Maintenance>);
         maintenance.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Maintenance>));
         self.engine.start(self.revisions.subscribe(), maintenance).await?;
         let (revisions, ended) = (Arc::clone(&self.revisions), self.engine.shutdown_signal());

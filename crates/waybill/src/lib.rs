@@ -4,6 +4,9 @@
 //! [`run`] reads the command line. `gateway` starts a complete gateway, for `serve` and, twice in one
 //! process, for `demo`. `commands` has one file for each command.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
+mod certificate_ends;
 mod cli;
 mod command_session;
 mod commands;

@@ -1,6 +1,6 @@
 //! Too much, in every way in which there can be too much of a message: none of it holds up the others.
 
-use super::{ASYNCHRONOUS, error, refused, start};
+use super::{NOT_THERE, error, refused, start};
 use crate::hub::{Hub, PATIENCE, random, start_peer};
 use crate::raw::{self, Answer, Message};
 use model::Direction;
@@ -40,7 +40,7 @@ fn a_message_larger_than_any_buffer_gets_its_answer_when_it_is_refused_early() {
     check("an unknown sender", &good.with("AS2-From", Some("NOBODY")), &error("unknown-trading-partner"));
     check("no Message-ID", &good.with("Message-ID", None), "Message-ID is missing");
     let elsewhere = good.with("Receipt-Delivery-Option", Some("http://169.254.169.254/"));
-    check("a receipt to be sent elsewhere", &elsewhere, ASYNCHRONOUS);
+    check("a receipt to be sent elsewhere", &elsewhere, NOT_THERE);
     let larger = good.with_body(vec![0x30; 60 << 20]);
     check("more than agreed, and said so", &larger, &error("unexpected-processing-error"));
 
@@ -63,7 +63,7 @@ fn a_message_larger_than_any_buffer_gets_its_answer_when_it_is_refused_early() {
     assert!(newest.to_string().contains("receive.largest"), "{newest}");
     assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
 
-    // A repetition is answered by its Message-ID, and sent whole all the same.
+    // A repetition is read whole before it gets the stored answer.
     let first = answer_to_the_whole(port, "good", &good.headers, &good.body);
     assert!(first.text().contains("; processed\r\n"), "{}", first.text());
     let second = answer_to_the_whole(port, "repeated", &good.headers, &good.body);
@@ -151,6 +151,41 @@ fn a_thousand_parts_are_too_many() {
     refused(&hub, "1,000 parts", parts(1000).post(port), &disposition, "message.refused", &mut 0);
     let event = hub.events("message.refused")[0].to_string();
     assert!(event.contains("more than 50 parts"), "{event}");
+    hub.gateway.stop();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
+    hub.is_unmoved();
+}
+
+/// A line that begins like a boundary and does not end, longer than the gateway may use memory.
+#[test]
+fn a_boundary_line_of_any_length_is_content_or_refused() {
+    let mut hub = start("receive.security = \"none\"");
+    let length: u64 = 160 << 20;
+    let headers = format!(
+        "AS2-Version: 1.1\r\nAS2-From: PEER\r\nAS2-To: WAYBILL\r\nMessage-ID: <line@peer>\r\nContent-Length: {length}\r\n\
+         Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; micalg=sha-256; boundary=b\r\n\
+         Disposition-Notification-To: peer\r\n"
+    );
+    let mut stream = raw::connect(hub.gateway.http);
+    write!(stream, "POST /as2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n--b").unwrap();
+    let piece = vec![b' '; 1 << 20];
+    let mut left = length - 3;
+    while left > 0 {
+        let count = left.min(piece.len() as u64);
+        // The gateway may have refused it already, and answered.
+        if stream.write_all(&piece[..usize::try_from(count).unwrap()]).is_err() {
+            break;
+        }
+        left -= count;
+    }
+    let answer = raw::answer(stream).expect("an answer");
+    assert!(answer.text().contains("processed/error: "), "{} {}", answer.head, answer.text());
+    assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
+    let status = std::fs::read_to_string(format!("/proc/{}/status", hub.gateway.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").trim().parse().unwrap();
+    assert!(peak << 10 < length, "{peak} KiB at most");
     hub.gateway.stop();
     hub.define("http://127.0.0.1:9/as2", "");
     hub.gateway.start();

@@ -5,7 +5,8 @@ use super::directory::Directory;
 use super::glob::{Overlap, overlap};
 use super::location::Location;
 use super::overlap::Poll;
-use std::collections::BTreeMap;
+use super::taken::Taken;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which flow is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,23 +31,21 @@ impl Checker<'_> {
         }
         let next = |poll: &Poll| -> Vec<usize> {
             let Some(flow) = self.definitions.flows.get(&poll.flow) else { return Vec::new() };
-            let mut found = Vec::new();
+            let mut found: BTreeSet<usize> = BTreeSet::new();
             for destination in &flow.destinations {
-                let facts = self.endpoints.get(&destination.endpoint);
-                for to in facts.map(|facts| &facts.locations).into_iter().flatten() {
+                let renamed = destination.file_name.is_some();
+                for to in self.directories_written(&flow.name, &destination.endpoint, &destination.options) {
                     let same = by_place.get(&(to.site.as_str(), &to.directory)).into_iter().flatten();
                     let around = recursive.get(to.site.as_str()).into_iter().flatten();
-                    let around = around.filter(|at| self.polls[**at].location.directory.holds(&to.directory));
                     let takes = |at: &&usize| {
                         let other = &self.polls[**at];
-                        let renamed = destination.file_name.is_some();
-                        other.location.same_machine(to)
+                        self.taken(&other.location, &other.effects, &to) != Taken::No
                             && (renamed || overlap(&poll.mask, &other.mask) != Overlap::No)
                     };
-                    found.extend(same.chain(around).filter(takes));
+                    found.extend(same.chain(around).filter(takes).copied());
                 }
             }
-            found
+            found.into_iter().collect()
         };
         let mut seen = vec![Seen::No; self.polls.len()];
         for start in 0..self.polls.len() {

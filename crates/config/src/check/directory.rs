@@ -37,6 +37,13 @@ impl Directory {
         below
     }
 
+    /// The words that lead from this one to another one, which is this one or lies below it; `None` of others.
+    pub(super) fn way_to(&self, other: &Self) -> Option<String> {
+        let is_below = self.absolute == other.absolute && self.climbs() == other.climbs();
+        let words = other.parts.strip_prefix(self.parts.as_slice()).filter(|_| is_below)?;
+        Some(words.join("/"))
+    }
+
     /// Its words, by which directories are looked up.
     pub(super) fn words(&self) -> Words<'_> {
         (self.absolute, &self.parts)

@@ -3,12 +3,13 @@
 use crate::{Catalogue, Environment, ReadFile, Roots};
 use model::Declaration;
 use model::definition::{
-    Definitions, Destination, Endpoint, Identity, Listener, Partner, PollEffects, PollSource, ReceiveSource,
+    DatedPoll, Definitions, DeliveryDirectory, Destination, Endpoint, Identity, Listener, Partner,
+    PollEffects, PollSource, ReceiveSource,
 };
 use model::schema::{
-    Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec,
+    Field, FieldPath, Findings, Group, Kind, Paths, Roles, Rule, Scheme, Section, TransportSpec, Values,
 };
-use model::{PublicMaterial, Timestamp};
+use model::{DirectoryTemplate, PublicMaterial, Timestamp};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -78,6 +79,7 @@ static POLLED: Group = Group::of(&[
     ),
     Field::preset("stable_for", Kind::Duration, "5s", "For tests."),
     Field::preset("recursive", Kind::Bool, "false", "For tests."),
+    field("directory", Kind::Text),
     field("error_directory", Kind::Directory),
     Field::preset("stream", Kind::Bool, "false", "For tests."),
 ]);
@@ -96,6 +98,7 @@ static AFTER: Group = Group::of(&[
 static WRITTEN: Group = Group::of(&[
     Field::preset("overwrite", Kind::Choice(&["refuse", "replace"]), "refuse", "For tests."),
     field("suffix", Kind::Text),
+    field("directory", Kind::Text),
 ]);
 
 static FILE: TransportSpec = TransportSpec {
@@ -186,8 +189,14 @@ impl Declaration for Declared {
     }
 
     fn poll_effects(&self, poll: &PollSource) -> PollEffects {
+        let is_recursive = poll.options.bool("recursive");
+        let directory = poll.options.text("directory");
+        let directory = directory.map(|text| DirectoryTemplate::parse_polled(text).unwrap());
+        let dated = directory.clone().filter(DirectoryTemplate::is_dated);
         PollEffects {
-            is_recursive: poll.options.bool("recursive"),
+            directory: directory.map(|template| template.fixed_part()),
+            is_recursive: is_recursive || dated.is_some(),
+            dated: dated.map(|template| DatedPoll { template, past_days: 1, is_recursive }),
             keeps_files: poll.options.text("after") == Some("keep"),
             moves_refused: poll.options.text("error_directory").is_some(),
             streams: poll.options.bool("stream"),
@@ -197,6 +206,13 @@ impl Declaration for Declared {
             },
             ..PollEffects::default()
         }
+    }
+
+    fn delivery_directory(&self, flow: &str, options: &Values) -> DeliveryDirectory {
+        let template = options.text("directory").map(|text| DirectoryTemplate::parse(text).unwrap());
+        template.map_or_else(DeliveryDirectory::default, |template| DeliveryDirectory {
+            examples: template.examples(flow),
+        })
     }
 
     fn check_destination(&self, _: &Endpoint, destination: &Destination, findings: &mut Findings<'_>) {

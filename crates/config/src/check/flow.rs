@@ -3,6 +3,7 @@
 use super::location::Location;
 use super::overlap::Poll;
 use super::source::CheckedSource;
+use super::taken::Taken;
 use super::{Checker, is_name};
 use crate::reader::{Declared, Reader};
 use crate::sections::DESTINATION;
@@ -77,7 +78,7 @@ impl<'a> Checker<'a> {
         let streams = source.is_some_and(|source| source.effects.streams);
         let mut destinations: Vec<Destination> = Vec::new();
         for ((node, key), number) in items.into_iter().zip(1..) {
-            let Some((mut destination, reader)) = self.destination(node, key, source) else { continue };
+            let Some((mut destination, reader)) = self.destination(name, node, key, source) else { continue };
             destination.steps = self.steps(name, &reader, FieldPath::from("destination").item(number));
             if streams {
                 Self::stream_to(&reader);
@@ -124,6 +125,7 @@ impl<'a> Checker<'a> {
 
     fn destination(
         &self,
+        flow: &str,
         node: &'a Node,
         key: String,
         source: Option<&CheckedSource>,
@@ -155,13 +157,14 @@ impl<'a> Checker<'a> {
             let is_template = matches!(field.kind, Kind::Template);
             is_template && reader.text(field.name).is_some_and(|text| text.value.contains("{received"))
         });
-        let destination = self.common(&reader, source, options, has_dated)?;
+        let destination = self.common(flow, &reader, source, options, has_dated)?;
         Some((destination, reader))
     }
 
     /// What every destination has. `has_dated`: whether a field of its transport is a template with a date.
     fn common(
         &self,
+        flow: &str,
         reader: &Reader<'a>,
         source: Option<&CheckedSource>,
         options: Option<Values>,
@@ -204,18 +207,47 @@ impl<'a> Checker<'a> {
             reader.error("name", message);
         }
         let endpoint = self.name_in(reader, "endpoint")?;
-        if let Some(facts) = self.endpoints.get(&endpoint) {
-            if !facts.transport.roles.destination {
-                let message = format!("transport '{}' cannot be delivered to", facts.transport.name);
-                reader.error("endpoint", message);
-            }
-            if let Some(source) = source {
-                not_into_source(reader, source, &facts.locations);
-            }
+        if let Some(facts) = self.endpoints.get(&endpoint).filter(|facts| !facts.transport.roles.destination)
+        {
+            let message = format!("transport '{}' cannot be delivered to", facts.transport.name);
+            reader.error("endpoint", message);
+        }
+        if let Some((source, options)) = source.zip(options.as_ref()) {
+            let field = if options.text("directory").is_some() { "directory" } else { "endpoint" };
+            self.not_into_source(reader, field, source, || {
+                self.directories_written(flow, &endpoint, options)
+            });
         }
         let name = name.map_or_else(|| endpoint.clone(), |text| text.value);
         let steps = Vec::new();
         Some(Destination { name, endpoint, file_name, retry, expires_after, steps, hours, options: options? })
+    }
+}
+
+impl Checker<'_> {
+    /// A flow that writes where it reads would transfer its own files again and again.
+    fn not_into_source(
+        &self,
+        reader: &Reader<'_>,
+        field: &str,
+        source: &CheckedSource,
+        written: impl FnOnce() -> Vec<Location>,
+    ) {
+        let (FlowSource::Poll(_), Some(from)) = (&source.source, &source.location) else { return };
+        let taken = written().iter().map(|directory| self.taken(from, &source.effects, directory)).max();
+        match taken.unwrap_or(Taken::No) {
+            Taken::No => {}
+            Taken::OfFormerDays => {
+                let message = "has the name of a dated directory of former days, which this flow no longer polls: see that none of \
+                               those to come has it, as the flow would transfer its own files again and again";
+                reader.warning(field, message);
+            }
+            Taken::Yes => {
+                let message = "is a directory that this flow polls, or is below one: the flow would transfer its own files \
+                               again and again";
+                reader.error(field, message);
+            }
+        }
     }
 }
 
@@ -252,23 +284,6 @@ fn metadata(reader: &Reader<'_>, source: Option<&CheckedSource>) -> Vec<(String,
         }
     }
     metadata
-}
-
-/// A flow that writes where it reads would transfer its own files again and again.
-fn not_into_source(reader: &Reader<'_>, source: &CheckedSource, locations: &[Location]) {
-    let (FlowSource::Poll(_), Some(from)) = (&source.source, &source.location) else { return };
-    let is_source = |location: &Location| {
-        from.same_machine(location)
-            && (from.directory == location.directory
-                || source.effects.is_recursive && from.directory.holds(&location.directory))
-    };
-    if locations.iter().any(is_source) {
-        reader.error(
-            "endpoint",
-            "is the directory that this flow polls, or is below it: the flow would transfer its own files \
-            again and again",
-        );
-    }
 }
 
 /// How failures are retried; every field has its default.

@@ -50,6 +50,12 @@ impl Location {
         self.directory = self.directory.below(text);
         self
     }
+
+    /// Whether both are on one machine, as far as can be told: folders of two named nodes are not.
+    pub(super) fn same_machine(&self, other: &Self) -> bool {
+        let apart = matches!((&self.node, &other.node), (Some(a), Some(b)) if a != b);
+        self.site == other.site && !apart
+    }
 }
 
 impl Checker<'_> {

@@ -1,18 +1,18 @@
 //! Certificates and keys: that they can be read, belong together and are still good.
 
 use super::Checker;
+use crate::certificate_facts::moment;
 use crate::pkcs12;
 use crate::reader::Reader;
 use model::definition::{CertificateDefinition, Credential, KeyDefinition};
 use model::schema::Section;
 use model::{Secret, Timestamp};
-use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private};
 use openssl::x509::X509;
 use std::sync::Arc;
 
 /// Someone should have heard by then.
-const SOON_DAYS: i64 = 30;
+const SOON_DAYS: i64 = 60;
 
 impl Checker<'_> {
     pub(super) fn certificates(&mut self) {
@@ -152,7 +152,7 @@ fn certificate(reader: &Reader<'_>, field: &str, pem: &str) -> Option<X509> {
 fn chain(reader: &Reader<'_>, field: &str, pem: &str) -> Option<Vec<X509>> {
     match X509::stack_from_pem(pem.as_bytes()) {
         Ok(stack) if stack.is_empty() => {
-            reader.error(field, "contains no certificate; write it in PEM form, -----BEGIN CERTIFICATE-----");
+            reader.error(field, "contains no certificate; write it in PEM form, -----BEGIN CERTIFICATE-----, or refer to its file");
             None
         }
         Ok(stack) => Some(stack),
@@ -219,10 +219,4 @@ fn validity(certificate: &X509, now: Timestamp) -> Option<(Trouble, String)> {
         return dated(format!("the certificate expires on {}, in {days} days", day(until)));
     }
     None
-}
-
-fn moment(time: &Asn1TimeRef) -> Option<Timestamp> {
-    let epoch = Asn1Time::from_unix(0).ok()?;
-    let since = epoch.diff(time).ok()?;
-    Timestamp::from_timestamp(i64::from(since.days) * 86_400 + i64::from(since.secs), 0)
 }

@@ -5,6 +5,7 @@ use super::Checker;
 use super::directory::{Directory, Words};
 use super::glob::{Overlap, overlap};
 use super::location::Location;
+use super::taken::Taken;
 use crate::problem::Place;
 use model::MaskSpec;
 use model::definition::PollEffects;
@@ -18,14 +19,6 @@ pub(super) struct Poll {
     pub(super) location: Location,
     pub(super) effects: PollEffects,
     pub(super) mask: MaskSpec,
-}
-
-impl Location {
-    /// Whether both are on one machine, as far as can be told: folders of two named nodes are not.
-    pub(super) fn same_machine(&self, other: &Self) -> bool {
-        let apart = matches!((&self.node, &other.node), (Some(a), Some(b)) if a != b);
-        self.site == other.site && !apart
-    }
 }
 
 impl Checker<'_> {
@@ -47,7 +40,7 @@ impl Checker<'_> {
     /// Reports what two flows do to each other, of which one polls the other's directory or one above it.
     fn compare(&self, first: &Poll, second: &Poll) {
         let (a, b) = (&first.location, &second.location);
-        if !a.same_machine(b) {
+        if !a.same_machine(b) || self.is_beside(first, second) || self.is_beside(second, first) {
             return;
         }
         let same = a.directory == b.directory;
@@ -86,6 +79,17 @@ impl Checker<'_> {
                 format!("polls {place} {other}; make sure that no name matches both regular expressions");
             self.context.warning(&second.place, &key, message);
         }
+    }
+}
+
+impl Checker<'_> {
+    /// Whether a flow polls dated directories alone, and another one a single directory, which no date to come names.
+    fn is_beside(&self, dated: &Poll, other: &Poll) -> bool {
+        let (from, at) = (&dated.location, &other.location);
+        dated.effects.dated.is_some()
+            && !other.effects.is_recursive
+            && from.directory.holds(&at.directory)
+            && self.taken(from, &dated.effects, at) != Taken::Yes
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) async fn sent(
     answer(&state, &transfer, which).await
 }
 
-/// `GET /transfers/{id}/mdn/accepted/{delivery}` and `…/not-accepted/{delivery}`
+/// `GET /transfers/{id}/mdn/accepted/{delivery}`, `…/not-accepted/{delivery}` and `…/contradicted/{delivery}`
 pub(crate) async fn received(
     _: Authorized<ViewTransfers>,
     State(state): State<Arc<AppState>>,
@@ -36,7 +36,7 @@ pub(crate) async fn received(
 ) -> Result<Response, PageError> {
     let delivery = path_id(&delivery).map(DeliveryId::new);
     let which = delivery.and_then(|delivery| {
-        [WhichMdn::Accepted(delivery), WhichMdn::NotAccepted(delivery)]
+        [WhichMdn::Accepted(delivery), WhichMdn::NotAccepted(delivery), WhichMdn::Contradicted(delivery)]
             .into_iter()
             .find(|known| known.as_str() == which)
     });

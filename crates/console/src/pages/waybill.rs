@@ -6,6 +6,7 @@ mod route_diagram;
 mod source_badge;
 mod steps;
 
+use crate::pages::evidence::evidence_path;
 use crate::pages::mdn::mdn_path;
 use crate::pages::waybill::delivery::DeliverySection;
 use crate::pages::waybill::made::{MadeSection, OpenSteps, sent};
@@ -27,9 +28,9 @@ use crate::web::transfer_table::{TransferTable, kind_word};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
-use model::{Permission, TransferId};
+use model::{Permission, TransferId, TransferKind};
 use std::sync::Arc;
-use store::{KeptMdn, Waybill, WhichMdn};
+use store::{EvidenceView, KeptMdn, Waybill, WhichMdn};
 
 #[derive(Template)]
 #[template(path = "waybill.html")]
@@ -46,6 +47,8 @@ struct WaybillBody {
     name: String,
     badge: Badge,
     kind: Option<&'static str>,
+    /// What `flow` names: a flow, or of a receipt the listener that made it.
+    by: &'static str,
     flow: String,
     /// The flow's title, as the definitions in force have it.
     title: Option<String>,
@@ -65,6 +68,9 @@ struct WaybillBody {
     deliveries: Vec<DeliverySection>,
     /// Where the MDN is downloaded that we sent.
     sent_mdn: Option<String>,
+    /// Whether it goes out later, as a transfer of its own.
+    receipt_comes_later: bool,
+    evidence: Vec<EvidenceLine>,
     connections: ConnectionTable,
     /// In more than one part when some between them are left out.
     events: Vec<EventTable>,
@@ -79,6 +85,28 @@ struct WaybillBody {
 
 impl askama::filters::HtmlSafe for WaybillBody {}
 
+/// What proves a message of the transfer.
+struct EvidenceLine {
+    /// Where it is downloaded; `None` without the permission, or once it is removed.
+    path: Option<String>,
+    /// Of which message.
+    message: String,
+    kept_until: Moment,
+    removed: Option<Moment>,
+}
+
+impl EvidenceLine {
+    fn new(transfer: TransferId, kept: &EvidenceView, may_export: bool) -> Self {
+        let id = kept.about.get("message_id").and_then(|id| id.as_str());
+        Self {
+            path: (may_export && kept.removed_at.is_none()).then(|| evidence_path(transfer, kept)),
+            message: id.map(safe_text).unwrap_or_default(),
+            kept_until: Moment(kept.keep_until),
+            removed: kept.removed_at.map(Moment),
+        }
+    }
+}
+
 /// `GET /transfers/{id}`
 pub(crate) async fn page(
     auth: Authorized<ViewTransfers>,
@@ -90,11 +118,14 @@ pub(crate) async fn page(
     let waybill = state.store.waybill(id).await?.ok_or_else(none)?;
     let metadata = state.store.transfer(id).await?.map(|transfer| facts(&transfer.metadata).into());
     let mdns = state.store.mdns(id).await?;
+    let may_export = auth.may(Permission::ExportEvidence);
+    let evidence = state.store.evidence_of(id).await?;
+    let evidence = evidence.iter().map(|kept| EvidenceLine::new(id, kept, may_export)).collect();
     let reads_audit = auth.may(Permission::ViewAudit);
     let flows = state.defined_flows().await?;
     let title = flows.get(&waybill.transfer.flow).and_then(|flow| flow.title.clone());
-    let body =
-        WaybillBody { title, ..body(&state, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit) };
+    let body = body(&state, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit);
+    let body = WaybillBody { title, evidence, ..body };
     if auth.fragment {
         return Ok(Html(body.render()?).into_response());
     }
@@ -118,6 +149,7 @@ fn body(
         name: path_text(&transfer.file_name),
         badge: Badge::transfer(transfer.state),
         kind: kind_word(transfer.kind),
+        by: if transfer.kind == TransferKind::Receipt { "Sent by" } else { "Flow" },
         flow: transfer.flow.clone(),
         title: None,
         partner: transfer.partner.clone(),
@@ -145,6 +177,9 @@ fn body(
             .iter()
             .find(|kept| kept.which == WhichMdn::Sent)
             .map(|kept| mdn_path(transfer.id, kept.which)),
+        receipt_comes_later: transfer.kind == TransferKind::Receipt
+            || waybill.children.iter().any(|child| child.kind == TransferKind::Receipt),
+        evidence: Vec::new(),
         connections: ConnectionTable::new("Connections of this transfer", &waybill.connections, now),
         events: events
             .map(|part| EventTable::new("Audit events of this transfer, oldest first", part, false))

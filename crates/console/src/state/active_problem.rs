@@ -13,6 +13,8 @@ pub enum ProblemKind {
     Listener,
     /// An endpoint that is offline.
     Endpoint,
+    /// A certificate that ends soon.
+    Certificate,
     /// A flow that a person paused.
     Flow,
     /// A source where files could not be deleted, archived or moved.

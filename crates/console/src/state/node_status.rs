@@ -1,7 +1,7 @@
 //! What a node tells its console that is not in the database.
 
 use crate::state::active_problem::ActiveProblem;
-use control::{Caller, Control, KeyDetail, ScanHostKeys, ScannedHost};
+use control::{Caller, Control, KeyDetail, ScanHostKeys, ScannedHost, StagedPayloads};
 use model::definition::Definitions;
 use model::{Error, ErrorKind, Result, Suspension, Timestamp};
 use std::pin::Pin;
@@ -54,6 +54,11 @@ pub trait NodeStatus: Send + Sync {
 
     /// The operations on this gateway, for pages that change something.
     fn control(&self) -> Option<&Control> {
+        None
+    }
+
+    /// What is staged, for pages that give it away.
+    fn payloads(&self) -> Option<StagedPayloads> {
         None
     }
 

@@ -79,6 +79,7 @@ mod tests {
         let overview = Overview {
             failing_polls: Vec::new(),
             waiting_for_room: Vec::new(),
+            claims_left: Vec::new(),
             missing_files: Vec::new(),
             transfers: Vec::new(),
             flows: Vec::new(),

@@ -37,6 +37,13 @@ impl Needs for ViewAudit {
     const PERMISSION: Permission = Permission::ViewAudit;
 }
 
+/// What proves messages, with their content.
+pub(crate) struct ExportEvidence;
+
+impl Needs for ExportEvidence {
+    const PERMISSION: Permission = Permission::ExportEvidence;
+}
+
 /// Definitions, without secrets.
 pub(crate) struct ViewDefinitions;
 

@@ -108,7 +108,7 @@ const SHORTEST_TIME: usize = 20;
 const PAGES: [(&str, &str); 2] = [("connection", "/connections"), ("parent", "/transfers")];
 
 /// Names that have a form of their own, what matters most first.
-const NAMES: [(&str, &str); 24] = [
+const NAMES: [(&str, &str); 29] = [
     ("error", "Error"),
     ("error_kind", "Error kind"),
     ("as2_from", "AS2 from"),
@@ -122,10 +122,15 @@ const NAMES: [(&str, &str); 24] = [
     ("mic_matched", "MIC matched"),
     ("as2_file_name", "File name in the AS2 message"),
     ("as2_cipher", "Cipher"),
+    ("as2_decrypted_with", "Decrypted with our key"),
+    ("as2_verified_with", "Signature verified with certificate"),
     ("as2_signer", "Signer's certificate (SHA-256)"),
+    ("sent_signed_with", "Message signed with our key"),
     ("sent_signed_by", "Message signed with certificate (SHA-256)"),
+    ("sent_encrypted_with", "Message encrypted for certificate"),
     ("sent_encrypted_for", "Message encrypted for certificate (SHA-256)"),
     ("signed", "Receipt signed"),
+    ("signed_with", "Receipt verified with certificate"),
     ("signed_by", "Receipt signed with certificate (SHA-256)"),
     ("file_name", "File name"),
     ("sha256", "SHA-256"),

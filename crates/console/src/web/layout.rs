@@ -20,6 +20,7 @@ pub(crate) enum Section {
     Connections,
     Audit,
     Keys,
+    Certificates,
     KnownHosts,
     /// Login and the like.
     Outside,
@@ -111,6 +112,7 @@ impl Layout {
         }
         if self.user.as_ref().is_some_and(|user| user.role.may(Permission::ViewDefinitions)) {
             links.push(link("/keys", "Keys", Section::Keys));
+            links.push(link("/certificates", "Certificates", Section::Certificates));
             links.push(link("/known-hosts", "Known hosts", Section::KnownHosts));
         }
         links

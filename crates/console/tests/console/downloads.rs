@@ -6,6 +6,8 @@ use crate::browser::{self, Answer, Browser};
 use crate::postgres;
 use crate::support::{Filler, Way, World};
 use http::StatusCode;
+use model::{EvidenceId, Role};
+use store::UserChange;
 
 fn is_download(answer: &Answer, name: &str) {
     assert_eq!(answer.status, StatusCode::OK);
@@ -70,5 +72,28 @@ async fn an_mdn_is_a_link_and_downloaded_whole_on(world: World) {
         let answer = Browser::new(&world.console).get(path).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
         assert!(answer.location().starts_with("/login"), "{path}");
+    }
+}
+
+both!(evidence_is_a_link_for_those_who_may_save_it, evidence_is_a_link_for_those_who_may_save_it_on);
+
+async fn evidence_is_a_link_for_those_who_may_save_it_on(world: World) {
+    let mut browser = enter(&world).await;
+    let filler = Filler::new(&world.store, world.now()).await;
+    let evidence = EvidenceId::new(uuid::Uuid::now_v7());
+    let transfer = filler.received_proved("a.edi".into(), world.now(), Some(evidence)).await;
+    let path = format!("/transfers/{transfer}/evidence/{evidence}");
+    for (role, may) in [(Role::Auditor, true), (Role::Viewer, false)] {
+        let change = UserChange { role: Some(role), ..UserChange::default() };
+        world.store.change_user("ada", change, world.now(), vec![]).await.unwrap();
+        let page = browser.get(&format!("/transfers/{transfer}")).await.text;
+        browser::check_html("waybill", &page);
+        assert!(page.contains("of message &#60;1@globex&#62;"), "{page}");
+        assert_eq!(page.contains(&format!("<a href=\"{path}\" download>Package</a>")), may, "{role} {page}");
+        // This console has no staging, so nothing can be put together.
+        let answer = browser.get(&path).await;
+        let expected = if may { StatusCode::NOT_FOUND } else { StatusCode::FORBIDDEN };
+        assert_eq!(answer.status, expected, "{role}");
+        browser::check_html(&path, &answer.text);
     }
 }

@@ -46,6 +46,7 @@ async fn every_answer_is_guarded() {
         "/connections",
         "/audit",
         "/keys",
+        "/certificates",
         "/known-hosts",
         "/known-hosts/x",
         "/login",
@@ -279,6 +280,30 @@ async fn keys_are_shown_by_their_public_halves() {
     ] {
         assert!(page.contains(text), "{text}\n{page}");
     }
+}
+
+#[tokio::test]
+async fn certificates_are_listed_by_their_ends() {
+    let (_world, mut browser) = inside().await;
+    let page = browser.get("/certificates").await.text;
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}\n{page}"));
+    assert!(
+        at("certificate.initech") < at("certificate.globex") && at("certificate.globex") < at("key.acme")
+    );
+    for text in [
+        "Expired</span> 19 days ago",
+        "Ends soon</span> in 10 days",
+        "Valid</span> in 3328 days",
+        "CN=Globex \\&#60;AS2\\&#62;,O=Globex",
+        "Its own key",
+        "<a href=\"/certificates\" aria-current=\"page\">Certificates</a>",
+    ] {
+        at(text);
+    }
+    let found = browser.get("/certificates?search=GLOBEX").await.text;
+    assert!(found.contains("certificate.globex") && !found.contains("key.acme"), "{found}");
+    let none = browser.get("/certificates?search=nosuch").await.text;
+    assert!(none.contains("No certificates match this search."), "{none}");
 }
 
 #[tokio::test]

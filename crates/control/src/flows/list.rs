@@ -6,7 +6,7 @@ use crate::{Caller, Control, PollTimes};
 use model::schema::Section;
 use model::{Permission, Result, StoredDefinition, Suspension, SuspensionKind};
 use serde::Serialize;
-use store::{FailingPoll, MissingFiles, WaitingForRoom};
+use store::{ClaimsLeft, FailingPoll, MissingFiles, WaitingForRoom};
 
 /// Flows by name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -45,6 +45,8 @@ pub struct FlowDetail {
     pub failing: Option<FailingPoll>,
     /// Files that wait at its source until staging has room for them.
     pub waiting_for_room: Option<WaitingForRoom>,
+    /// Files at its source whose claims were left behind.
+    pub claims_left: Option<ClaimsLeft>,
     /// Files that it expected and that have not come.
     pub missing: Option<MissingFiles>,
     /// When its source is polled; `None` for a listener, and where references to variables decide it.
@@ -95,6 +97,7 @@ impl Control {
         let missing = self.0.store.missing_files().await?;
         let failing = self.0.store.failing_polls().await?;
         let waiting = self.0.store.waiting_for_room().await?;
+        let left = self.0.store.claims_left().await?;
         let calendars = calendars(&definitions);
         let defined = definitions.iter().filter(|definition| definition.section == Section::FLOW.as_str());
         let mut flows: Vec<FlowDetail> = defined
@@ -113,6 +116,8 @@ impl Control {
                 flow.failing = failing.filter(|_| flow.enabled && flow.is_polled()).cloned();
                 let waiting = waiting.iter().find(|waiting| waiting.flow == flow.name);
                 flow.waiting_for_room = waiting.filter(|_| flow.enabled && flow.is_polled()).cloned();
+                let left = left.iter().find(|left| left.flow == flow.name);
+                flow.claims_left = left.filter(|_| flow.enabled && flow.is_polled()).cloned();
                 flow.polled_by = polled.get(&flow.name).map(ToString::to_string);
                 flow
             })
@@ -143,6 +148,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         polled_by: None,
         failing: None,
         waiting_for_room: None,
+        claims_left: None,
         missing: None,
         polls: None,
     }
@@ -163,6 +169,7 @@ fn undefined(paused: Suspension) -> FlowDetail {
         polled_by: None,
         failing: None,
         waiting_for_room: None,
+        claims_left: None,
         missing: None,
         polls: None,
     }

@@ -5,7 +5,7 @@ use crate::{Caller, Control};
 use engine::FlowHistory;
 use model::definition::Flow;
 use model::schema::Section;
-use model::{Delivery, DeliveryId, Error, ErrorKind, Result, TransferAction, TransferId};
+use model::{Delivery, DeliveryId, Error, ErrorKind, Result, TransferAction, TransferId, is_receipts_flow};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Act, DestinationInForce, FlowInForce, Requeued};
@@ -109,12 +109,16 @@ impl Control {
             }
             None => None,
         };
-        let kept =
-            if through.is_some() { KeptRevision::DestinationRemoved } else { KeptRevision::FlowRemoved };
+        // A receipt goes through no flow.
+        let kept = match &through {
+            _ if is_receipts_flow(flow) => None,
+            Some(_) => Some(KeptRevision::DestinationRemoved),
+            None => Some(KeptRevision::FlowRemoved),
+        };
         let done = self.0.store.retry_transfer(transfer, act, through).await?;
         let retried = done.deliveries.into_iter().map(|one| {
             let Requeued { delivery, destination, endpoint, revision, in_force } = one;
-            RetriedDelivery { delivery, destination, endpoint, revision, kept: (!in_force).then_some(kept) }
+            RetriedDelivery { delivery, destination, endpoint, revision, kept: kept.filter(|_| !in_force) }
         });
         let answer = TransferAnswer::new(transfer, TransferAction::Retry, done.acted);
         Ok(TransferAnswer { retried: retried.collect(), ..answer })

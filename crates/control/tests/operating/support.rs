@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub(crate) struct World {
     pub(crate) control: Control,
     pub(crate) store: Store,
-    _directory: tempfile::TempDir,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 pub(crate) fn start() -> Timestamp {
@@ -39,7 +39,7 @@ pub(crate) async fn bare_world() -> World {
         ids: Arc::new(Uuid::now_v7),
         random: Arc::new(|bytes: &mut [u8]| bytes.fill(7)),
     });
-    World { control, store, _directory: directory }
+    World { control, store, directory }
 }
 
 /// With the flow `orders` from the folder `dock` to two folders, and `inbound` from a listener.

@@ -2,9 +2,10 @@
 
 use crate::support::{World, caller, start, world};
 use control::{DryRunFlow, TestEndpoint};
-use engine::Trial;
+use engine::{StagingRoom, Trial};
 use model::definition::{Definitions, Flow};
 use model::{ErrorKind, Role};
+use staging::{RealDisk, Staging};
 use std::sync::Arc;
 use testkit::conformance::Interlude;
 use testkit::defined;
@@ -35,7 +36,10 @@ fn trial(world: &World) -> (Trial, Arc<FakeTransport>) {
     let directory = Arc::new(InForce(Arc::new(definitions)));
     let services = Services { directory, ..services(Arc::new(Interlude::default())) };
     let transports: Vec<Arc<dyn transport::Transport>> = vec![places.clone()];
-    (Trial { store: world.store.clone(), transports, services }, places)
+    let staging = world.directory.path().join("staging");
+    let staging = Staging::open(&staging, Arc::new(RealDisk), staging::Settings::default()).unwrap();
+    let room = Arc::new(StagingRoom::new(staging));
+    (Trial { store: world.store.clone(), transports, services, room }, places)
 }
 
 fn of_orders() -> DryRunFlow {

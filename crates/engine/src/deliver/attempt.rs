@@ -5,15 +5,16 @@ use crate::crash;
 use crate::deliver::balanced;
 use crate::deliver::claim_log::ClaimLog;
 use crate::deliver::conclude::{Ended, conclude, log_lost};
+use crate::deliver::receipt;
 use crate::deliver::sending::Sending;
 use crate::guard::guarded;
 use crate::health::Reachability;
 use crate::history::FlowAt;
-use model::{Error, ErrorKind, Result, Retry};
+use model::{Error, ErrorKind, Result, Retry, TransferKind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{Claimed, StreamedContent};
-use transport::Sent;
+use transport::{Evidence, Sent};
 
 /// Makes one attempt and records its result in every case.
 pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
@@ -26,11 +27,15 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     // As it was when the file was recorded, or when a person retried the delivery.
     let mut flow = None;
     let content = Mutex::new(None);
+    let evidence = Arc::<Mutex<Option<Evidence>>>::default();
     let delivering = async {
+        if claimed.transfer.kind == TransferKind::Receipt {
+            return receipt::deliver(context, &claimed, &unnoted).await;
+        }
         let revision = claimed.delivery.revision_of(&claimed.transfer);
         let found = context.flow_at(&claimed.transfer.flow, revision).await;
         let found = found.inspect_err(|_| unnoted.store(true, Ordering::SeqCst))?;
-        deliver(context, &claimed, flow.insert(found), (&unnoted, &content)).await
+        deliver(context, &claimed, flow.insert(found), (&unnoted, &content), &evidence).await
     };
     let result = tokio::select! {
         result = guarded("deliver a file", delivering) => result,
@@ -41,6 +46,8 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     };
     crash::point("deliver.sent");
     let reachability = match &result {
+        // The message chose where it goes, and anybody may have sent it: what answers there says nothing of the endpoint.
+        _ if claimed.transfer.kind == TransferKind::Receipt => Reachability::Unknown,
         Ok(_) => Reachability::Answered,
         // The transport may have failed only because it was asked to stop.
         Err(_) if context.lease.may_act(epoch).is_err() => Reachability::Unknown,
@@ -54,7 +61,8 @@ pub(crate) async fn attempt(context: &Context, claimed: Claimed) {
     let is_refused = reachability == Reachability::AccessRefused
         && result.as_ref().is_err_and(|error| error.retry() != Retry::Ambiguous && !error.is_judgement());
     let waits_until = is_refused.then(|| context.health.after_refusal(&endpoint, context.now()));
-    conclude(context, &claimed, flow.as_ref(), Ended { result, content, waits_until }).await;
+    let evidence = evidence.lock().unwrap_or_else(PoisonError::into_inner).take();
+    conclude(context, &claimed, flow.as_ref(), Ended { result, content, waits_until, evidence }).await;
 }
 
 /// The destination comes from the flow at the delivery's revision, which determines how the file is written. The
@@ -64,6 +72,7 @@ async fn deliver(
     claimed: &Claimed,
     flow: &FlowAt,
     (unnoted, content): (&Arc<AtomicBool>, &Mutex<Option<StreamedContent>>),
+    evidence: &Arc<Mutex<Option<Evidence>>>,
 ) -> Result<Sent> {
     let (endpoint, transport) = context.endpoint(&claimed.delivery.endpoint)?;
     let defined = flow.destination(&claimed.delivery, transport.spec().name)?;
@@ -76,7 +85,12 @@ async fn deliver(
         store: context.store.clone(),
         lease: Arc::clone(&context.lease),
         claim: claimed.claim.clone(),
+        staging: context.staging.clone(),
+        pace: context.paces.of(&claimed.delivery.endpoint),
+        file_name: claimed.delivery.file_name.clone(),
+        clock: Arc::clone(&context.services.clock),
         failed: Arc::clone(unnoted),
+        evidence: Arc::clone(evidence),
     });
     let sending = Sending { context, claimed, transport, defined, log, unnoted, content };
     if endpoint.urls.len() > 1 {

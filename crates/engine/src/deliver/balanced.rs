@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use transport::folder::is_unsettled;
-use transport::{DeliveryLog, Sent};
+use transport::folder::{LOCKED, is_unsettled};
+use transport::{DeliveryLog, Evidence, KeptBytes, Payload, Sent, StagedPayload};
 
 /// The key of the note; transports use other keys.
 const ADDRESS: &str = "address";
@@ -69,8 +69,23 @@ impl DeliveryLog for NotesKept {
         Ok(())
     }
 
+    async fn keep(&self, key: &str, bytes: StagedPayload, about: Value) -> Result<Arc<dyn Payload>> {
+        let note = KeptBytes { bytes: bytes.clone(), about: about.clone() }.to_note()?;
+        let payload = self.log.keep(key, bytes, about).await?;
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), note);
+        Ok(payload)
+    }
+
+    fn kept(&self, kept: &KeptBytes) -> Result<Arc<dyn Payload>> {
+        self.log.kept(kept)
+    }
+
     async fn correlate(&self, key: &str) -> Result<()> {
         self.log.correlate(key).await
+    }
+
+    fn prove(&self, evidence: Evidence) {
+        self.log.prove(evidence);
     }
 
     fn may_act(&self) -> Result<()> {
@@ -125,7 +140,8 @@ pub(crate) async fn deliver(sending: &Sending<'_>, endpoint: &Arc<Endpoint>) -> 
         let notes = log.notes();
         let is_unknown = error.retry() == Retry::Ambiguous
             || is_unsettled(&notes)
-            || is_doubted && notes.values().any(|note| !note.is_null());
+            // A lock that was left says nothing of what happened.
+            || is_doubted && notes.iter().any(|(key, note)| key != LOCKED && !note.is_null());
         if is_unknown {
             // That this address does not answer says nothing of the others, which are not asked.
             sending.unnoted.store(true, Ordering::SeqCst);

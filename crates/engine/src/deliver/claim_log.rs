@@ -1,22 +1,32 @@
 //! Notes and correlations of one claim.
 
 use crate::crash;
+use crate::deliver::payload::StagedBytes;
 use crate::node::lease::NodeLeaseKeeper;
+use crate::pace::Pace;
 use async_trait::async_trait;
-use model::{Claim, Error, ErrorKind, Result};
-use serde_json::Value;
-use std::sync::Arc;
+use model::{Claim, Content, Error, ErrorKind, PayloadRecord, RemotePath, Result};
+use serde_json::{Map, Value};
+use staging::Staging;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use store::{Done, Store};
-use transport::DeliveryLog;
+use transport::{Clock, DeliveryLog, Evidence, KeptBytes, Payload, StagedPayload};
 
 /// Notes and correlations of one claim.
 pub(crate) struct ClaimLog {
     pub(crate) store: Store,
     pub(crate) lease: Arc<NodeLeaseKeeper>,
     pub(crate) claim: Claim,
+    /// Where kept bytes are, how quickly they may be read, the name of the file that is delivered, and the time.
+    pub(crate) staging: Staging,
+    pub(crate) pace: Pace,
+    pub(crate) file_name: RemotePath,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Whether the database failed to store something: then the failure of the attempt is not the endpoint's.
     pub(crate) failed: Arc<AtomicBool>,
+    /// What proves the message of this attempt.
+    pub(crate) evidence: Arc<Mutex<Option<Evidence>>>,
 }
 
 impl ClaimLog {
@@ -25,6 +35,17 @@ impl ClaimLog {
             self.failed.store(true, Ordering::SeqCst);
         }
         answer
+    }
+
+    fn record(&self, bytes: &StagedPayload) -> PayloadRecord {
+        PayloadRecord {
+            id: bytes.id,
+            length: bytes.length,
+            content: Content::Staged(bytes.sha256),
+            media_type: None,
+            file_name: self.file_name.clone(),
+            staged_at: self.clock.now(),
+        }
     }
 }
 
@@ -37,9 +58,29 @@ impl DeliveryLog for ClaimLog {
         held(answer, &self.claim)
     }
 
+    async fn keep(&self, key: &str, bytes: StagedPayload, about: Value) -> Result<Arc<dyn Payload>> {
+        let record = self.record(&bytes);
+        let kept = KeptBytes { bytes, about };
+        crash::point("deliver.keeping");
+        let note = kept.to_note()?;
+        let answer = self.noting(self.store.keep(&self.claim, key, note, record).await)?;
+        crash::point("deliver.kept");
+        held(answer, &self.claim)?;
+        self.kept(&kept)
+    }
+
+    fn kept(&self, kept: &KeptBytes) -> Result<Arc<dyn Payload>> {
+        let (staging, pace) = (self.staging.clone(), self.pace.clone());
+        Ok(Arc::new(StagedBytes::new(staging, self.record(&kept.bytes), Map::new(), pace)?))
+    }
+
     async fn correlate(&self, key: &str) -> Result<()> {
         let answer = self.noting(self.store.correlate(&self.claim, key).await)?;
         held(answer, &self.claim)
+    }
+
+    fn prove(&self, evidence: Evidence) {
+        *self.evidence.lock().unwrap_or_else(PoisonError::into_inner) = Some(evidence);
     }
 
     fn may_act(&self) -> Result<()> {

@@ -3,12 +3,13 @@
 
 use crate::context::Context;
 use crate::crash;
+use crate::deliver::proof;
 use crate::history::FlowAt;
 use crate::transfers::{DEFAULT_RETENTION, new_reply};
 use model::definition::RetryPolicy;
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp, TransferState};
 use store::{Claimed, Finish, Finished, Overdue, StreamedContent};
-use transport::Sent;
+use transport::{Evidence, Sent};
 
 /// The end of an attempt.
 pub(crate) struct Ended {
@@ -17,24 +18,44 @@ pub(crate) struct Ended {
     pub(crate) content: Option<StreamedContent>,
     /// Whether the endpoint refused access, so that the file waits for the endpoint: when it may be tried again.
     pub(crate) waits_until: Option<Timestamp>,
+    /// What proves the message that was sent.
+    pub(crate) evidence: Option<Evidence>,
 }
 
 impl Ended {
     pub(crate) fn failed(error: Error) -> Self {
-        Self { result: Err(error), content: None, waits_until: None }
+        Self { result: Err(error), content: None, waits_until: None, evidence: None }
     }
 }
 
 /// Records the result of an attempt, including one whose receipt never came. `flow` is the delivery's flow; `None` if
-/// it could not be read.
-pub(crate) async fn conclude(context: &Context, claimed: &Claimed, flow: Option<&FlowAt>, attempt: Ended) {
+/// it could not be read, or the delivery goes through none.
+pub(crate) async fn conclude(
+    context: &Context,
+    claimed: &Claimed,
+    flow: Option<&FlowAt>,
+    mut attempt: Ended,
+) {
     // The time when it ended, even if the database is unreachable and stores it later.
     let ended = context.now();
+    let handed_in = attempt.evidence.take();
+    let evidence = match &attempt.result {
+        Ok(Sent::Delivered { .. }) => {
+            let of = (&claimed.transfer, &claimed.delivery, &claimed.payload);
+            handed_in.map(|evidence| proof::of_delivery(context, of, evidence, ended))
+        }
+        // One that waits for its receipt is proved by that, and what is handed in then.
+        Ok(Sent::Awaiting { .. }) | Err(_) => {
+            proof::drop_staged(context, handed_in).await;
+            None
+        }
+    };
     let (mut finish, mut events) = outcome(context, claimed, flow, attempt);
     crash::point("finish.before");
     let claim = &claimed.claim;
     loop {
-        let write = || context.store.finish(claim, finish.clone(), ended, events.clone());
+        let write =
+            || context.store.finish_proved(claim, finish.clone(), ended, events.clone(), evidence.clone());
         match context.write_until_done("how an attempt ended", claim.epoch, write).await {
             Ok(Finished::Done { transfer_ended }) => {
                 crash::point("finish.after");
@@ -64,7 +85,7 @@ fn outcome(
     context: &Context,
     claimed: &Claimed,
     flow: Option<&FlowAt>,
-    Ended { result, content, waits_until }: Ended,
+    Ended { result, content, waits_until, .. }: Ended,
 ) -> (Finish, Vec<AuditEvent>) {
     let event = |kind| {
         let event = context
@@ -99,9 +120,10 @@ fn outcome(
             let events = std::iter::once(event).chain(arrivals).collect();
             (Finish::Delivered { receipt, replies }, events)
         }
-        (Ok(Sent::Awaiting { deadline }), _) => {
+        (Ok(Sent::Awaiting { deadline, connection }), _) => {
             let until = deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-            let event = event(EventKind::DeliveryAwaiting).detail("until", until);
+            let mut event = event(EventKind::DeliveryAwaiting).detail("until", until);
+            event.connection = connection;
             (Finish::Awaiting { deadline }, vec![event])
         }
         (Err(error), Some(due_at)) => {
@@ -134,12 +156,10 @@ fn outcome(
 }
 
 /// The retry policy of a destination, and whether its lane continues after a permanent failure. The cautious values
-/// if the transfer's flow could not be read.
+/// if the transfer's flow could not be read, or if it goes through none.
 fn retry_policy(flow: Option<&FlowAt>, destination: &str) -> (RetryPolicy, bool) {
-    let Some(FlowAt { flow, .. }) = flow else { return (RetryPolicy::default(), false) };
-    let destination = flow.destinations.iter().find(|other| other.name == destination);
-    let policy = destination.map_or_else(RetryPolicy::default, |destination| destination.retry);
-    (policy, flow.continue_after_failure)
+    let Some(at) = flow else { return (RetryPolicy::default(), false) };
+    (at.retry_policy(destination), at.flow.continue_after_failure)
 }
 
 fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferState>) {

@@ -4,9 +4,11 @@
 //! Another gateway may have claimed it too, so it is left for two cycles, each the later of 15 minutes and 15 polls. They are
 //! counted in memory; a restart begins anew.
 
-use model::{RemotePath, Timestamp};
+use crate::context::Context;
+use model::{NodeName, RemotePath, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use store::ClaimsLeft;
 use transport::ClaimedFile;
 
 /// The time of two cycles, in minutes.
@@ -25,46 +27,55 @@ struct Seen {
 /// Polls after which a claim is shown: those of other gateways and flows are usually over by then.
 const SHOWN_AFTER: u32 = 2;
 
-/// The claimed files of a flow for which no recorded offer waits: their reading was cut off, or another program or gateway
-/// is at work on them.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OrphanedClaims {
-    /// The flow.
-    pub flow: String,
-    /// How many files there are.
-    pub files: usize,
-    /// One of them, by the name without the claim.
-    pub path: RemotePath,
-    /// When the first of them was seen first.
-    pub since: Timestamp,
-    /// When the first of them may be released at the earliest.
-    pub released: Timestamp,
+/// What this node knows of a flow's claims.
+#[derive(Default)]
+struct FlowClaims {
+    files: HashMap<RemotePath, Seen>,
+    /// What the database holds; `None` if that is not known.
+    recorded: Option<Option<ClaimsLeft>>,
 }
 
 /// The claimed files that this node's polls have seen and for which no recorded offer waits, by flow.
 #[derive(Default)]
-pub struct ClaimedFiles(Mutex<HashMap<String, HashMap<RemotePath, Seen>>>);
+pub(crate) struct ClaimedFiles(Mutex<HashMap<String, FlowClaims>>);
 
 impl ClaimedFiles {
-    fn flows(&self) -> MutexGuard<'_, HashMap<String, HashMap<RemotePath, Seen>>> {
+    fn flows(&self) -> MutexGuard<'_, HashMap<String, FlowClaims>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What waits to be released, by flow.
-    #[must_use]
-    pub fn snapshot(&self) -> Vec<OrphanedClaims> {
+    /// The claims of a flow that wait to be released; `None` if there are none.
+    fn left(&self, flow: &str, node: &NodeName) -> Option<ClaimsLeft> {
         let flows = self.flows();
-        let of_flow = |(flow, files): (&String, &HashMap<RemotePath, Seen>)| {
-            let shown: Vec<_> = files.iter().filter(|(_, seen)| seen.polls >= SHOWN_AFTER).collect();
-            let (path, _) = shown.iter().min_by_key(|(path, seen)| (seen.since, *path))?;
-            let since = shown.iter().map(|(_, seen)| seen.since).min()?;
-            let released = since + chrono::TimeDelta::minutes(MINUTES);
-            let (flow, path) = (flow.clone(), (*path).clone());
-            Some(OrphanedClaims { flow, files: shown.len(), path, since, released })
+        let files = &flows.get(flow)?.files;
+        let shown: Vec<_> = files.iter().filter(|(_, seen)| seen.polls >= SHOWN_AFTER).collect();
+        let (path, first) = shown.iter().min_by_key(|(path, seen)| (seen.since, *path))?;
+        Some(ClaimsLeft {
+            flow: flow.to_owned(),
+            node: node.to_string(),
+            since: first.since,
+            released: first.since + chrono::TimeDelta::minutes(MINUTES),
+            files: shown.len() as u64,
+            path: (*path).clone(),
+        })
+    }
+
+    /// Records after a poll which claims of its flow wait to be released, if that has changed.
+    pub(crate) async fn report(&self, context: &Context, flow: &str) {
+        let left = self.left(flow, &context.lease.current().node);
+        if self.flows().get(flow).is_some_and(|claims| claims.recorded.as_ref() == Some(&left)) {
+            return;
+        }
+        let written = match &left {
+            Some(left) => context.store.claims_are_left(left.clone()).await,
+            None => context.store.no_claim_is_left(flow).await,
         };
-        let mut all: Vec<OrphanedClaims> = flows.iter().filter_map(of_flow).collect();
-        all.sort_by(|a, b| a.flow.cmp(&b.flow));
-        all
+        match written {
+            Ok(()) => self.flows().entry(flow.to_owned()).or_default().recorded = Some(left),
+            Err(error) => {
+                tracing::warn!(flow, error = %error.chain(), "which claims were left behind could not be recorded");
+            }
+        }
     }
 
     /// Forgets a flow that this node no longer polls.
@@ -76,9 +87,10 @@ impl ClaimedFiles {
     /// been there for two cycles.
     pub(crate) fn seen(&self, flow: &str, claimed: Vec<ClaimedFile>, now: Timestamp) -> Vec<RemotePath> {
         let mut flows = self.flows();
-        let mut before = flows.remove(flow).unwrap_or_default();
+        let claims = flows.entry(flow.to_owned()).or_default();
+        let mut before = std::mem::take(&mut claims.files);
         let mut due = Vec::new();
-        let counted: HashMap<RemotePath, Seen> = claimed
+        claims.files = claimed
             .into_iter()
             .map(|file| {
                 let path = file.path.clone();
@@ -94,18 +106,16 @@ impl ClaimedFiles {
                 (path, seen)
             })
             .collect();
-        if !counted.is_empty() {
-            flows.insert(flow.to_owned(), counted);
-        }
         due
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ClaimedFiles, OrphanedClaims};
+    use super::ClaimedFiles;
     use chrono::TimeDelta;
     use model::{RemotePath, Timestamp};
+    use store::ClaimsLeft;
     use transport::ClaimedFile;
 
     #[test]
@@ -115,21 +125,24 @@ mod tests {
         let seen = |flow: &str, minute: i64, files| {
             claimed.seen(flow, files, Timestamp::UNIX_EPOCH + TimeDelta::minutes(minute))
         };
+        let node = "n1".parse().unwrap();
+        let left = || claimed.left("f", &node);
         let path = vec![RemotePath::from("in/a")];
         seen("f", 0, file(1));
-        assert!(claimed.snapshot().is_empty());
+        assert_eq!(left(), None);
         seen("f", 1, file(1));
         let begun = Timestamp::UNIX_EPOCH;
-        let shown = OrphanedClaims {
+        let shown = ClaimsLeft {
             flow: "f".into(),
-            files: 1,
-            path: "in/a".into(),
+            node: "n1".into(),
             since: begun,
             released: begun + TimeDelta::minutes(30),
+            files: 1,
+            path: "in/a".into(),
         };
-        assert_eq!(claimed.snapshot(), [shown]);
+        assert_eq!(left(), Some(shown));
         claimed.forget_flow("f");
-        assert!(claimed.snapshot().is_empty());
+        assert_eq!(left(), None);
         // A poll a minute: both are over at the 31st poll. One that was gone in between begins anew.
         for begin in [0, 100] {
             for minute in 0..30 {

@@ -3,9 +3,10 @@
 //! It calls the source, and queries the known offers, exactly as a poll does. The only difference: nothing is
 //! written.
 
+use crate::ingest::room::{RoomOfPoll, StagingRoom};
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use model::definition::{Endpoint, Flow};
+use model::definition::{Endpoint, Flow, FlowSource};
 use model::{OfferIdentity, RemotePath, Result, SkipCount, SkipReason, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,43 +76,72 @@ pub struct FileLeft {
 /// # Errors
 /// The source does not answer, or the database.
 pub(crate) async fn dry_run(
-    store: Store,
+    store: &Store,
+    staging_room: &Arc<StagingRoom>,
+    services: Services,
     transport: &dyn Transport,
     endpoint: Arc<Endpoint>,
     flow: Arc<Flow>,
-    services: Services,
 ) -> Result<DryRun> {
-    let looked_at = services.clock.now();
     let steps = steps_of(&flow)?;
     let clock = Arc::clone(&services.clock);
+    let looked_at = clock.now();
+    let is_staged = !matches!(&flow.source, FlowSource::Poll(poll) if transport.poll_effects(poll).streams);
+    let is_ordered = flow.ordered;
     let source = transport.source(endpoint, flow, services)?;
-    let seen = Arc::new(Seen { store, looked_at, lists: Mutex::default() });
+    let room = || is_staged.then(|| staging_room.of_poll(&Arc::default(), source.is_local()));
+    let seen = || {
+        // As in a poll: files of an ordered flow wait for those before them.
+        let room = if is_ordered { None } else { room() };
+        Arc::new(Seen { store: store.clone(), looked_at, room, lists: Mutex::default() })
+    };
     let pending = Arc::<PendingFiles>::default();
-    let discovery =
-        |looks_again| Discovery { known: Arc::clone(&seen) as _, pending: Arc::clone(&pending), looks_again };
-    let mut offers = source.discover(discovery(false)).await?;
+    let discovery = |seen: &Arc<Seen>, looks_again| Discovery {
+        known: Arc::clone(seen) as _,
+        pending: Arc::clone(&pending),
+        looks_again,
+    };
+    let mut looked = seen();
+    let mut offers = source.discover(discovery(&looked, false)).await?;
     if let Some(stable_for) = pending.look_again_in(clock.as_ref()) {
         // A file is new to a dry run. The poll that looks again would take it.
         drop(offers);
         clock.sleep(stable_for.min(LONGEST_WAIT)).await;
-        *seen.lists() = Lists::default();
-        offers = source.discover(discovery(true)).await?;
+        looked = seen();
+        offers = source.discover(discovery(&looked, true)).await?;
     }
+    let mut line = InOrder { room: if is_ordered { room() } else { None }, waits: false };
     let mut takes = Vec::new();
     let mut not_listed = 0;
     while let Some(offer) = offers.try_next().await? {
         if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
-            seen.refused(&offer.identity, cause);
+            looked.leave(&offer.identity, SkipReason::ToRefuse, Some(cause));
+        } else if line.waits(&offer.identity) {
+            looked.leave(&offer.identity, SkipReason::NoRoom, None);
         } else if takes.len() < LISTED {
             takes.push(FileSeen::of(&offer.identity));
         } else {
             not_listed += 1;
         }
     }
-    let lists = std::mem::take(&mut *seen.lists());
+    let lists = std::mem::take(&mut *looked.lists());
     let skipped = lists.counts.into_iter().map(|(reason, files)| SkipCount { reason, files }).collect();
     let not_listed = not_listed + lists.not_listed;
     Ok(DryRun { takes, leaves: lists.leaves, skipped, not_listed, steps })
+}
+
+/// The files of an ordered flow: behind one without room, all wait.
+struct InOrder {
+    /// `None` for other flows.
+    room: Option<RoomOfPoll>,
+    waits: bool,
+}
+
+impl InOrder {
+    fn waits(&mut self, file: &OfferIdentity) -> bool {
+        self.waits = self.waits || self.room.as_ref().is_some_and(|room| !room.has_room(file));
+        self.waits
+    }
 }
 
 fn steps_of(flow: &Flow) -> Result<Vec<StepSeen>> {
@@ -144,6 +174,8 @@ struct Lists {
 struct Seen {
     store: Store,
     looked_at: Timestamp,
+    /// The room for files that are offered, as a poll counts it.
+    room: Option<RoomOfPoll>,
     lists: Mutex<Lists>,
 }
 
@@ -152,16 +184,13 @@ impl Seen {
         // A panic elsewhere ends the dry run.
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Seen {
-    /// A file that a poll would refuse without reading it.
-    fn refused(&self, identity: &OfferIdentity, cause: String) {
+    /// An offered file that a poll would not take.
+    fn leave(&self, identity: &OfferIdentity, why: SkipReason, error: Option<String>) {
         let mut lists = self.lists();
-        *lists.counts.entry(SkipReason::ToRefuse).or_default() += 1;
+        *lists.counts.entry(why).or_default() += 1;
         if lists.leaves.len() < LISTED {
-            let (file, why) = (FileSeen::of(identity), SkipReason::ToRefuse);
-            lists.leaves.push(FileLeft { file, why, next: None, error: Some(cause) });
+            lists.leaves.push(FileLeft { file: FileSeen::of(identity), why, next: None, error });
         } else {
             lists.not_listed += 1;
         }
@@ -189,6 +218,10 @@ impl KnownOffers for Seen {
 
     fn unstable(&self, _files: Vec<UnstableFile>) {
         // Each of them is reported as a changing file.
+    }
+
+    fn has_room(&self, file: &OfferIdentity) -> bool {
+        self.room.as_ref().is_none_or(|room| room.has_room(file))
     }
 
     fn skipped(&self, file: &SkippedFile<'_>) {

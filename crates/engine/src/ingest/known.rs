@@ -1,10 +1,11 @@
 //! Which offers a flow knows already.
 
 use crate::ingest::claimed::ClaimedFiles;
+use crate::ingest::room::RoomOfPoll;
 use crate::ingest::tally::Tally;
 use crate::ingest::unstable::UnstableFiles;
 use async_trait::async_trait;
-use model::{RemotePath, Result, Timestamp};
+use model::{OfferIdentity, RemotePath, Result, Timestamp};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,9 @@ pub(crate) struct Known {
     pub(crate) claimed: Arc<ClaimedFiles>,
     /// Counts what the poll skips.
     pub(crate) tally: Arc<Tally>,
+    /// The room for files that are offered, where those without any leave the limit to others: not in an ordered flow, whose
+    /// files wait for those before them, nor where nothing is staged.
+    pub(crate) room: Option<RoomOfPoll>,
     /// Whether the database query failed: then the failure of the poll is not the source's.
     pub(crate) failed: AtomicBool,
 }
@@ -70,6 +74,10 @@ impl KnownOffers for Known {
         for file in files {
             self.unstable.count(&self.flow, &self.endpoint, file, self.listing);
         }
+    }
+
+    fn has_room(&self, file: &OfferIdentity) -> bool {
+        self.room.as_ref().is_none_or(|room| room.has_room(file))
     }
 
     fn skipped(&self, file: &SkippedFile<'_>) {

@@ -221,6 +221,7 @@ async fn poll_if_ours(polled: &Arc<PolledFlow>, why: Why<'_>, early: Option<&mut
     } else {
         polled.succeeded().await;
         polled.room.report(&polled.context, &polled.flow.name, &polled.poll.endpoint).await;
+        polled.claimed.report(&polled.context, &polled.flow.name).await;
     }
     context.observe(&polled.poll.endpoint, reachability, error.as_ref()).await;
     let soon = polled.pending.look_again_in(context.services.clock.as_ref());
@@ -278,6 +279,8 @@ async fn poll_once(
         unstable: Arc::clone(&polled.unstable),
         claimed: Arc::clone(&polled.claimed),
         tally: Arc::clone(&polled.tally),
+        room: (!streams && !polled.flow.ordered)
+            .then(|| polled.staging_room.of_poll(&polled.room, source.is_local())),
         failed: AtomicBool::new(false),
     });
     let trouble = |error| match known.failed.load(Ordering::SeqCst) {

@@ -51,7 +51,7 @@ pub(crate) struct PolledFlow {
     pub(crate) claimed: Arc<ClaimedFiles>,
     pub(crate) staging_room: Arc<StagingRoom>,
     /// The files that wait for room in staging.
-    pub(crate) room: RoomOfFlow,
+    pub(crate) room: Arc<RoomOfFlow>,
     pub(crate) flow: Arc<Flow>,
     /// A revision at which the flow is as it is here.
     pub(crate) revision: i64,
@@ -89,7 +89,7 @@ impl PolledFlow {
             unconfirmed,
             claimed,
             staging_room,
-            room: RoomOfFlow::default(),
+            room: Arc::default(),
             flow,
             revision,
             poll,

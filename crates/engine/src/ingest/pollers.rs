@@ -45,9 +45,9 @@ impl Pollers {
         settler: Arc<Settler>,
         unstable: Arc<UnstableFiles>,
         claimed: Arc<ClaimedFiles>,
+        staging_room: Arc<StagingRoom>,
     ) -> Self {
         let unconfirmed = Arc::new(UnconfirmedReadings::default());
-        let staging_room = Arc::new(StagingRoom::new(context.staging.clone()));
         let polling = Polling { context, settler, unstable, unconfirmed, claimed, staging_room };
         Self { polling, unrecorded: HashMap::new(), running: HashMap::new() }
     }

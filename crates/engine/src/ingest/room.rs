@@ -5,7 +5,7 @@
 //! Each node counts what it reads itself. What others write to the same file system is only seen as less free space.
 
 use crate::context::Context;
-use model::{Error, ErrorKind, EventKind, RemotePath, Result};
+use model::{Error, ErrorKind, EventKind, OfferIdentity, RemotePath, Result};
 use staging::{SHARED_FROM, Staging};
 use std::collections::HashMap;
 use std::fs::File;
@@ -26,14 +26,16 @@ pub(crate) struct NoRoom {
 }
 
 /// The room of this node's staging area.
-pub(crate) struct StagingRoom {
+pub struct StagingRoom {
     staging: Staging,
     /// Bytes that files which are being read may still write.
     reserved: Arc<Mutex<u64>>,
 }
 
 impl StagingRoom {
-    pub(crate) fn new(staging: Staging) -> Self {
+    /// The room of a staging area of which nothing is reserved.
+    #[must_use]
+    pub fn new(staging: Staging) -> Self {
         Self { staging, reserved: Arc::default() }
     }
 
@@ -54,9 +56,20 @@ impl StagingRoom {
         Ok(Ok(Reservation { reserved: Arc::clone(&self.reserved), left: needed, written: 0 }))
     }
 
+    /// The room that is left for the files that a poll of a flow offers.
+    pub(crate) fn of_poll(self: &Arc<Self>, flow: &Arc<RoomOfFlow>, is_local: bool) -> RoomOfPoll {
+        RoomOfPoll { staging: Arc::clone(self), flow: Arc::clone(flow), is_local, left: Mutex::default() }
+    }
+
     /// For a file that is taken only if staging can share its blocks.
     pub(crate) fn reserve_nothing(&self) -> Reservation {
         Reservation { reserved: Arc::clone(&self.reserved), left: 0, written: 0 }
+    }
+
+    fn left(&self) -> Result<Left> {
+        let reserved = *locked(&self.reserved);
+        let bytes = self.staging.room()?.and_then(|room| room.checked_sub(reserved));
+        Ok(Left { bytes, most: self.staging.most()?, is_there: None })
     }
 
     fn lacking(&self, needed: u64, reserved: u64, error: Error) -> Result<NoRoom> {
@@ -183,6 +196,58 @@ impl PartWriter for ReservedPart {
 
     fn commit(self: Box<Self>) -> Result<StagedPayload> {
         self.writer.commit()
+    }
+}
+
+/// The room that is left for the files that a poll offers: each counts before it is read.
+pub(crate) struct RoomOfPoll {
+    staging: Arc<StagingRoom>,
+    flow: Arc<RoomOfFlow>,
+    /// Whether they are files of this machine, whose blocks staging may share.
+    is_local: bool,
+    /// Found when the first file is offered.
+    left: Mutex<Option<Left>>,
+}
+
+/// The bytes that staging can take in; `None` if it can take in nothing.
+struct Left {
+    bytes: Option<u64>,
+    /// What it could hold at most.
+    most: u64,
+    /// Whether the area is there; `None` before the first file without room. Asked once, however many files wait.
+    is_there: Option<bool>,
+}
+
+impl RoomOfPoll {
+    /// Whether a file may be offered. One that is not, because there is no room for it, is counted as waiting.
+    pub(crate) fn has_room(&self, file: &OfferIdentity) -> bool {
+        let needed = self.flow.needed(&file.key(), file.size);
+        // What can be taken in is only known by trying where the free space cannot be read.
+        let Ok(waits) = self.waits(needed) else { return true };
+        if waits {
+            self.flow.count(&file.path, file.key(), file.size, needed);
+        }
+        !waits
+    }
+
+    fn waits(&self, needed: u64) -> Result<bool> {
+        let mut found = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = match &mut *found {
+            Some(left) => left,
+            unknown => unknown.insert(self.staging.left()?),
+        };
+        // One that can never be staged is refused, and one whose blocks are shared needs no room.
+        if needed > left.most || left.bytes.is_some() && self.is_local && self.flow.may_share(needed) {
+            return Ok(false);
+        }
+        match left.bytes.and_then(|bytes| bytes.checked_sub(needed)) {
+            Some(rest) => {
+                left.bytes = Some(rest);
+                Ok(false)
+            }
+            // A disk that is not mounted looks small.
+            None => Ok(*left.is_there.get_or_insert_with(|| self.staging.staging.check_there().is_ok())),
+        }
     }
 }
 
@@ -321,3 +386,6 @@ impl RoomOfFlow {
         self.waiting().recorded = files;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::maintenance::repeat::Maintenance;
 use async_trait::async_trait;
-use model::definition::{Flow, FlowSource};
+use model::definition::{Definitions, Flow, FlowSource};
 use model::schedule::{Expectation, ExpectedDay, Schedule};
 use model::{AuditEvent, EventKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,14 +54,7 @@ impl Maintenance for Expectations {
             .filter_map(|flow| expected(flow).map(|(expectation, schedule)| (flow, expectation, schedule)))
             .collect();
         let names: BTreeSet<&str> = expecting.iter().map(|(flow, ..)| flow.name.as_str()).collect();
-        self.context.store.forget_expectations_but(&names).await?;
-        let polled = definitions
-            .flows
-            .values()
-            .filter(|flow| flow.enabled && matches!(flow.source, FlowSource::Poll(_)));
-        let polled = polled.map(|flow| flow.name.as_str()).collect();
-        self.context.store.forget_failing_polls_but(&polled).await?;
-        self.context.store.forget_waiting_for_room_but(&polled).await?;
+        self.forget_others(&definitions, &names).await?;
         for (flow, expectation, schedule) in expecting {
             let Some(expected) = expectation.last_day(schedule, self.context.now()) else { continue };
             let since = definitions.flows_since.get(&flow.name).copied();
@@ -72,6 +65,21 @@ impl Maintenance for Expectations {
 }
 
 impl Expectations {
+    /// Forgets what is recorded of flows that expect nothing, or are not polled, any more. A node that does not have the newest
+    /// revision yet forgets nothing: it does not know all flows, and who polls them records a thing once.
+    async fn forget_others(&self, definitions: &Definitions, expecting: &BTreeSet<&str>) -> Result<()> {
+        let (store, revision) = (&self.context.store, definitions.revision);
+        let polled = definitions
+            .flows
+            .values()
+            .filter(|flow| flow.enabled && matches!(flow.source, FlowSource::Poll(_)));
+        let polled = polled.map(|flow| flow.name.as_str()).collect();
+        store.forget_expectations_but(revision, expecting).await?;
+        store.forget_failing_polls_but(revision, &polled).await?;
+        store.forget_waiting_for_room_but(revision, &polled).await?;
+        store.forget_claims_left_but(revision, &polled).await
+    }
+
     async fn judge(
         &self,
         flow: &str,

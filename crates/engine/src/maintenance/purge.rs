@@ -9,13 +9,13 @@ use model::definition::FlowSource;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Deletes old answers to messages, and expired logins.
+/// Deletes old answers to messages, evidence whose retention is over, and expired logins.
 pub(crate) struct Purge(pub(crate) Arc<Context>);
 
 #[async_trait]
 impl Maintenance for Purge {
     fn name(&self) -> &'static str {
-        "old replies and sessions"
+        "old replies, evidence and sessions"
     }
 
     fn every(&self) -> Duration {
@@ -30,6 +30,7 @@ impl Maintenance for Purge {
             definitions.flows.values().filter(|flow| matches!(flow.source, FlowSource::Receive(_)));
         let kept = receiving.map(|flow| flow.retention).fold(DEFAULT_RETENTION, Duration::max);
         store.purge_intake_keys(self.0.now() - kept).await?;
+        store.remove_evidence(&self.0.settings.node, self.0.now()).await?;
         store.purge_logins(self.0.now()).await
     }
 }

@@ -3,21 +3,24 @@
 use crate::context::Context;
 use crate::crash;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
+use crate::receive::proof;
 use crate::receive::reply::write_reply;
 use crate::receive::routing::{NotNow, Routes};
 use crate::staged::{blocking, discard};
-use crate::transfers::{Origin, new_transfer};
+use crate::transfers::{Origin, new_receipt, new_transfer};
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
     AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, RemotePath, Result,
-    Timestamp, TransferId,
+    Sha256, Timestamp, TransferId,
 };
 use serde_json::Map;
 use std::sync::Arc;
 use store::{IntakeCommit, IntakeCommitted, NewTransfer, NodeLease};
-use transport::StagedPart;
-use transport::{Message, PartWriter, Reception, StagedPayload, StoredReply, Wanted};
+use transport::{
+    Evidence, Message, OutgoingReceipt, PartWriter, Reception, StagedPart, StagedPayload, StoredReply,
+    Wanted, content_digest,
+};
 
 /// One message that is being received. Its key is freed if this is dropped without a commit or a refusal.
 pub(crate) struct OpenReception {
@@ -46,7 +49,11 @@ impl Reception for OpenReception {
         }
     }
 
-    async fn commit(mut self: Box<Self>, message: Message, reply: StoredReply) -> Result<Vec<TransferId>> {
+    async fn commit(
+        mut self: Box<Self>,
+        mut message: Message,
+        reply: StoredReply,
+    ) -> Result<Vec<TransferId>> {
         self.context.lease.may_act(self.lease.epoch)?;
         let received = self.context.now();
         let offer = self.offer(&message, received);
@@ -58,15 +65,29 @@ impl Reception for OpenReception {
             received,
             revision: self.definitions.revision,
         };
-        let staged: Vec<PayloadId> = message.parts.iter().map(|part| part.staged.id).collect();
-        let (transfers, events) = match self.transfers(message, &origin) {
+        let receipts = std::mem::take(&mut message.receipts);
+        let evidence = message.evidence.take();
+        let own = evidence.as_ref().and_then(Evidence::staged).map(|staged| staged.id);
+        let parts = message.parts.iter().chain(receipts.iter().map(|receipt| &receipt.part));
+        let staged: Vec<PayloadId> = parts.map(|part| part.staged.id).chain(own).collect();
+        // Of the message alone: a receipt of ours is none of its content.
+        let content: Vec<Sha256> = message.parts.iter().map(|part| part.staged.sha256).collect();
+        let (mut transfers, mut events) = match self.transfers(message, &origin) {
             Ok(made) => made,
             Err(error) => {
                 discard(&self.context.staging, staged).await;
                 return Err(error);
             }
         };
-        let ids = transfers.iter().map(|new| new.transfer.id).collect();
+        let ids: Vec<TransferId> = transfers.iter().map(|new| new.transfer.id).collect();
+        let evidence = evidence.and_then(|evidence| {
+            proof::of_message(&self.context, offer.id, &mut transfers, evidence, received)
+        });
+        for receipt in receipts {
+            let (new, event) = new_receipt(&self.context, receipt, origin.offer, ids.first().copied());
+            transfers.push(new);
+            events.push(event);
+        }
         crash::point("intake.before_commit");
         let commit = IntakeCommit {
             lease: self.lease.clone(),
@@ -74,6 +95,8 @@ impl Reception for OpenReception {
             offer,
             transfers,
             reply: write_reply(&reply),
+            content: Some(content_digest(&content)),
+            evidence,
             events,
             now: received,
         };
@@ -94,13 +117,36 @@ impl Reception for OpenReception {
         }
     }
 
-    async fn refuse(mut self: Box<Self>, events: Vec<AuditEvent>, reply: StoredReply) -> Result<()> {
-        let reply = write_reply(&reply);
-        self.context
-            .store
-            .intake_refuse(&self.lease, &self.key, Some(reply), events, self.context.now())
-            .await?;
+    async fn refuse(
+        mut self: Box<Self>,
+        mut events: Vec<AuditEvent>,
+        reply: StoredReply,
+        receipts: Vec<OutgoingReceipt>,
+    ) -> Result<()> {
+        let (reply, now) = (write_reply(&reply), self.context.now());
+        let made = receipts.into_iter().map(|receipt| new_receipt(&self.context, receipt, None, None));
+        let (receipts, of_receipts): (Vec<NewTransfer>, Vec<AuditEvent>) = made.unzip();
+        events.extend(of_receipts);
+        crash::point("intake.before_refuse");
+        let write = || {
+            let Self { context, lease, key, .. } = &*self;
+            let (reply, receipts, events) = (Some(reply.clone()), receipts.clone(), events.clone());
+            context.store.intake_refuse(lease, key, reply, receipts, events, now)
+        };
+        let held = match receipts.is_empty() {
+            true => write().await?,
+            // One whose answer was lost is repeated, as a commit: it is idempotent by the receipts' ids.
+            false => {
+                self.context.write_until_known("why a message was refused", self.lease.epoch, write).await?
+            }
+        };
         self.held = KeyHeld::No;
+        if !held && !receipts.is_empty() {
+            return Err(Error::transient(ErrorKind::Unreachable, "record why a message was refused")
+                .with("key", &self.key)
+                .advice("another node receives this message now; the sender will send it again"));
+        }
+        crash::point("intake.refused");
         Ok(())
     }
 }

@@ -26,13 +26,13 @@ both! {
         folder.put("in/po.edi", *b"ISA");
         claiming(&scene, Arc::new(folder.clone()));
         scene.place("out").break_down(Some(Fault::CUT));
-        let engine = scene.start().await;
+        let _engine = scene.start().await;
         scene.until("it is taken", || async { scene.transfers().await.len() == 1 }).await;
         assert_eq!(folder.files(), ["in/po.edi.stage"]);
         for _ in 0..60 {
             scene.pass(MINUTE, 1).await;
         }
-        assert!(engine.claimed().snapshot().is_empty(), "its delivery is awaited");
+        assert!(scene.store.claims_left().await.unwrap().is_empty(), "its delivery is awaited");
         assert_eq!((folder.files(), scene.transfers().await.len()), (vec!["in/po.edi.stage".to_owned()], 1));
         scene.place("out").break_down(None);
         scene.until_all(1, TransferState::Completed).await;
@@ -95,13 +95,13 @@ both! {
         let folder = MemoryFolder::new();
         folder.put("in/po.edi.stage", *b"ISA");
         claiming(&scene, Arc::new(folder.clone()));
-        let engine = scene.start().await;
+        let _engine = scene.start().await;
         for _ in 0..25 {
             scene.pass(MINUTE, 1).await;
         }
         assert_eq!(folder.files(), ["in/po.edi.stage"]);
-        scene.until_by(Duration::from_secs(10), "it is shown", || async { engine.claimed().snapshot().len() == 1 }).await;
-        let [shown] = &engine.claimed().snapshot()[..] else { panic!("it is not shown") };
+        scene.until_by(Duration::from_secs(10), "it is shown", || async { scene.store.claims_left().await.unwrap().len() == 1 }).await;
+        let [shown] = &scene.store.claims_left().await.unwrap()[..] else { panic!("it is not shown") };
         assert_eq!((shown.flow.as_str(), shown.files, shown.path.to_text().as_str()), ("orders", 1, "in/po.edi"));
         let taken = || async {
             scene.pass(MINUTE, 1).await;
@@ -109,7 +109,7 @@ both! {
         };
         scene.until_by(Duration::ZERO, "it is taken", taken).await;
         scene.until_all(1, TransferState::Completed).await;
-        scene.until("it is no longer shown", || async { engine.claimed().snapshot().is_empty() }).await;
+        scene.until("it is no longer shown", || async { scene.store.claims_left().await.unwrap().is_empty() }).await;
         assert_eq!(scene.place("out").received()[0].2.as_ref(), b"ISA");
     }
 

@@ -43,6 +43,15 @@ impl Transport for Counting {
     ) -> Result<Arc<dyn transport::Destination>> {
         self.fake.destination(endpoint, destination, services)
     }
+
+    fn receipt_destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        url: &str,
+        services: Services,
+    ) -> Result<Arc<dyn transport::Destination>> {
+        self.fake.receipt_destination(endpoint, url, services)
+    }
 }
 
 impl Counting {

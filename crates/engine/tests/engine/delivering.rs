@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use testkit::fake::{Act, Answer, Fault, MemoryFolder, ScriptedFolder, ScriptedOffer, ScriptedReply};
 use transport::folder::{Folder, Overwrite};
-use transport::{Clock, Resolved};
+use transport::{Clock, Judgement, Resolution, Resolved};
 
 /// A flow to `out`, one file, and the engine at work on it.
-async fn under_way(scene: &Scene, answers: impl IntoIterator<Item = Answer>) -> Engine {
+pub(crate) async fn under_way(scene: &Scene, answers: impl IntoIterator<Item = Answer>) -> Engine {
     scene.flow(flow("orders", &["out"]));
     for answer in answers {
         scene.place("out").answer(answer);
@@ -23,7 +23,7 @@ async fn under_way(scene: &Scene, answers: impl IntoIterator<Item = Answer>) -> 
     scene.start().await
 }
 
-async fn until_delivery(scene: &Scene, state: DeliveryState) -> TransferId {
+pub(crate) async fn until_delivery(scene: &Scene, state: DeliveryState) -> TransferId {
     scene
         .until(&format!("the delivery is {state}"), || async {
             let Some(transfer) = scene.transfers().await.first().cloned() else { return false };
@@ -33,11 +33,11 @@ async fn until_delivery(scene: &Scene, state: DeliveryState) -> TransferId {
     scene.transfers().await[0].id
 }
 
-fn attempts_at(scene: &Scene) -> Vec<Timestamp> {
+pub(crate) fn attempts_at(scene: &Scene) -> Vec<Timestamp> {
     scene.place("out").deliveries().iter().map(|seen| seen.at).collect()
 }
 
-fn receipt(scene: &Scene, positive: bool) -> Receipt {
+pub(crate) fn plain_receipt(scene: &Scene, positive: bool) -> Receipt {
     Receipt {
         kind: ReceiptKind::Mdn,
         at: scene.clock.now(),
@@ -49,10 +49,23 @@ fn receipt(scene: &Scene, positive: bool) -> Receipt {
     }
 }
 
-const REFUSED: Fault = Fault::REFUSED;
-const AWAIT: Duration = Duration::from_secs(60);
+/// What a receipt says: yes, or no for good.
+pub(crate) fn receipt(scene: &Scene, positive: bool) -> Resolution {
+    let receipt = plain_receipt(scene, positive);
+    match positive {
+        true => Judgement::Proof(receipt).into(),
+        false => refusal(receipt, Fault::REFUSED, true),
+    }
+}
 
-fn awaiting(key: &str) -> Answer {
+pub(crate) fn refusal(receipt: Receipt, fault: Fault, may_contradict: bool) -> Resolution {
+    Judgement::Refusal { receipt, error: fault.error("accept the file"), may_contradict }.into()
+}
+
+const REFUSED: Fault = Fault::REFUSED;
+pub(crate) const AWAIT: Duration = Duration::from_secs(60);
+
+pub(crate) fn awaiting(key: &str) -> Answer {
     Answer::Awaiting { correlation: Some(key.into()), wait: AWAIT }
 }
 
@@ -156,7 +169,7 @@ both! {
                 delivery.log.correlate("<2@acme>").await?;
                 tell.notify_one();
                 told.notified().await;
-                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT })
+                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT, connection: None })
             })
         }));
         let engine = under_way(&scene, [slow]).await;

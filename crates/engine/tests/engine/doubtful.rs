@@ -56,6 +56,8 @@ async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
         parts: vec![part],
         metadata: serde_json::Map::new(),
         events: Vec::new(),
+        receipts: Vec::new(),
+        evidence: None,
     };
     let reply = StoredReply { status: 200, headers: Vec::new(), body: b"mdn".to_vec() };
     relay.arm();
@@ -66,7 +68,7 @@ async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
     scene.until_all(1, TransferState::Completed).await;
     scene.until("the database is back", || async { !relay.is_away() }).await;
     match engine.intake().begin("A/B/<1>").await.unwrap() {
-        Begin::Answered(again) => assert_eq!(again, reply),
+        Begin::Answered(again) => assert_eq!(again.reply, reply),
         _ => panic!("not answered"),
     }
 }

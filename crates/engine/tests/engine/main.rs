@@ -20,6 +20,7 @@ mod limits;
 mod metadata;
 mod operating;
 mod processing;
+mod receipts;
 mod receiving;
 mod relay;
 mod revisions;

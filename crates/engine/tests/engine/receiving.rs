@@ -5,10 +5,13 @@ use crate::scene::{Scene, receiving};
 use engine::Engine;
 use model::{PayloadId, TransferId, TransferState};
 use serde_json::Map;
+use std::collections::BTreeMap;
 use std::time::Duration;
-use transport::{Begin, Message, Reception, StagedPart, StoredReply};
+use transport::{
+    Begin, Evidence, EvidenceContent, Message, Reception, StagedPart, StoredReply, content_digest,
+};
 
-async fn begin(engine: &Engine, key: &str) -> Begin {
+pub(crate) async fn begin(engine: &Engine, key: &str) -> Begin {
     engine.intake().begin(key).await.unwrap()
 }
 
@@ -19,7 +22,7 @@ pub(crate) async fn begin_new(engine: &Engine, key: &str) -> Box<dyn Reception> 
     }
 }
 
-fn word(begun: &Begin) -> &'static str {
+pub(crate) fn word(begun: &Begin) -> &'static str {
     match begun {
         Begin::New(_) => "new",
         Begin::InProgress => "in progress",
@@ -27,11 +30,11 @@ fn word(begun: &Begin) -> &'static str {
     }
 }
 
-fn reply(text: &str) -> StoredReply {
+pub(crate) fn reply(text: &str) -> StoredReply {
     StoredReply { status: 200, headers: vec![("X".into(), "y".into())], body: text.as_bytes().to_vec() }
 }
 
-async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (StagedPart, PayloadId) {
+pub(crate) async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (StagedPart, PayloadId) {
     let mut writer = reception.part().await.unwrap();
     let staged = tokio::task::spawn_blocking(move || {
         writer.append(b"EDI").unwrap();
@@ -51,7 +54,7 @@ async fn part(reception: &mut Box<dyn Reception>, name: &str) -> (StagedPart, Pa
     )
 }
 
-fn message(parts: Vec<StagedPart>) -> Message {
+pub(crate) fn message(parts: Vec<StagedPart>) -> Message {
     Message {
         listener: "fake".into(),
         endpoint: "/as2".into(),
@@ -59,6 +62,8 @@ fn message(parts: Vec<StagedPart>) -> Message {
         parts,
         metadata: Map::new(),
         events: Vec::new(),
+        receipts: Vec::new(),
+        evidence: None,
     }
 }
 
@@ -80,7 +85,7 @@ both! {
         let ids = receive(&engine, "A/B/<1>", "po.edi").await.unwrap();
         assert_eq!(ids.len(), 1);
         match begin(&engine, "A/B/<1>").await {
-            Begin::Answered(again) => assert_eq!(again, reply("done")),
+            Begin::Answered(again) => assert_eq!(again.reply, reply("done")),
             other => panic!("{}", word(&other)),
         }
         let done = scene.until_all(1, TransferState::Completed).await;
@@ -150,11 +155,45 @@ both! {
         assert!(scene.transfers().await.is_empty());
     }
 
+    evidence_of_a_message_and_its_content_are_known_after_it(scene) {
+        scene.flow(receiving("inbound", &["out"]));
+        let engine = scene.start().await;
+        let mut reception = begin_new(&engine, "A/B/<9>").await;
+        let (first, id) = part(&mut reception, "po.edi").await;
+        let (copy, _) = part(&mut reception, "signed").await;
+        let sha256 = first.staged.sha256;
+        let evidence = |content| Evidence {
+            keep_for: Duration::from_secs(400 * 86_400),
+            about: Map::from_iter([("message_id".to_owned(), "<9>".into())]),
+            pieces: BTreeMap::from([("signature".to_owned(), b"0".to_vec())]),
+            content: Some(content),
+            keeps_content: true,
+        };
+        let of = Message { evidence: Some(evidence(EvidenceContent::Payload)), ..message(vec![first]) };
+        let ids = reception.commit(of, reply("done")).await.unwrap();
+        let kept = scene.store.evidence_of(ids[0]).await.unwrap();
+        assert_eq!(kept.len(), 1);
+        let whole = scene.store.evidence(kept[0].id).await.unwrap().unwrap();
+        assert_eq!(whole.content.unwrap().payload.id, id);
+        assert_eq!(whole.pieces["signature"], b"0");
+        match begin(&engine, "A/B/<9>").await {
+            Begin::Answered(again) => assert_eq!(again.content, Some(content_digest(&[sha256]))),
+            other => panic!("{}", word(&other)),
+        }
+        // Bytes that are staged for the evidence alone are known to the database, so that the sweep leaves them.
+        let mut reception = begin_new(&engine, "A/B/<10>").await;
+        let (first, _) = part(&mut reception, "po.edi").await;
+        let staged = EvidenceContent::Staged(copy.staged.clone());
+        let of = Message { evidence: Some(evidence(staged)), ..message(vec![first]) };
+        reception.commit(of, reply("done")).await.unwrap();
+        assert!(scene.store.payload_rows(&[copy.staged.id]).await.unwrap().present.contains(&copy.staged.id));
+    }
+
     a_refused_message_may_begin_anew(scene) {
         scene.flow(receiving("inbound", &["out"]));
         let engine = scene.start().await;
         let reception = begin_new(&engine, "A/B/<5>").await;
-        reception.refuse(Vec::new(), reply("decryption-failed")).await.unwrap();
+        reception.refuse(Vec::new(), reply("decryption-failed"), Vec::new()).await.unwrap();
         receive(&engine, "A/B/<5>", "po.edi").await.unwrap();
         scene.until_all(1, TransferState::Completed).await;
     }

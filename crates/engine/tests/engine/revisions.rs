@@ -1,12 +1,16 @@
 //! Transfers end under the revision under which they were recorded, whatever comes into force meanwhile.
 
 use crate::database::both;
-use crate::scene::{RETRY, Scene, destination, flow, polling};
-use model::definition::{Destination, Flow, RetryPolicy, SettleWhen};
-use model::{DeliveryState, ErrorKind, TransferState};
+use crate::scene::{RETRY, Scene, destination, flow, poll, polling, saying};
+use model::definition::{Destination, Flow, FlowSource, PollSource, RetryPolicy, SettleWhen};
+use model::{DeliveryState, ErrorKind, Retry, TransferState};
+use staging::Disk;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use testkit::defined;
-use testkit::fake::{Answer, Fault, SPEC, ScriptedOffer};
+use testkit::fake::{Answer, Fault, MemoryFolder, SPEC, ScriptedOffer};
+use transport::folder::{Claim, Overwrite};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -117,6 +121,43 @@ both! {
         scene.history_broken(false);
         scene.until_all(1, TransferState::Completed).await;
         assert_eq!(subjects(&scene), some(&["old", "old"]));
+    }
+
+    a_node_with_an_older_revision_forgets_nothing_of_flows_that_it_does_not_know(scene) {
+        let mut scene = scene;
+        let disk = scene.limit_staging(100);
+        disk.create(Path::new("/filler"), 0o600).unwrap().write_at(&[0; 60], 0).unwrap();
+        let older = tokio::sync::watch::Sender::new(scene.in_force());
+        let folder = MemoryFolder::new();
+        folder.put("other/po.edi.stage", *b"ISA");
+        scene.place("other").use_folder(Arc::new(folder), "other", Overwrite::Refuse);
+        scene.place("in").offer(ScriptedOffer::file("large", vec![b'x'; 50]));
+        scene.place("out").break_down(Some(Fault { kind: ErrorKind::PermissionDenied, retry: Retry::Permanent }));
+        let from = |name: &str, endpoint: &str| Flow {
+            source: FlowSource::Poll(PollSource { endpoint: endpoint.to_owned(), ..poll("in") }),
+            ..flow(name, &["out"])
+        };
+        scene.flow(flow("waits", &["out"]));
+        scene.flow(saying(from("claims", "other"), |polling| polling.claim = Claim::Rename));
+        scene.flow(from("fails", "out"));
+        scene.store_revisions().await;
+        let behind = scene.prepare_with("n2", scene.another_or_same().await, older.subscribe()).await;
+        let _engine = scene.start().await;
+        let known = || async {
+            let store = &scene.store;
+            let waits = store.waiting_for_room().await.unwrap().len();
+            (waits, store.claims_left().await.unwrap().len(), store.failing_polls().await.unwrap().len())
+        };
+        scene.until("all is on record", || async { known().await == (1, 1, 1) }).await;
+        behind.start(older.subscribe(), Vec::new()).await.unwrap();
+        for _ in 0..40 {
+            scene.pass(Duration::from_secs(3), 3).await;
+            assert_eq!(known().await, (1, 1, 1));
+        }
+        // When it has the newest revision too, what that does not have any more is forgotten.
+        scene.define(|all| all.flows.clear());
+        older.send_replace(scene.in_force());
+        scene.until("all is forgotten", || async { known().await == (0, 0, 0) }).await;
     }
 
     a_delivery_to_an_endpoint_that_is_gone_fails_and_says_so(scene) {

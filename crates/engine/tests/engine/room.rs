@@ -1,9 +1,9 @@
 //! Files for which staging has no room.
 
 use crate::database::both;
-use crate::scene::{Scene, flow};
-use model::TransferState;
+use crate::scene::{Scene, flow, polling};
 use model::definition::Flow;
+use model::{SkipReason, TransferState};
 use std::time::Duration;
 use testkit::fake::ScriptedOffer;
 
@@ -82,6 +82,59 @@ both! {
         assert!(scene.place("out").received().iter().any(|(_, name, bytes)| {
             name.to_text() == "b" && bytes.len() == 1_200_000
         }));
+    }
+
+    files_that_wait_for_room_leave_the_limit_of_polls_to_others(scene) {
+        let mut scene = scene;
+        let _disk = scene.limit_staging(100_000);
+        scene.flow(polling(flow("orders", &["out"]), |poll| poll.read_limit = 1));
+        offer(&scene, "a", 60_000);
+        let _engine = scene.start().await;
+        scene.until_all(1, TransferState::Completed).await;
+        offer(&scene, "b", 70_000);
+        offer(&scene, "c", 80_000);
+        offer(&scene, "small", 10);
+        scene.until_all(2, TransferState::Completed).await;
+        scene.until("both wait", || async {
+            scene.store.waiting_for_room().await.unwrap().first().is_some_and(|waiting| waiting.files == 2)
+        })
+        .await;
+        assert_eq!(opened(&scene), ["a", "small"]);
+        let [waiting] = &scene.store.waiting_for_room().await.unwrap()[..] else { panic!() };
+        assert_eq!((waiting.largest.to_text().as_str(), waiting.bytes), ("c", 80_000));
+        // When there is room for one of them, it is taken.
+        scene.until_by(MINUTE, "one is taken", || async { scene.transfers().await.len() == 3 }).await;
+        scene.until_all(3, TransferState::Completed).await;
+    }
+
+    a_dry_run_tells_which_files_wait_for_room_as_the_next_poll_does(scene) {
+        let mut scene = scene;
+        let _disk = scene.limit_staging(100_000);
+        let orders = polling(flow("orders", &["out"]), |poll| poll.read_limit = 1);
+        scene.flow(orders.clone());
+        offer(&scene, "a", 60_000);
+        let engine = scene.start().await;
+        scene.until_all(1, TransferState::Completed).await;
+        for (name, bytes) in [("b", 70_000), ("small", 10), ("c", 80_000)] {
+            offer(&scene, name, bytes);
+        }
+        let trial = engine.trial();
+        let told = || async {
+            let looked = trial.dry_run("orders").await.unwrap();
+            let takes: Vec<_> = looked.takes.iter().map(|file| file.path.to_text()).collect();
+            let leaves: Vec<_> = looked.leaves.iter().map(|left| (left.file.path.to_text(), left.why)).collect();
+            assert_eq!(looked.skipped.iter().map(|count| count.files).sum::<u64>(), leaves.len() as u64);
+            (takes.join(" "), leaves.into_iter().filter(|(_, why)| *why == SkipReason::NoRoom).map(|(path, _)| path).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(told().await, ("small".into(), "b".into()));
+        // In an ordered flow the others wait behind the first.
+        let ordered = Flow { ordered: true, ..polling(orders, |poll| poll.read_limit = 0) };
+        scene.flow(Flow { enabled: false, ..ordered });
+        assert_eq!(told().await, (String::new(), "b small c".into()));
+        let orders = polling(flow("orders", &["out"]), |poll| poll.read_limit = 1);
+        scene.flow(orders);
+        scene.until_all(2, TransferState::Completed).await;
+        assert_eq!(opened(&scene), ["a", "small"]);
     }
 
     a_file_larger_than_staging_is_refused_once_and_the_others_go_on(scene) {

@@ -10,13 +10,16 @@ use model::definition::{
 };
 use model::schedule::Schedule;
 use model::schema::Values;
-use model::{Actor, Mask, MaskSpec, Timestamp, TransferId, TransferState};
+use model::{Actor, Mask, MaskSpec, RevisionKind, Timestamp, TransferId, TransferState};
 use staging::{RealDisk, Staging};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use store::{Act, EventFilter, EventView, Page, Store, StoreSettings, TransferFilter, TransferView, Waybill};
+use store::{
+    Act, EventFilter, EventView, NewRevision, NewSecrets, Page, Store, StoreSettings, TransferFilter,
+    TransferView, Waybill,
+};
 use testkit::clock::{FixedClock, SeededRandom};
 use testkit::defined;
 use testkit::fake::{FakeEndpoint, FakeTransport, MemoryFolder, SPEC};
@@ -157,6 +160,33 @@ impl Scene {
         });
     }
 
+    /// What is in force.
+    pub(crate) fn in_force(&self) -> Arc<Definitions> {
+        Arc::clone(&self.definitions.borrow())
+    }
+
+    /// Stores revisions without definitions until the newest is the one in force.
+    pub(crate) async fn store_revisions(&self) {
+        for base in 0..self.revision() {
+            let revision = NewRevision {
+                id: Uuid::new_v4(),
+                base,
+                at: self.clock.now(),
+                author: Actor::User("ada".into()),
+                kind: RevisionKind::Apply,
+                source: None,
+                summary: String::new(),
+                put: Vec::new(),
+                removed: Vec::new(),
+                files_put: Vec::new(),
+                files_removed: Vec::new(),
+                secrets: NewSecrets::default(),
+                events: Vec::new(),
+            };
+            self.store.apply_revision(revision).await.unwrap();
+        }
+    }
+
     /// The number of the revision in force.
     pub(crate) fn revision(&self) -> i64 {
         self.definitions.borrow().revision
@@ -190,6 +220,16 @@ impl Scene {
 
     /// A node's engine that does not move yet.
     pub(crate) async fn prepare(&self, node: &str, store: Store) -> Engine {
+        self.prepare_with(node, store, self.definitions.subscribe()).await
+    }
+
+    /// The same of a node that has its own definitions in force.
+    pub(crate) async fn prepare_with(
+        &self,
+        node: &str,
+        store: Store,
+        definitions: watch::Receiver<Arc<Definitions>>,
+    ) -> Engine {
         let parts = Parts {
             host_keys: Arc::new(engine::KnownHostList::load(store.clone()).await.unwrap()),
             store,
@@ -197,7 +237,7 @@ impl Scene {
             local_archives: Arc::new(self.archives.clone()),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             random: Arc::new(SeededRandom::new(Uuid::new_v4().as_u64_pair().0)),
-            directory: Arc::new(InForce(self.definitions.subscribe())),
+            directory: Arc::new(InForce(definitions)),
             history: Arc::clone(&self.history) as Arc<dyn FlowHistory>,
             transports: vec![Arc::clone(&self.counting) as Arc<dyn Transport>],
         };

@@ -129,6 +129,14 @@ impl EventWords<'_> {
                 Some("changed") => format!("{} was changed in its archive, and stays there", self.offer()),
                 _ => format!("{} was removed from its archive: its time there is over", self.offer()),
             },
+            EventKind::CertificateExpires | EventKind::CertificateExpired => format!(
+                "The certificate{}{} {}{}{}",
+                self.with(" ", "certificate"),
+                self.with(" of ", "subject"),
+                if kind == EventKind::CertificateExpires { "ends" } else { "has expired" },
+                self.with(", at ", "not_after"),
+                self.with("; used by ", "used_by")
+            ),
             EventKind::FlowFilesMissing => format!(
                 "Files are missing{}{}{}{}",
                 self.for_flow(),
@@ -266,10 +274,11 @@ impl EventWords<'_> {
             EventKind::DeliveryCancelled => {
                 let why = if self.detail.contains_key("why") { "why" } else { "reason" };
                 format!(
-                    "{} cancelled the delivery{}{}{}",
+                    "{} cancelled the delivery{}{}{}{}",
                     self.who(),
                     self.to(),
                     self.with("; its state was ", "was"),
+                    self.with("; at the destination may remain ", "may_remain"),
                     self.with(": ", why)
                 )
             }
@@ -295,6 +304,19 @@ impl EventWords<'_> {
                 self.sender(),
                 self.with(": message ", "message_id"),
                 self.with(": ", "key")
+            ),
+            EventKind::ReceiptUnproven => format!(
+                "A receipt{} proves nothing, and the delivery{} still waits for one{}",
+                self.sender(),
+                self.to(),
+                self.with(": ", "error")
+            ),
+            EventKind::ReceiptIgnored => format!(
+                "A receipt{} for the delivery{} arrived and changed nothing{}{}",
+                self.sender(),
+                self.to(),
+                self.with("; its state is ", "was"),
+                self.with(": ", "receipt")
             ),
             EventKind::ListenerFailed if self.text("in_force").is_some() => format!(
                 "Listener{} goes on under its old definition{}",
@@ -322,8 +344,18 @@ impl EventWords<'_> {
                 self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
                 self.with(": ", "used")
             ),
+            EventKind::CertificateFallback => format!(
+                "A key or certificate was used outside its time{}{}",
+                self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
+                self.with(": ", "used")
+            ),
             EventKind::MessageRepeated => format!(
                 "A message{} was received again; it was answered and not processed again{}",
+                self.sender(),
+                self.with(": ", "message_id")
+            ),
+            EventKind::MessageContentDiffers => format!(
+                "A message{} was refused: its Message-ID was used before for other content{}",
                 self.sender(),
                 self.with(": ", "message_id")
             ),
@@ -464,12 +496,13 @@ impl EventWords<'_> {
                 self.with(": ", "fingerprint")
             ),
             EventKind::KnownHostAdded => format!(
-                "{} added a known host{}{}{}{}",
+                "{} added a known host{}{}{}{}{}",
                 self.who(),
                 self.with(": ", "hosts"),
                 self.with(", ", "key_type"),
                 self.with(" ", "fingerprint"),
-                self.with("; it replaces ", "replaces")
+                self.with("; it replaces ", "replaces"),
+                self.with("; kept for the other names of the replaced line ", "kept_of")
             ),
             EventKind::KnownHostRemoved => format!(
                 "{} removed a known host{}{}{}{}",
@@ -487,6 +520,16 @@ impl EventWords<'_> {
                 self.with(": ", "payload"),
                 self.count(", ", "bytes", "byte", "bytes")
             ),
+            EventKind::EvidenceRecorded => {
+                format!("The evidence of a message{} was recorded; its receipt had come before", self.to())
+            }
+            EventKind::EvidenceRemoved => format!(
+                "The evidence of a message was removed at the end of its retention{}",
+                self.with(": ", "message_id")
+            ),
+            EventKind::EvidenceExported => {
+                format!("{} saved the evidence of a message{}", self.who(), self.with(": ", "message_id"))
+            }
             EventKind::AuditRemoved => format!(
                 "Audit events{} were removed at the end of their retention{}",
                 self.with(" of ", "month"),

@@ -132,6 +132,15 @@ impl Endpoint {
         self.urls.first().map(|address| &address.url)
     }
 
+    /// Whether a URL leads to the same host and port as this endpoint's first address.
+    #[must_use]
+    pub fn is_at_server_of(&self, url: &str) -> bool {
+        let server = |url: &Url| Some((url.host_str()?.to_ascii_lowercase(), url.port_or_known_default()));
+        let other = Url::parse(url).ok();
+        let other = other.as_ref().and_then(server);
+        other.is_some() && other == self.url().and_then(server)
+    }
+
     /// The partner on the other side, where the transport knows partners.
     #[must_use]
     pub fn partner(&self) -> Option<&str> {
@@ -152,7 +161,23 @@ pub struct Listener {
 
 #[cfg(test)]
 mod tests {
-    use super::EndpointUrl;
+    use super::{Endpoint, EndpointUrl};
+    use crate::schema::TransportSpec;
+
+    #[test]
+    fn a_url_is_at_the_server_of_an_endpoint_by_its_host_and_port() {
+        const SPEC: TransportSpec = TransportSpec::new("as2", "For a test.");
+        let endpoint = Endpoint::bare("globex", "https://AS2.globex.example/in", &SPEC).unwrap();
+        for (url, expected) in [
+            ("https://as2.globex.example:443/mdn", true),
+            ("https://as2.globex.example:8443/mdn", false),
+            ("https://mdn.globex.example/in", false),
+            ("not a url", false),
+            ("mailto:as2@globex.example", false),
+        ] {
+            assert_eq!(endpoint.is_at_server_of(url), expected, "{url}");
+        }
+    }
 
     #[test]
     fn an_address_is_shown_without_what_may_be_a_secret() {

@@ -3,7 +3,8 @@
 use crate::connection::words;
 use crate::schedule::{Expectation, Schedule};
 use crate::schema::{TransportSpec, Values, joined};
-use crate::{Error, ErrorKind, Mask, NameTemplate, NodeName, RemotePath, Result};
+use crate::{DirectoryTemplate, Error, ErrorKind, Mask, NameTemplate, NodeName, RemotePath, Result};
+use chrono::{Days, NaiveDate};
 use std::time::Duration;
 
 /// Moves files from one source to its destinations.
@@ -126,6 +127,8 @@ pub struct PollEffects {
     pub directory: Option<RemotePath>,
     /// Whether it takes files of directories below the polled one too.
     pub is_recursive: bool,
+    /// The dated directories, of a source that polls those alone.
+    pub dated: Option<DatedPoll>,
     /// Whether files that were taken stay where they are.
     pub keeps_files: bool,
     /// Whether files that cannot be taken are moved away.
@@ -139,10 +142,48 @@ pub struct PollEffects {
     pub streams: bool,
 }
 
+/// Polls of dated directories: those of the present day and of some days before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DatedPoll {
+    /// Their name, below the endpoint's directory.
+    pub template: DirectoryTemplate,
+    /// How many days before the present one are polled too.
+    pub past_days: u32,
+    /// Whether the directories below each of them are polled too.
+    pub is_recursive: bool,
+}
+
+impl DatedPoll {
+    /// The last day of this century on which a directory, below the endpoint's, is polled; `None` if it never is.
+    #[must_use]
+    pub fn last_day(&self, directory: &RemotePath) -> Option<NaiveDate> {
+        let named = match self.is_recursive {
+            true => self.template.last_day_above(directory),
+            false => self.template.last_day(directory),
+        };
+        named?.checked_add_days(Days::new(self.past_days.into()))
+    }
+}
+
+/// Where a destination writes, below its endpoint's directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeliveryDirectory {
+    /// The directory; where another one is written each day, those of some days
+    /// ([`DirectoryTemplate::examples`]).
+    pub examples: Vec<RemotePath>,
+}
+
+impl Default for DeliveryDirectory {
+    /// The endpoint's own directory.
+    fn default() -> Self {
+        Self { examples: vec![RemotePath::default()] }
+    }
+}
+
 /// An archive on the gateway's own machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LocalArchive {
-    /// The directory, a template ([`DirectoryTemplate`](crate::DirectoryTemplate)).
+    /// The directory, a template ([`DirectoryTemplate`]).
     pub directory: String,
     /// Whether the time at which a file was found is added to its name.
     pub timestamp: bool,

@@ -26,6 +26,7 @@ pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use handler::{Handler, PeerInfo, TowerHandler, Unserved};
 pub use limits::ServerLimits;
 pub use numbers::ListenerNumbers;
+pub use obs_fold::FoldedFields;
 pub use open_connections::client_network;
 pub use routes::Route;
 pub use standby::{Standby, Waits};

@@ -2,9 +2,12 @@
 
 use openssl::aes::{AesKey, unwrap_key, wrap_key};
 use openssl::bn::BigNumContext;
+use openssl::cipher::Cipher;
+use openssl::cipher_ctx::{CipherCtx, CipherCtxFlags};
 use openssl::derive::Deriver;
 use openssl::ec::{EcKey, EcPoint, PointConversionForm};
 use openssl::hash::hash;
+use openssl::nid::Nid;
 use openssl::pkey::{HasPublic, PKey, PKeyRef, Private};
 use openssl::x509::X509Ref;
 use zeroize::Zeroizing;
@@ -17,8 +20,14 @@ use crate::error::{CryptoContext, Error, Result};
 const CONTEXT: &str = "agree on a key";
 /// dhSinglePass-stdDH-sha1kdf-scheme.
 const SHA1_KDF: &[u8] = b"\x2b\x81\x05\x10\x86\x48\x3f\x00\x02";
+/// dhSinglePass-cofactorDH-sha1kdf-scheme: the same secret, as the cofactor of our curves is 1.
+const SHA1_COFACTOR_KDF: &[u8] = b"\x2b\x81\x05\x10\x86\x48\x3f\x00\x03";
 /// dhSinglePass-stdDH-sha2 schemes, but for the last arc.
 const SHA2_KDF: &[u8] = b"\x2b\x81\x04\x01\x0b";
+/// dhSinglePass-cofactorDH-sha2 schemes, likewise.
+const SHA2_COFACTOR_KDF: &[u8] = b"\x2b\x81\x04\x01\x0e";
+/// id-alg-CMS3DESwrap (RFC 3370, 4.3.1).
+const TRIPLE_DES: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x03\x06";
 /// AES key wrap of RFC 3394, but for the last arc.
 const AES: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01";
 
@@ -29,9 +38,64 @@ pub(crate) struct Agreement {
     digest: Digest,
     /// The key wrap's AlgorithmIdentifier as received: it goes into the derivation.
     wrap: Vec<u8>,
-    wrap_len: usize,
+    wrapping: Wrapping,
     /// Recipients and their wrapped keys.
     pub(crate) keys: Vec<(Named, Vec<u8>)>,
+}
+
+/// The key wrap.
+#[derive(Clone, Copy)]
+enum Wrapping {
+    /// AES with a key of so many bytes (RFC 3394).
+    Aes(usize),
+    TripleDes,
+}
+
+impl Wrapping {
+    fn of(algorithm: &[u8]) -> Result<Self> {
+        if algorithm == TRIPLE_DES {
+            return Ok(Self::TripleDes);
+        }
+        match algorithm.strip_prefix(AES) {
+            Some([0x05]) => Ok(Self::Aes(16)),
+            Some([0x19]) => Ok(Self::Aes(24)),
+            Some([0x2d]) => Ok(Self::Aes(32)),
+            _ => Err(Error::unsupported(format!("key wrap {}", der::dotted(algorithm)))),
+        }
+    }
+
+    /// The length of its key in bytes.
+    fn key_len(self) -> usize {
+        match self {
+            Self::Aes(len) => len,
+            Self::TripleDes => 24,
+        }
+    }
+
+    /// The content key. Errors must not be told apart by a peer.
+    fn unwrap(self, key: &[u8], wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
+        if wrapped.len() < 24 || !wrapped.len().is_multiple_of(8) {
+            return Err(Error::DecryptionFailed);
+        }
+        match self {
+            Self::Aes(_) => {
+                let key = AesKey::new_decrypt(key).map_err(|_| Error::DecryptionFailed)?;
+                let mut plain = Zeroizing::new(vec![0; wrapped.len() - 8]);
+                unwrap_key(&key, None, &mut plain, wrapped).map_err(|_| Error::DecryptionFailed)?;
+                Ok(plain)
+            }
+            Self::TripleDes => {
+                let cipher = Cipher::from_nid(Nid::ID_SMIME_ALG_CMS3DESWRAP)
+                    .ok_or_else(|| Error::unsupported("triple DES key wrap"))?;
+                let mut context = CipherCtx::new().during(CONTEXT)?;
+                context.set_flags(CipherCtxFlags::FLAG_WRAP_ALLOW);
+                context.decrypt_init(Some(cipher), Some(key), None).during(CONTEXT)?;
+                let mut plain = Zeroizing::new(Vec::new());
+                context.cipher_update_vec(wrapped, &mut plain).map_err(|_| Error::DecryptionFailed)?;
+                Ok(plain)
+            }
+        }
+    }
 }
 
 impl Agreement {
@@ -57,13 +121,7 @@ impl Agreement {
         let digest = kdf_digest(scheme)
             .ok_or_else(|| Error::unsupported(format!("key agreement {}", der::dotted(scheme))))?;
         let wrap = algorithm.required("key wrap")?;
-        let kind = wrap.children().required("algorithm")?.content;
-        let wrap_len = match kind.strip_prefix(AES) {
-            Some([0x05]) => 16,
-            Some([0x19]) => 24,
-            Some([0x2d]) => 32,
-            _ => return Err(Error::unsupported(format!("key wrap {}", der::dotted(kind)))),
-        };
+        let wrapping = Wrapping::of(wrap.children().required("algorithm")?.content)?;
         let mut keys = Vec::new();
         let mut encrypted = fields.required("recipientEncryptedKeys")?.children();
         while let Some(key) = encrypted.next()? {
@@ -71,7 +129,7 @@ impl Agreement {
             let named = recipient(&key.required("rid")?)?;
             keys.push((named, key.required("encryptedKey")?.octets()?.into_owned()));
         }
-        Ok(Agreement { originator, user_material, digest, wrap: wrap.raw.to_vec(), wrap_len, keys })
+        Ok(Agreement { originator, user_material, digest, wrap: wrap.raw.to_vec(), wrapping, keys })
     }
 
     /// The content key out of `wrapped`. Errors must not be told apart by a peer.
@@ -84,14 +142,8 @@ impl Agreement {
         peer.check_key().during(CONTEXT)?;
         let peer = PKey::from_ec_key(peer).during(CONTEXT)?;
         let material = self.user_material.as_deref();
-        let kek = derive(key, &peer, self.digest, &self.wrap, material, self.wrap_len)?;
-        let kek = AesKey::new_decrypt(&kek).map_err(|_| Error::DecryptionFailed)?;
-        if wrapped.len() < 24 || !wrapped.len().is_multiple_of(8) {
-            return Err(Error::DecryptionFailed);
-        }
-        let mut plain = Zeroizing::new(vec![0; wrapped.len() - 8]);
-        unwrap_key(&kek, None, &mut plain, wrapped).map_err(|_| Error::DecryptionFailed)?;
-        Ok(plain)
+        let kek = derive(key, &peer, self.digest, &self.wrap, material, self.wrapping.key_len())?;
+        self.wrapping.unwrap(&kek, wrapped)
     }
 }
 
@@ -105,10 +157,10 @@ fn recipient(element: &Element<'_>) -> Result<Named> {
 }
 
 fn kdf_digest(scheme: &[u8]) -> Option<Digest> {
-    if scheme == SHA1_KDF {
+    if scheme == SHA1_KDF || scheme == SHA1_COFACTOR_KDF {
         return Some(Digest::Sha1);
     }
-    match scheme.strip_prefix(SHA2_KDF)? {
+    match scheme.strip_prefix(SHA2_KDF).or_else(|| scheme.strip_prefix(SHA2_COFACTOR_KDF))? {
         [0] => Some(Digest::Sha224),
         [1] => Some(Digest::Sha256),
         [2] => Some(Digest::Sha384),

@@ -2,7 +2,7 @@
 //! and the subject key identifier.
 
 use openssl::sha::sha1;
-use openssl::x509::{X509Name, X509Ref};
+use openssl::x509::{X509Name, X509NameRef, X509Ref};
 
 use crate::der::{self, Element};
 use crate::error::{CryptoContext, Error, Result};
@@ -113,12 +113,29 @@ impl Named {
         }
     }
 
+    /// Words for an operator.
     pub(crate) fn describe(&self) -> String {
-        let (what, bytes) = match self {
-            Named::IssuerAndSerial { serial, .. } => ("serial", serial),
-            Named::KeyIdentifier(identifier) => ("key identifier", identifier),
-        };
-        let hex: String = bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
-        format!("{what} {hex}")
+        match self {
+            Named::IssuerAndSerial { issuer, serial } => match X509Name::from_der(issuer) {
+                Ok(issuer) => format!("serial {} of {}", hex(serial), name_text(&issuer)),
+                Err(_) => format!("serial {}", hex(serial)),
+            },
+            Named::KeyIdentifier(identifier) => format!("key identifier {}", hex(identifier)),
+        }
     }
+}
+
+/// The first 32 bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A name as people read it, whoever wrote it: `CN=Globex, O=Globex Inc.`, no longer than 200 characters.
+pub(crate) fn name_text(name: &X509NameRef) -> String {
+    let attributes = name.entries().map(|entry| {
+        let value = entry.data().to_string().unwrap_or_default();
+        format!("{}={value}", entry.object().nid().short_name().unwrap_or("?"))
+    });
+    let joined = attributes.collect::<Vec<_>>().join(", ");
+    joined.chars().filter(|sign| !sign.is_control()).take(200).collect()
 }

@@ -1,4 +1,4 @@
-//! Encryption as a stream: EnvelopedData for CBC ciphers, AuthEnvelopedData for GCM (RFC 5652
+//! Encryption as a stream: EnvelopedData for CBC ciphers, AuthEnvelopedData for those with a tag (RFC 5652
 //! section 6, RFC 5083). DER of definite length when the content's length is known, else BER.
 
 use std::io::{self, Read};
@@ -7,12 +7,12 @@ use openssl::encrypt::Encrypter;
 use openssl::pkey::Id;
 use openssl::rand::rand_bytes;
 use openssl::rsa::Padding;
-use openssl::symm::{Crypter, Mode};
 use openssl::x509::{X509, X509Ref};
 use zeroize::Zeroizing;
 
 use super::agreement;
 use super::certificate::CertificateId;
+use super::content_cipher::{self, ContentCipher, LONGEST_TAG as TAG};
 use crate::algorithm::{Cipher, Digest, oid};
 use crate::der::{self, Element};
 use crate::error::{CryptoContext, Error, Result};
@@ -21,8 +21,6 @@ use crate::mime::entity::{Entity, EntityStream, Measured, read_full};
 use crate::mime::headers::Headers;
 
 const CHUNK: usize = 128 * 1024;
-/// Length of a GCM tag as it is sent.
-const TAG: usize = 16;
 /// One key and nonce may not encrypt more with GCM (NIST SP 800-38D section 5.2.1.1).
 const GCM_LIMIT: u64 = (1 << 36) - 32;
 
@@ -40,7 +38,8 @@ pub enum KeyTransport {
 ///
 /// Key transport is randomised: kept (see [`to_bytes`](Self::to_bytes)), the block makes a second
 /// attempt send the same bytes. It must never encrypt anything but the same content: with GCM a
-/// second content under one nonce gives both away.
+/// second content under one nonce gives both away. A signature is content too: one that is not the same
+/// each time must be repeated with [`Signing::made`](crate::Signing::made).
 #[derive(Clone)]
 pub struct EncryptedContentKey {
     cipher: Cipher,
@@ -110,9 +109,10 @@ impl EncryptedContentKey {
         if fields.required("version")?.small_integer()? != 1 {
             return Err(Error::unsupported("a stored content key of an unknown version"));
         }
-        let cipher = fields.required("cipher")?.content;
-        let cipher = Cipher::from_oid(cipher).ok_or_else(|| Error::unsupported(der::dotted(cipher)))?;
+        let kind = fields.required("cipher")?.content;
+        let cipher = Cipher::from_oid(kind).ok_or_else(|| Error::unsupported(der::dotted(kind)))?;
         let key = Zeroizing::new(fields.required("key")?.content.to_vec());
+        let cipher = Cipher::with_key_len(kind, key.len()).unwrap_or(cipher);
         let iv = fields.required("IV")?.content.to_vec();
         let recipient_infos = fields.required("recipients")?.expect(der::SET, "recipients")?.raw.to_vec();
         if key.len() != cipher.key_len() || iv.len() != cipher.iv_len() {
@@ -122,10 +122,7 @@ impl EncryptedContentKey {
     }
 
     fn algorithm(&self) -> Vec<u8> {
-        let iv = der::octet_string(&self.iv);
-        let parameters =
-            if self.cipher.is_authenticated() { der::sequence(&[&iv, &der::integer(TAG as u8)]) } else { iv };
-        der::sequence(&[&der::oid(self.cipher.oid()), &parameters])
+        content_cipher::identifier(self.cipher, &self.iv)
     }
 
     fn content_kind(&self) -> &'static [u8] {
@@ -236,7 +233,7 @@ fn recipient_info(recipient: &X509Ref, key: &[u8], transport: KeyTransport) -> R
 
 impl<B: Measured> Entity<B> {
     /// Wraps this entity in an `application/pkcs7-mime` that only the recipients can read.
-    /// Errors: content longer than one GCM key may encrypt.
+    /// Errors: content longer than one GCM key may encrypt; a cipher that OpenSSL does not have here.
     pub fn encrypt(self, key: EncryptedContentKey) -> Result<Entity<EnvelopedBody<B>>> {
         let kind = if key.cipher.is_authenticated() { "authEnveloped-data" } else { "enveloped-data" };
         let media =
@@ -252,7 +249,7 @@ impl<B: Measured> Entity<B> {
 pub struct EnvelopedBody<B> {
     content: EntityStream<B>,
     key: EncryptedContentKey,
-    crypter: Crypter,
+    crypter: ContentCipher,
     plain: Zeroizing<Vec<u8>>,
     /// Bytes made but not handed out yet.
     ready: Vec<u8>,
@@ -266,9 +263,7 @@ pub struct EnvelopedBody<B> {
 
 impl<B: Measured> EnvelopedBody<B> {
     fn new(content: EntityStream<B>, key: EncryptedContentKey) -> Result<Self> {
-        let mut crypter =
-            Crypter::new(key.cipher.symm(), Mode::Encrypt, &key.key, Some(&key.iv)).during("encrypt")?;
-        crypter.pad(true);
+        let crypter = ContentCipher::encrypting(key.cipher, &key.key, &key.iv)?;
         let plain_len = content.total_len();
         let too_long = || Error::limit("content in bytes", GCM_LIMIT);
         if key.cipher.is_authenticated() && plain_len.is_some_and(|len| len > GCM_LIMIT) {
@@ -322,7 +317,7 @@ impl<B: Measured> EnvelopedBody<B> {
         if count > 0 {
             len = self.crypter.update(&self.plain[..count], &mut encrypted).during("encrypt")?;
         } else {
-            len += self.crypter.finalize(&mut encrypted).during("encrypt")?;
+            len += self.crypter.finish(&mut encrypted).during("encrypt")?;
             self.ended = true;
         }
         self.ready.clear();
@@ -345,7 +340,7 @@ impl<B: Measured> EnvelopedBody<B> {
         }
         if self.key.cipher.is_authenticated() {
             let mut tag = [0; TAG];
-            self.crypter.get_tag(&mut tag).during("encrypt")?;
+            self.crypter.tag(&mut tag).during("encrypt")?;
             self.ready.extend(der::octet_string(&tag));
         }
         if indefinite {

@@ -9,14 +9,18 @@ use crate::message::limits::Limits;
 
 pub(crate) mod agreement;
 pub(crate) mod attributes;
+pub(crate) mod block;
 pub(crate) mod certificate;
 pub(crate) mod compress;
+pub(crate) mod content_cipher;
+pub(crate) mod detached;
 pub(crate) mod encrypt;
 pub(crate) mod expand;
 pub(crate) mod opaque;
 pub(crate) mod open;
 pub(crate) mod recipient;
 pub(crate) mod sign;
+pub(crate) mod signature;
 pub(crate) mod signer;
 pub(crate) mod verify;
 

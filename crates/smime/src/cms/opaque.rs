@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use openssl::hash::Hasher;
 
-use super::sign::Signing;
+use super::sign::{Signing, signing_failed};
 use crate::algorithm::oid;
 use crate::der;
 use crate::error::{CryptoContext, Error, Result};
@@ -50,13 +50,15 @@ pub struct OpaqueBody<B> {
     total: Option<u64>,
     taken: u64,
     ended: bool,
+    /// Signing failed. It cannot be tried again: the digest's state is gone.
+    failed: bool,
     slot: MicSlot,
 }
 
 impl<B: Measured> OpaqueBody<B> {
     fn new(content: EntityStream<B>, signing: Signing) -> Result<Self> {
-        let closing = signing.closing_len()?.map(|len| len as u64);
-        let lengths = content.total_len().zip(closing);
+        let closing = signing.closing_len()? as u64;
+        let lengths = content.total_len().map(|content| (content, closing));
         let too_long = || Error::limit("content in bytes", u64::MAX);
         let (head, total) = match lengths {
             Some((content, closing)) => {
@@ -77,6 +79,7 @@ impl<B: Measured> OpaqueBody<B> {
             total,
             taken: 0,
             ended: false,
+            failed: false,
             slot: MicSlot::default(),
         })
     }
@@ -97,17 +100,20 @@ impl<B: Measured> OpaqueBody<B> {
             self.ready.extend_from_slice(&self.chunk[..count]);
             return Ok(());
         }
+        self.failed = true;
         let digest = self.hasher.finish().during("digest")?.to_vec();
+        let closing = self.signing.closing(&digest)?;
         if self.lengths.is_none() {
             // The OCTET STRING, its explicit tag, EncapsulatedContentInfo.
             self.ready.extend_from_slice(&[0; 6]);
         }
-        self.ready.extend(self.signing.closing(&digest)?);
+        self.ready.extend(closing);
         if self.lengths.is_none() {
             // SignedData, its explicit tag, ContentInfo.
             self.ready.extend_from_slice(&[0; 6]);
         }
         self.slot.set(Mic { algorithm: self.signing.digest, digest });
+        self.failed = false;
         self.ended = true;
         Ok(())
     }
@@ -149,6 +155,9 @@ fn indefinite_head(signing: &Signing) -> Vec<u8> {
 impl<B: Measured> Read for OpaqueBody<B> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.at == self.ready.len() && !self.ended && !out.is_empty() {
+            if self.failed {
+                return Err(signing_failed());
+            }
             self.make_ready()?;
         }
         let count = out.len().min(self.ready.len() - self.at);

@@ -2,9 +2,9 @@
 
 use std::io::{self, Read};
 
-use openssl::symm::{Crypter, Mode};
-
-use super::recipient::{self, DecryptionKey};
+use super::content_cipher::{self, ContentCipher, Parameters};
+use super::recipient::{self, Candidate, DecryptionKey};
+use super::verify::Weakness;
 use crate::algorithm::Cipher;
 use crate::ber::BerReader;
 use crate::der::{self, Element};
@@ -12,9 +12,8 @@ use crate::error::{CryptoContext, Error, Result};
 use crate::message::limits::Limits;
 
 const CHUNK: usize = 64 * 1024;
-/// A shorter tag would be too easy to guess (RFC 5084 section 3.2 allows 12 to 16).
-const SHORTEST_TAG: usize = 12;
-const LONGEST_TAG: usize = 16;
+/// Bytes of ciphertext that show which of several content keys is the right one.
+const SAMPLE: usize = 64;
 
 /// The plaintext of an encrypted message.
 ///
@@ -22,10 +21,14 @@ const LONGEST_TAG: usize = 16;
 /// ended without an error. Every fault of the ciphertext is [`Error::DecryptionFailed`].
 pub(crate) struct Decryptor<'b, R> {
     ber: &'b mut BerReader<R>,
-    crypter: Crypter,
+    crypter: ContentCipher,
     cipher: Cipher,
+    /// The place of the key of ours that gave the content key.
+    key: usize,
+    /// The recipients that the message names, if none of them is ours.
+    others: Option<Vec<String>>,
     tag: TagPlace,
-    /// The last bytes of the ciphertext, which may be the tag.
+    /// Ciphertext that was read and not decrypted yet: the first bytes, later the last ones, which may be the tag.
     held: Vec<u8>,
     ready: Vec<u8>,
     at: usize,
@@ -51,12 +54,24 @@ enum TagPlace {
     Element(usize),
 }
 
+impl TagPlace {
+    fn of(parameters: &Parameters, authenticated: bool) -> Result<Self> {
+        match (parameters.cipher.is_authenticated(), authenticated) {
+            (true, true) => Ok(TagPlace::Element(parameters.tag_len)),
+            (true, false) => Ok(TagPlace::Trailing(parameters.tag_len)),
+            (false, false) => Ok(TagPlace::None),
+            (false, true) => Err(Error::unsupported("AuthEnvelopedData with a cipher that has no tag")),
+        }
+    }
+}
+
 impl<'b, R: Read> Decryptor<'b, R> {
     /// Goes on behind the content type of a ContentInfo. `authenticated` tells AuthEnvelopedData.
     pub(crate) fn open(
         ber: &'b mut BerReader<R>,
         authenticated: bool,
         keys: &[DecryptionKey],
+        accept_weak: bool,
         limits: &Limits,
     ) -> Result<Self> {
         let data = ber.expect(der::SEQUENCE, "EnvelopedData")?;
@@ -74,30 +89,32 @@ impl<'b, R: Read> Decryptor<'b, R> {
         let algorithm = ber.expect(der::SEQUENCE, "contentEncryptionAlgorithm")?;
         let algorithm = ber.collect(algorithm)?;
         let parameters = Parameters::parse(&Element::parse(&algorithm)?)?;
-        let tag = match (parameters.cipher.is_authenticated(), authenticated) {
-            (true, true) => TagPlace::Element(parameters.tag_len),
-            (true, false) => TagPlace::Trailing(parameters.tag_len),
-            (false, false) => TagPlace::None,
-            (false, true) => {
-                return Err(Error::unsupported("AuthEnvelopedData with a cipher that has no tag"));
-            }
-        };
+        let tag = TagPlace::of(&parameters, authenticated)?;
+        if let (false, Some(weakness)) = (accept_weak, Weakness::of_cipher(parameters.cipher)) {
+            return Err(Error::WeakEncryption(weakness));
+        }
         let content = match ber.next()? {
             Some(header) if matches!(header.tag, 0x80 | 0xa0) => header,
             _ => return Err(Error::malformed("EncryptedContentInfo", "there is no encrypted content")),
         };
         ber.begin_octets(content)?;
 
-        let cipher = parameters.cipher;
-        let key = recipient::content_key(&infos, keys, cipher.key_len())?;
-        let crypter =
-            Crypter::new(cipher.symm(), Mode::Decrypt, &key, Some(&parameters.iv)).during("decrypt")?;
+        let Parameters { cipher, iv, .. } = &parameters;
+        cipher.check_available()?;
+        let found = recipient::content_keys(&infos, keys, cipher.key_len())?;
+        let mut held = Vec::new();
+        if found.candidates.len() > 1 {
+            held = sample(ber).map_err(|error| failure(found.others.as_ref(), uniform(error)))?;
+        }
+        let chosen = choose(&parameters, found.candidates, &held)?;
         Ok(Decryptor {
             ber,
-            crypter,
-            cipher,
+            crypter: ContentCipher::decrypting(*cipher, &chosen.content_key, iv)?,
+            cipher: *cipher,
+            key: chosen.key,
+            others: found.others,
             tag,
-            held: Vec::new(),
+            held,
             ready: Vec::new(),
             at: 0,
             state: State::Open,
@@ -109,18 +126,28 @@ impl<'b, R: Read> Decryptor<'b, R> {
         self.cipher
     }
 
-    /// Decrypts what is at hand into `out`, which has room for more than two blocks.
+    /// The place among our keys of the one that gave the content key.
+    pub(crate) fn key(&self) -> usize {
+        self.key
+    }
+
+    /// The error of a failed decryption: if the message names none of our certificates, it says which it names.
+    pub(crate) fn failure(&self, error: Error) -> Error {
+        failure(self.others.as_ref(), error)
+    }
+
+    /// Decrypts what is at hand into `out`, which has room for more than what is held and two blocks.
     fn decrypt_into(&mut self, out: &mut [u8]) -> Result<usize> {
-        let chunk = self.ber.octets().map_err(uniform)?;
-        if chunk.is_empty() {
-            return self.finish_into(out);
-        }
-        let room = out.len() - LONGEST_TAG - 2 * self.cipher.block_len();
-        let count = chunk.len().min(room);
         let tag_len = match self.tag {
             TagPlace::Trailing(len) => len,
             _ => 0,
         };
+        let chunk = self.ber.octets().map_err(uniform)?;
+        if chunk.is_empty() && self.held.len() <= tag_len {
+            return self.finish_into(out);
+        }
+        let room = out.len() - self.held.len() - 2 * self.cipher.block_len();
+        let count = chunk.len().min(room);
         let feed = (self.held.len() + count).saturating_sub(tag_len);
         let from_held = feed.min(self.held.len());
         let from_chunk = feed - from_held;
@@ -162,7 +189,7 @@ impl<'b, R: Read> Decryptor<'b, R> {
                 self.crypter.set_tag(mac.content).map_err(|_| Error::DecryptionFailed)?;
             }
         }
-        let made = self.crypter.finalize(out).map_err(|_| Error::DecryptionFailed)?;
+        let made = self.crypter.finish(out).map_err(|_| Error::DecryptionFailed)?;
         // The data, its explicit tag, ContentInfo.
         for _ in 0..3 {
             self.ber.leave().map_err(uniform)?;
@@ -178,6 +205,53 @@ fn uniform(error: Error) -> Error {
         Error::Io(_) => error,
         _ => Error::DecryptionFailed,
     }
+}
+
+/// A failure to decrypt a message that names none of our certificates says so, whatever failed: every key of ours was
+/// tried, and whether one of them fitted must not show.
+fn failure(others: Option<&Vec<String>>, error: Error) -> Error {
+    match (others, error) {
+        (Some(named), Error::DecryptionFailed | Error::Undecipherable { .. }) => {
+            Error::NoRecipient { recipients: named.clone() }
+        }
+        (_, error) => error,
+    }
+}
+
+/// The first bytes of the ciphertext.
+fn sample<R: Read>(ber: &mut BerReader<R>) -> Result<Vec<u8>> {
+    let mut first = Vec::new();
+    while first.len() < SAMPLE {
+        let chunk = ber.octets()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let count = chunk.len().min(SAMPLE - first.len());
+        first.extend_from_slice(&chunk[..count]);
+        ber.consume_octets(count);
+    }
+    Ok(first)
+}
+
+/// The candidate whose plaintext begins with the most text, as a MIME header does.
+///
+/// The choice must not depend on which block had valid padding. If it did, an attacker could add a second recipient
+/// whose key he knows, and see from our answer whether the block before it was valid. Here a valid block whose key he
+/// does not know and an invalid one, whose key is random, both give garbage.
+fn choose(parameters: &Parameters, candidates: Vec<Candidate>, first: &[u8]) -> Result<Candidate> {
+    let Parameters { cipher, iv, .. } = parameters;
+    let (mut best, mut most) = (0, 0);
+    if candidates.len() > 1 {
+        for (at, candidate) in candidates.iter().enumerate() {
+            let plain = content_cipher::first_plaintext(*cipher, &candidate.content_key, iv, first)?;
+            let is_text = |byte: &&u8| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n');
+            let text = plain.iter().take_while(is_text).count();
+            if text > most {
+                (best, most) = (at, text);
+            }
+        }
+    }
+    candidates.into_iter().nth(best).ok_or(Error::DecryptionFailed)
 }
 
 fn recipient_infos<R: Read>(ber: &mut BerReader<R>, limits: &Limits) -> Result<Vec<Vec<u8>>> {
@@ -198,39 +272,6 @@ fn recipient_infos<R: Read>(ber: &mut BerReader<R>, limits: &Limits) -> Result<V
     }
     ber.leave()?;
     Ok(infos)
-}
-
-struct Parameters {
-    cipher: Cipher,
-    iv: Vec<u8>,
-    tag_len: usize,
-}
-
-impl Parameters {
-    fn parse(algorithm: &Element<'_>) -> Result<Parameters> {
-        let mut fields = algorithm.children();
-        let kind = fields.required("algorithm")?.content;
-        let cipher = Cipher::from_oid(kind)
-            .ok_or_else(|| Error::unsupported(format!("content encryption {}", der::dotted(kind))))?;
-        let parameters = fields.required("parameters")?;
-        let (iv, tag_len) = if cipher.is_authenticated() {
-            // GCMParameters (RFC 5084 section 3.2): the length of the tag is 12 unless it is said.
-            let mut fields = parameters.children();
-            let nonce = fields.required("nonce")?.octets()?.into_owned();
-            let tag_len = fields.next()?.map_or(Ok(12), |len| len.small_integer())? as usize;
-            (nonce, tag_len)
-        } else {
-            (parameters.octets()?.into_owned(), SHORTEST_TAG)
-        };
-        if iv.len() != cipher.iv_len() || !(SHORTEST_TAG..=LONGEST_TAG).contains(&tag_len) {
-            return Err(Error::unsupported(format!(
-                "{} with an IV of {} and a tag of {tag_len} bytes",
-                cipher.name(),
-                iv.len()
-            )));
-        }
-        Ok(Parameters { cipher, iv, tag_len })
-    }
 }
 
 impl<R: Read> Read for Decryptor<'_, R> {

@@ -2,7 +2,8 @@
 //!
 //! Nothing here tells a peer why a key did not come out: a block that is not what it should be
 //! gives a random key of the right length, and the failure shows only at the end of the content
-//! (RFC 3218 section 2.3.2).
+//! (RFC 3218 section 2.3.2). Where several keys may be right, the plaintext decides and never the block: see
+//! [`super::open`].
 
 use std::hint::black_box;
 
@@ -21,6 +22,11 @@ use crate::error::{CryptoContext, Error, Result};
 
 type ContentKey = Zeroizing<Vec<u8>>;
 
+/// Limit of the operations with private keys for one message, so that a message cannot keep the gateway busy.
+const MOST_CANDIDATES: usize = 32;
+/// Limit of the recipients that an error names.
+const MOST_NAMES: usize = 10;
+
 /// One of our private keys with the certificate by which partners name it.
 #[derive(Clone)]
 pub struct DecryptionKey {
@@ -30,66 +36,163 @@ pub struct DecryptionKey {
     pub certificate: X509,
 }
 
-/// The content key of `key_len` bytes, from the first recipient that is one of `keys`.
-pub(crate) fn content_key(infos: &[Vec<u8>], keys: &[DecryptionKey], key_len: usize) -> Result<ContentKey> {
-    let ours =
-        keys.iter().map(|key| Ok((CertificateId::of(&key.certificate)?, key))).collect::<Result<Vec<_>>>()?;
+/// A content key that may be the right one.
+pub(crate) struct Candidate {
+    /// The place of the key of ours that gave it.
+    pub(crate) key: usize,
+    pub(crate) content_key: ContentKey,
+}
+
+/// The content keys that our private keys give.
+pub(crate) struct ContentKeys {
+    /// One at least; several if the names in the message do not say which one is right.
+    pub(crate) candidates: Vec<Candidate>,
+    /// The recipients that the message names, if none of them is ours.
+    pub(crate) others: Option<Vec<String>>,
+}
+
+/// Content keys of `key_len` bytes: from the first recipient that is one of `keys`. If there is none, from every
+/// recipient by every key, because partners go on with a certificate that was renewed under the same key.
+pub(crate) fn content_keys(infos: &[Vec<u8>], keys: &[DecryptionKey], key_len: usize) -> Result<ContentKeys> {
+    let ids = keys.iter().map(|key| CertificateId::of(&key.certificate)).collect::<Result<Vec<_>>>()?;
+    let recipients: Vec<Result<Recipient>> = infos.iter().map(|info| Recipient::parse(info)).collect();
     // What cannot be read of one recipient matters only when none of the others is ours.
-    let mut fault = Error::NoRecipient { recipients: infos.len() };
-    for info in infos {
-        match recipient_key(info, &ours, key_len) {
-            Ok(Some(key)) => return Ok(key),
-            Ok(None) => {}
-            Err(error) => fault = error,
+    let mut fault = None;
+    for recipient in recipients.iter().flatten() {
+        match recipient.open(keys, key_len, MOST_CANDIDATES, &|place, named| ids[place].is_named(named)) {
+            Ok(candidates) if candidates.is_empty() => {}
+            Ok(candidates) => return Ok(ContentKeys { candidates, others: None }),
+            Err(error) => fault = Some(error),
         }
     }
-    Err(fault)
+    let mut candidates = Vec::new();
+    for recipient in recipients.iter().flatten() {
+        let room = MOST_CANDIDATES.saturating_sub(candidates.len());
+        if room == 0 {
+            break;
+        }
+        // A key that does not fit this recipient says nothing about the next.
+        let opened = recipient.open(keys, key_len, room, &|place, _| recipient.fits(&keys[place].key));
+        candidates.extend(opened.into_iter().flatten());
+    }
+    let others = recipient_names(&recipients);
+    if candidates.is_empty() {
+        let unreadable = recipients.into_iter().find_map(Result::err);
+        return Err(fault.or(unreadable).unwrap_or(Error::NoRecipient { recipients: others }));
+    }
+    Ok(ContentKeys { candidates, others: Some(others) })
 }
 
-/// The content key, if this RecipientInfo is for one of ours. Shared keys and passwords are for
-/// nobody here.
-fn recipient_key(
-    info: &[u8],
-    ours: &[(CertificateId, &DecryptionKey)],
-    key_len: usize,
-) -> Result<Option<ContentKey>> {
-    let info = Element::parse(info)?;
-    if info.tag == der::context(1) {
-        return agreed_key(&info, ours, key_len);
+/// The recipients for an operator.
+fn recipient_names(recipients: &[Result<Recipient>]) -> Vec<String> {
+    let (mut names, mut more) = (Vec::new(), 0);
+    let mut add = |name: &dyn Fn() -> String| {
+        if names.len() < MOST_NAMES { names.push(name()) } else { more += 1 }
+    };
+    for recipient in recipients {
+        match recipient {
+            Ok(Recipient::Transport { named, .. }) => add(&|| named.describe()),
+            Ok(Recipient::Agreement(agreement)) => {
+                agreement.keys.iter().for_each(|(named, _)| add(&|| named.describe()));
+            }
+            Ok(Recipient::Other) => add(&|| "a shared key or a password".to_owned()),
+            Err(error) => add(&|| format!("a recipient that cannot be read ({error})")),
+        }
     }
-    if info.tag != der::SEQUENCE {
-        return Ok(None);
+    if more > 0 {
+        names.push(format!("{more} more"));
     }
-    let mut fields = info.children();
-    fields.required("version")?;
-    let named = Named::parse(&fields.required("recipient identifier")?)?;
-    let algorithm = fields.required("keyEncryptionAlgorithm")?;
-    let encrypted = fields.required("encryptedKey")?.octets()?;
-    match ours.iter().find(|(id, _)| id.is_named(&named)) {
-        Some((_, key)) => transported_key(&key.key, &algorithm, &encrypted, key_len).map(Some),
-        None => Ok(None),
+    names
+}
+
+/// A RecipientInfo with what is needed of it.
+enum Recipient {
+    Transport {
+        named: Named,
+        /// The key transport's AlgorithmIdentifier.
+        algorithm: Vec<u8>,
+        encrypted: Vec<u8>,
+    },
+    Agreement(Agreement),
+    /// A shared key or a password: for nobody here.
+    Other,
+}
+
+impl Recipient {
+    fn parse(info: &[u8]) -> Result<Recipient> {
+        let info = Element::parse(info)?;
+        if info.tag == der::context(1) {
+            return Agreement::parse(&info).map(Recipient::Agreement);
+        }
+        if info.tag != der::SEQUENCE {
+            return Ok(Recipient::Other);
+        }
+        let mut fields = info.children();
+        fields.required("version")?;
+        let named = Named::parse(&fields.required("recipient identifier")?)?;
+        let algorithm = fields.required("keyEncryptionAlgorithm")?.raw.to_vec();
+        let encrypted = fields.required("encryptedKey")?.octets()?.into_owned();
+        Ok(Recipient::Transport { named, algorithm, encrypted })
+    }
+
+    /// Whether a key could be the one for which this is encrypted, by its kind and size.
+    fn fits(&self, key: &PKeyRef<Private>) -> bool {
+        match self {
+            // Leading zeros may have been lost, or added, by a sloppy encoder.
+            Recipient::Transport { encrypted, .. } => {
+                key.id() == Id::RSA && encrypted.len().abs_diff(key.size()) <= 8
+            }
+            Recipient::Agreement(_) => key.id() == Id::EC,
+            Recipient::Other => false,
+        }
+    }
+
+    /// The content keys by those of our keys that are `wanted`, at most `most` of them.
+    fn open(
+        &self,
+        keys: &[DecryptionKey],
+        key_len: usize,
+        most: usize,
+        wanted: &dyn Fn(usize, &Named) -> bool,
+    ) -> Result<Vec<Candidate>> {
+        let mut candidates = Vec::new();
+        for (place, key) in keys.iter().enumerate() {
+            let room = most.saturating_sub(candidates.len());
+            if room == 0 {
+                break;
+            }
+            let mut add = |content_key| candidates.push(Candidate { key: place, content_key });
+            match self {
+                Recipient::Transport { named, algorithm, encrypted } if wanted(place, named) => {
+                    add(transported_key(&key.key, &Element::parse(algorithm)?, encrypted, key_len)?);
+                }
+                Recipient::Agreement(agreement) => {
+                    let wrapped = agreement.keys.iter().filter(|(named, _)| wanted(place, named));
+                    for (_, wrapped) in wrapped.take(room) {
+                        add(agreed_key(&key.key, agreement, wrapped, key_len)?);
+                    }
+                }
+                Recipient::Transport { .. } | Recipient::Other => {}
+            }
+        }
+        Ok(candidates)
     }
 }
 
-/// The key for one of ours in a KeyAgreeRecipientInfo, if it is among the recipients.
 fn agreed_key(
-    info: &Element<'_>,
-    ours: &[(CertificateId, &DecryptionKey)],
+    key: &PKeyRef<Private>,
+    agreement: &Agreement,
+    wrapped: &[u8],
     key_len: usize,
-) -> Result<Option<ContentKey>> {
-    let agreement = Agreement::parse(info)?;
-    for (named, wrapped) in &agreement.keys {
-        let Some((_, key)) = ours.iter().find(|(id, _)| id.is_named(named)) else { continue };
-        if key.key.id() != Id::EC {
-            return Err(Error::unsupported("key agreement with a key that is not EC"));
-        }
-        let random = random_key(key_len)?;
-        return Ok(Some(match agreement.open(&key.key, wrapped) {
-            Ok(plain) if plain.len() == key_len => plain,
-            _ => random,
-        }));
+) -> Result<ContentKey> {
+    if key.id() != Id::EC {
+        return Err(Error::unsupported("key agreement with a key that is not EC"));
     }
-    Ok(None)
+    let random = random_key(key_len)?;
+    Ok(match agreement.open(key, wrapped) {
+        Ok(plain) if plain.len() == key_len => plain,
+        _ => random,
+    })
 }
 
 fn random_key(key_len: usize) -> Result<ContentKey> {

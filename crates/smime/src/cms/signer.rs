@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 
 /// How the signature was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SignatureScheme {
     /// RSA with PKCS #1 v1.5 padding.
     RsaPkcs1v15,
@@ -15,6 +16,26 @@ pub enum SignatureScheme {
     RsaPss,
     /// ECDSA.
     Ecdsa,
+    /// Ed25519 (RFC 8419).
+    Ed25519,
+}
+
+impl SignatureScheme {
+    /// The name that people use.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignatureScheme::RsaPkcs1v15 => "RSA PKCS #1 v1.5",
+            SignatureScheme::RsaPss => "RSA-PSS",
+            SignatureScheme::Ecdsa => "ECDSA",
+            SignatureScheme::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// Whether signing the same content again gives the same bytes. Where it does not, a retry repeats the
+    /// signature of the first attempt: [`Signing::made`](crate::Signing::made).
+    pub fn repeats(self) -> bool {
+        matches!(self, SignatureScheme::RsaPkcs1v15 | SignatureScheme::Ed25519)
+    }
 }
 
 pub(crate) struct SignerInfo {
@@ -23,9 +44,13 @@ pub(crate) struct SignerInfo {
     pub(crate) digest: Result<Digest, String>,
     /// Signed attributes as they are signed: the received bytes under the tag of a SET.
     pub(crate) attributes: Option<Vec<u8>>,
-    pub(crate) algorithm: SignatureAlgorithm,
+    /// The algorithm; several where the message does not say enough, the likeliest first.
+    pub(crate) algorithms: Vec<SignatureAlgorithm>,
     pub(crate) signature: Vec<u8>,
 }
+
+/// The salt's length is found from the signature itself (the library's own number for that).
+pub(crate) const ANY_SALT: i32 = -2;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignatureAlgorithm {
@@ -67,14 +92,18 @@ impl SignerInfo {
             }
             raw
         });
-        let algorithm = SignatureAlgorithm::parse(&fields.required("signatureAlgorithm")?)?;
+        let algorithms = SignatureAlgorithm::parse(
+            &fields.required("signatureAlgorithm")?,
+            digest.as_ref().ok().copied(),
+        )?;
         let signature = fields.required("signature")?.octets()?.into_owned();
-        Ok(SignerInfo { named, digest, attributes, algorithm, signature })
+        Ok(SignerInfo { named, digest, attributes, algorithms, signature })
     }
 }
 
 impl SignatureAlgorithm {
-    fn parse(algorithm: &Element<'_>) -> Result<SignatureAlgorithm> {
+    /// `content` is the digest of the content.
+    fn parse(algorithm: &Element<'_>, content: Option<Digest>) -> Result<Vec<SignatureAlgorithm>> {
         let mut fields = algorithm.children();
         let kind = fields.required("algorithm")?.content;
         let mut found = SignatureAlgorithm {
@@ -87,7 +116,15 @@ impl SignatureAlgorithm {
             found.scheme = SignatureScheme::RsaPss;
             found.digest = Some(Digest::Sha1);
             let Some(parameters) = fields.next()?.filter(|element| element.tag == der::SEQUENCE) else {
-                return Ok(found);
+                // RFC 4056 section 3 wants them. Those who leave them out (pyas2lib among them) use the digest of the
+                // content, and the library's choice of salt; that SHA-1 is meant comes second.
+                let likely = content.map(|digest| SignatureAlgorithm {
+                    digest: Some(digest),
+                    mask_digest: digest,
+                    salt_len: ANY_SALT,
+                    ..found
+                });
+                return Ok(likely.into_iter().chain([found]).collect());
             };
             let mut parameters = parameters.children();
             if let Some(hash) = parameters.optional(der::context(0))? {
@@ -103,11 +140,13 @@ impl SignatureAlgorithm {
                     .filter(|len| *len <= 512)
                     .ok_or_else(|| Error::malformed("RSA-PSS parameters", "saltLength out of range"))?;
             }
+        } else if kind == oid::ED25519 {
+            found.scheme = SignatureScheme::Ed25519;
         } else if kind.starts_with(oid::ECDSA_SHA2) || kind == oid::ECDSA_SHA1 || kind == oid::EC_PUBLIC_KEY {
             found.scheme = SignatureScheme::Ecdsa;
         } else if !(kind == oid::RSA || found.digest.is_some()) {
             return Err(Error::unsupported(format!("signature algorithm {}", der::dotted(kind))));
         }
-        Ok(found)
+        Ok(vec![found])
     }
 }

@@ -5,19 +5,17 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use openssl::asn1::Asn1Time;
-use openssl::hash::{MessageDigest, hash};
-use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Public};
-use openssl::pkey_ctx::PkeyCtx;
-use openssl::rsa::Padding;
-use openssl::sign::RsaPssSaltlen;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{HasPublic, Id, PKeyRef};
 use openssl::x509::{X509, X509Ref};
 
 use super::attributes;
-use super::certificate::CertificateId;
-use super::signer::{SignatureScheme, SignerInfo};
-use crate::algorithm::{Digest, oid};
+use super::certificate::{CertificateId, name_text};
+use super::signature::{Covered, verifies};
+use super::signer::{SignatureAlgorithm, SignatureScheme, SignerInfo};
+use crate::algorithm::{Cipher, Digest, oid};
 use crate::der::{self, Element};
-use crate::error::{CryptoContext, Error, Result};
+use crate::error::{CarriedCertificate, CryptoContext, Error, Result};
 use crate::mic::Finished;
 
 /// What makes a signature too weak to prove anything against somebody who tries.
@@ -25,6 +23,8 @@ use crate::mic::Finished;
 pub enum Weakness {
     /// MD5 or SHA-1: two contents with one digest can be made.
     Digest(Digest),
+    /// A cipher with blocks of 64 bits: after some gigabytes under one key, blocks repeat and tell of the content.
+    Cipher(Cipher),
     /// A key of so many bits: RSA under 2,048, or a curve under 224.
     Key {
         /// Its bits.
@@ -38,6 +38,8 @@ impl fmt::Display for Weakness {
             Weakness::Digest(Digest::Md5) => f.write_str("MD5"),
             Weakness::Digest(Digest::Sha1) => f.write_str("SHA-1"),
             Weakness::Digest(digest) => write!(f, "{digest:?}"),
+            Weakness::Cipher(Cipher::TripleDesCbc) => f.write_str("triple DES"),
+            Weakness::Cipher(cipher) => f.write_str(cipher.name()),
             Weakness::Key { bits } => write!(f, "a key of {bits} bits"),
         }
     }
@@ -47,6 +49,11 @@ impl Weakness {
     /// That of a digest.
     pub fn of_digest(digest: Digest) -> Option<Weakness> {
         matches!(digest, Digest::Md5 | Digest::Sha1).then_some(Weakness::Digest(digest))
+    }
+
+    /// That of a cipher.
+    pub fn of_cipher(cipher: Cipher) -> Option<Weakness> {
+        cipher.has_short_blocks().then_some(Weakness::Cipher(cipher))
     }
 
     /// That of a key.
@@ -91,7 +98,12 @@ pub struct Proof {
 pub(crate) struct Signers {
     pub(crate) content_type: Vec<u8>,
     pub(crate) infos: Vec<SignerInfo>,
+    /// The element with the certificates that came along, as received; empty if there is none.
+    pub(crate) carried: Vec<u8>,
 }
+
+/// Limit of the certificates of a message that are tried to find the one that made its signature.
+const MOST_CARRIED: usize = 10;
 
 impl Signers {
     /// Reads a detached SignedData that is all in memory.
@@ -107,10 +119,10 @@ impl Signers {
         fields.required("digestAlgorithms")?;
         let encapsulated = fields.required("encapContentInfo")?;
         let content_type = encapsulated.children().required("contentType")?.content.to_vec();
-        fields.optional(der::context(0))?;
+        let carried = fields.optional(der::context(0))?.map(|set| set.raw.to_vec()).unwrap_or_default();
         fields.optional(der::context(1))?;
         let set = fields.required("signerInfos")?.expect(der::SET, "signerInfos")?;
-        Ok(Signers { content_type, infos: SignerInfo::parse_all(&set, most)? })
+        Ok(Signers { content_type, infos: SignerInfo::parse_all(&set, most)?, carried })
     }
 
     /// Verifies against the pinned certificates; any signer will do, one whose signature is strong
@@ -123,8 +135,13 @@ impl Signers {
         demands: SignatureRequirements,
     ) -> Result<Proof> {
         let mut result = Err(Error::malformed("SignedData", "it has no signature"));
-        for signer in &self.infos {
-            match self.verify_one(signer, digests, first, pinned, demands) {
+        // What the message leaves open is taken for SHA-1 only where that is accepted.
+        let readings = if demands.accept_weak { usize::MAX } else { 1 };
+        let signers = self.infos.iter().flat_map(|signer| {
+            signer.algorithms.iter().take(readings).map(move |algorithm| (signer, algorithm))
+        });
+        for (signer, algorithm) in signers {
+            match self.verify_one(signer, algorithm, digests, first, pinned, demands) {
                 Ok(proof) if proof.weaknesses.is_empty() => return Ok(proof),
                 Ok(proof) => result = Ok(proof),
                 // What was proved, if weakly, stays proved.
@@ -138,13 +155,14 @@ impl Signers {
     fn verify_one(
         &self,
         signer: &SignerInfo,
+        algorithm: &SignatureAlgorithm,
         digests: &[Finished],
         first: &[u8],
         pinned: &[X509],
         demands: SignatureRequirements,
     ) -> Result<Proof> {
         let digest = signer.digest.clone().map_err(Error::unsupported)?;
-        let both = [digest, signer.algorithm.digest.unwrap_or(digest)];
+        let both = [digest, algorithm.digest.unwrap_or(digest)];
         let mut weak: Vec<Weakness> = both.into_iter().filter_map(Weakness::of_digest).collect();
         weak.dedup();
         if let (false, Some(weakness)) = (demands.accept_weak, weak.first()) {
@@ -154,7 +172,7 @@ impl Signers {
             .iter()
             .find(|content| content.algorithm == digest)
             .ok_or(Error::DigestUnannounced { digest })?;
-        let candidates = Candidates::new(signer, pinned)?;
+        let candidates = Candidates::new(signer, pinned, demands)?;
         let proof = |certificate: usize, canonical| -> Result<Proof> {
             let trusted = &pinned[certificate];
             check_dates(trusted, demands)?;
@@ -167,14 +185,15 @@ impl Signers {
                 weaknesses,
                 digest,
                 canonical,
-                scheme: signer.algorithm.scheme,
+                // Whatever the message says, such a key signs by nothing else.
+                scheme: if key.id() == Id::RSA_PSS { SignatureScheme::RsaPss } else { algorithm.scheme },
                 fingerprint: trusted.digest(MessageDigest::sha256()).during("fingerprint")?.to_vec(),
                 certificate,
             })
         };
 
         if let Some(signed) = &signer.attributes {
-            let certificate = candidates.find(signer, digest, signed, None)?;
+            let certificate = candidates.find(signer, algorithm, digest, Covered::Attributes(signed))?;
             return proof(certificate, self.check_attributes(signed, content)?);
         }
         // The bytes of signed attributes could be passed off as content that was signed without
@@ -182,11 +201,55 @@ impl Signers {
         if first.first() == Some(&der::SET) && first.get(1).is_some_and(|byte| *byte >= 0x40) {
             return Err(Error::SignatureInvalid);
         }
-        match (candidates.find(signer, digest, &[], Some(&content.exact)), &content.canonical) {
+        let find = |value: &[u8]| candidates.find(signer, algorithm, digest, Covered::Content(digest, value));
+        match (find(&content.exact), &content.canonical) {
             (Ok(certificate), _) => proof(certificate, false),
             (Err(error), None) => Err(error),
-            (Err(_), Some(canonical)) => proof(candidates.find(signer, digest, &[], Some(canonical))?, true),
+            (Err(_), Some(canonical)) => proof(find(canonical)?, true),
         }
+    }
+
+    /// The same error, or what would have verified: a pinned certificate with what is too weak, or the certificate
+    /// inside the message. Then it does not matter whether the message names a pinned one: a new certificate often
+    /// has the old one's name.
+    pub(crate) fn what_would_verify(
+        &self,
+        error: Error,
+        digests: &[Finished],
+        first: &[u8],
+        pinned: &[X509],
+    ) -> Error {
+        if !matches!(error, Error::SignatureInvalid | Error::SignerUnknown { .. }) {
+            return error;
+        }
+        let anything = SignatureRequirements { valid_at: None, accept_expired: true, accept_weak: true };
+        let made_it = |certificate: &X509| {
+            self.verify(digests, first, std::slice::from_ref(certificate), anything).is_ok()
+        };
+        if let Ok(proof) = self.verify(digests, first, pinned, anything)
+            && let Some(weakness) = proof.weaknesses.first()
+        {
+            return Error::WeakSignature(*weakness);
+        }
+        let carried = self.carried_certificates().into_iter().find(made_it);
+        let (Some(carried), Some(signer)) = (carried, self.infos.first()) else { return error };
+        let Ok(fingerprint) = carried.digest(MessageDigest::sha256()) else { return error };
+        let subject = name_text(carried.subject_name());
+        let carried = Some(CarriedCertificate { subject, fingerprint: fingerprint.to_vec() });
+        Error::SignerUnknown { signer: signer.named.describe(), pinned: pinned.len(), carried }
+    }
+
+    fn carried_certificates(&self) -> Vec<X509> {
+        let mut certificates = Vec::new();
+        let Ok(set) = Element::parse(&self.carried) else { return certificates };
+        let mut elements = set.children();
+        while let Ok(Some(element)) = elements.next() {
+            // Other forms than X.509 have other tags.
+            if element.tag == der::SEQUENCE && certificates.len() < MOST_CARRIED {
+                certificates.extend(X509::from_der(element.raw));
+            }
+        }
+        certificates
     }
 
     /// Ties the signed attributes to the content; true when its canonical form was signed.
@@ -203,7 +266,8 @@ impl Signers {
     }
 }
 
-/// Pinned certificates in the order in which they are tried: those that the signer names first.
+/// Pinned certificates in the order in which they are tried: those that the signer names first, and of several with one
+/// key one that is valid by its dates.
 struct Candidates<'a> {
     pinned: &'a [X509],
     order: Vec<usize>,
@@ -211,80 +275,40 @@ struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    fn new(signer: &SignerInfo, pinned: &'a [X509]) -> Result<Self> {
+    fn new(signer: &SignerInfo, pinned: &'a [X509], demands: SignatureRequirements) -> Result<Self> {
         let mut named = Vec::new();
         let mut others = Vec::new();
         for (at, certificate) in pinned.iter().enumerate() {
             let is_named = CertificateId::of(certificate)?.is_named(&signer.named);
             if is_named { named.push(at) } else { others.push(at) }
         }
+        for part in [&mut named, &mut others] {
+            part.sort_by_key(|at| check_dates(&pinned[*at], demands).is_err());
+        }
         let count = named.len();
         Ok(Candidates { pinned, order: [named, others].concat(), named: count })
     }
 
-    /// The first certificate that verifies the signature over `message`, or over a digest made
-    /// already.
+    /// The first certificate that verifies the signature. `digest` is that of the content.
     fn find(
         &self,
         signer: &SignerInfo,
+        algorithm: &SignatureAlgorithm,
         digest: Digest,
-        message: &[u8],
-        made: Option<&[u8]>,
+        covered: Covered<'_>,
     ) -> Result<usize> {
-        let algorithm = signer.algorithm.digest.unwrap_or(digest);
-        let computed;
-        let value = match made {
-            Some(_) if algorithm != digest => {
-                return Err(Error::unsupported("a signature over another digest than that of the content"));
-            }
-            Some(made) => made,
-            None => {
-                computed = hash(algorithm.md(), message).during("digest")?;
-                &computed
-            }
-        };
         for at in &self.order {
             let Ok(key) = self.pinned[*at].public_key() else { continue };
-            if verifies(&key, signer, algorithm, value).unwrap_or(false) {
+            if verifies(&key, algorithm, digest, covered, &signer.signature)? {
                 return Ok(*at);
             }
         }
         if self.named > 0 {
-            Err(Error::SignatureInvalid)
-        } else {
-            Err(Error::SignerUnknown { signer: signer.named.describe(), pinned: self.pinned.len() })
+            return Err(Error::SignatureInvalid);
         }
+        let (signer, pinned) = (signer.named.describe(), self.pinned.len());
+        Err(Error::SignerUnknown { signer, pinned, carried: None })
     }
-}
-
-fn verifies(
-    key: &PKey<Public>,
-    signer: &SignerInfo,
-    digest: Digest,
-    value: &[u8],
-) -> Result<bool, openssl::error::ErrorStack> {
-    let algorithm = &signer.algorithm;
-    let fits = match algorithm.scheme {
-        SignatureScheme::Ecdsa => key.id() == Id::EC,
-        SignatureScheme::RsaPss => key.id() == Id::RSA || key.id() == Id::RSA_PSS,
-        SignatureScheme::RsaPkcs1v15 => key.id() == Id::RSA,
-    };
-    if !fits {
-        return Ok(false);
-    }
-    let mut context = PkeyCtx::new(key)?;
-    context.verify_init()?;
-    match algorithm.scheme {
-        SignatureScheme::RsaPkcs1v15 => context.set_rsa_padding(Padding::PKCS1)?,
-        SignatureScheme::RsaPss => {
-            context.set_rsa_padding(Padding::PKCS1_PSS)?;
-            context.set_rsa_mgf1_md(algorithm.mask_digest.md_ref())?;
-            context.set_rsa_pss_saltlen(RsaPssSaltlen::custom(algorithm.salt_len))?;
-        }
-        SignatureScheme::Ecdsa => {}
-    }
-    context.set_signature_md(digest.md_ref())?;
-    context.verify(value, &signer.signature)
 }
 
 fn check_dates(certificate: &X509Ref, demands: SignatureRequirements) -> Result<()> {

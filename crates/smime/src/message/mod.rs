@@ -4,4 +4,5 @@ pub(crate) mod limits;
 pub(crate) mod options;
 pub(crate) mod payload;
 pub(crate) mod report;
+pub(crate) mod teed;
 pub(crate) mod unwrap;

@@ -13,7 +13,8 @@ use crate::cms::recipient::DecryptionKey;
 /// Our keys and the partner's.
 #[derive(Clone, Copy, Default)]
 pub struct Keys<'a> {
-    /// Our keys, any of which may be the recipient's.
+    /// Our keys, any of which may be the recipient's. If the message names the certificate of none of them, all are
+    /// tried: the partner may go on with a certificate that was renewed under the same key.
     pub decrypt: &'a [DecryptionKey],
     /// The partner's pinned certificates, any of which may verify.
     pub verify: &'a [X509],
@@ -45,8 +46,8 @@ pub struct ReadOptions {
     pub valid_at: Option<SystemTime>,
     /// Whether it may have expired by then. Not valid yet is never accepted.
     pub accept_expired: bool,
-    /// Whether signatures by MD5, SHA-1 and short keys count; the [`Proof`](crate::Proof) names what was
-    /// weak.
+    /// Whether signatures by MD5, SHA-1 and short keys count, and triple DES and RC2 are decrypted;
+    /// [`Proof`](crate::Proof) and [`Layer`](crate::Layer) name what was weak.
     pub accept_weak: bool,
 }
 
@@ -78,6 +79,13 @@ pub trait PartReceiver {
 
     /// A leaf begins. Its decoded bytes are written to the returned writer, which is flushed at its end.
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>>;
+
+    /// Signed content begins that is not one leaf as it is handed out (several parts, a transfer encoding, another layer
+    /// inside): all of it, its header section first, is written to the returned writer too, if there is one, byte for byte.
+    /// Called for the outermost signature alone, before its first leaf.
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
+        Ok(None)
+    }
 
     /// The bytes of the last leaf again, from their beginning; `None` if they were not kept. Called if a signature
     /// uses a digest that was not computed: the message itself can no longer be read.

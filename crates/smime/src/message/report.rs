@@ -13,6 +13,8 @@ pub enum Layer {
     Encrypted {
         /// The cipher of the content.
         cipher: Cipher,
+        /// The place in [`Keys::decrypt`](crate::Keys::decrypt) of the key that decrypted it.
+        key: usize,
     },
     /// A signature, verified with a pinned certificate.
     Signed(Proof),
@@ -58,6 +60,18 @@ impl Part {
     }
 }
 
+/// What the outermost signature covers, for whoever keeps it as evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedContent {
+    /// The header section of the signed entity with the empty line behind it, byte for byte.
+    pub head: Vec<u8>,
+    /// Whether what follows it is the body of the one leaf, as it was handed out; else
+    /// [`PartReceiver::signed_content`](crate::PartReceiver::signed_content) got all of it.
+    pub is_leaf: bool,
+    /// The signature as a SignedData without content, also of an opaque one.
+    pub signature: Vec<u8>,
+}
+
 /// The account of a message that was read to its end, decrypted and verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -67,13 +81,23 @@ pub struct Report {
     pub mics: Vec<RuledMic>,
     /// The leaves with their decoded lengths in bytes, in order.
     pub parts: Vec<(Part, u64)>,
+    /// What the outermost signature covers; none of a message that is not signed.
+    pub signed_content: Option<SignedContent>,
 }
 
 impl Report {
     /// The cipher of the outermost encryption.
     pub fn encrypted(&self) -> Option<Cipher> {
         self.layers.iter().find_map(|layer| match layer {
-            Layer::Encrypted { cipher } => Some(*cipher),
+            Layer::Encrypted { cipher, .. } => Some(*cipher),
+            _ => None,
+        })
+    }
+
+    /// The place in [`Keys::decrypt`](crate::Keys::decrypt) of the key that decrypted the outermost encryption.
+    pub fn decrypted_with(&self) -> Option<usize> {
+        self.layers.iter().find_map(|layer| match layer {
+            Layer::Encrypted { key, .. } => Some(*key),
             _ => None,
         })
     }

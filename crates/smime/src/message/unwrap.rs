@@ -5,14 +5,15 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::options::{Keys, PartReceiver, ReadOptions};
 use super::payload;
-use super::report::{Layer, Report, Wrapping};
+use super::report::{Layer, Report, SignedContent, Wrapping};
+use super::teed::Teed;
 use crate::algorithm::{Digest, oid};
 use crate::ber::BerReader;
 use crate::cms::expand::Expander;
 use crate::cms::open::Decryptor;
 use crate::cms::signer::SignerInfo;
 use crate::cms::verify::{SignatureRequirements, Signers, Weakness};
-use crate::cms::{self, Octets};
+use crate::cms::{self, Octets, block};
 use crate::der::{self, Element};
 use crate::error::{Error, Result};
 use crate::mic::{Digests, Finished, MicRule, Tapped};
@@ -49,6 +50,7 @@ pub fn read_message(
         signed: false,
         malleable: false,
         signed_head: None,
+        covered: None,
     };
     reader.entity(headers, &mut body)?;
     drain(&mut body)?;
@@ -71,6 +73,8 @@ pub(crate) struct Reader<'a> {
     /// The header section, with its end, of the signed entity whose body is the last leaf, byte for byte:
     /// with [`PartReceiver::read_back`] that is the signed content once more.
     signed_head: Option<Vec<u8>>,
+    /// What the outermost signature covers, until the signature itself is read.
+    covered: Option<SignedContent>,
 }
 
 impl Reader<'_> {
@@ -128,14 +132,25 @@ impl Reader<'_> {
         } else if !parts.finish_blank()? {
             return Err(Error::malformed("multipart/signed", "there is data after its last boundary"));
         }
-        self.prove(place, &signers, digests.into_inner())
+        self.prove(place, &signers, digests.into_inner())?;
+        self.keep_signature(|| signature);
+        Ok(())
+    }
+
+    /// Completes what the outermost signature covers with the signature; of an inner one nothing is kept.
+    fn keep_signature(&mut self, signature: impl FnOnce() -> Vec<u8>) {
+        if !self.signed {
+            let covered = self.covered.take();
+            self.report.signed_content =
+                covered.map(|covered| SignedContent { signature: signature(), ..covered });
+        }
     }
 
     /// Reads the entity that is signed, every byte of it through the digests.
     fn digested_entity(&mut self, source: impl Read, digests: &RefCell<Digests>) -> Result<()> {
         let tapped = Tapped { inner: source, digests };
         let buffered = BufReader::with_capacity(CHUNK, tapped);
-        let (headers, mut body) = headers::split(buffered, &self.options.limits)?;
+        let (headers, body) = headers::split(buffered, &self.options.limits)?;
         if !may_be_canonicalised(&headers) {
             digests.borrow_mut().exact_only();
         }
@@ -145,10 +160,19 @@ impl Reader<'_> {
         }
         self.wrappings.push(Wrapping::Signed);
         let outside = std::mem::replace(&mut self.signed, true);
+        let head = [headers.raw(), headers.end()];
+        let mut kept = None;
+        if !outside {
+            let is_leaf = is_one_plain_leaf(&headers);
+            self.covered = Some(SignedContent { head: head.concat(), is_leaf, signature: Vec::new() });
+            kept = if is_leaf { None } else { self.receiver.signed_content()? };
+        }
+        let mut body = Teed::begin(body, kept, head)?;
         self.entity(&headers, &mut body)?;
         self.signed = outside;
-        self.signed_head = readable.then(|| [headers.raw(), headers.end()].concat());
-        drain(&mut body)
+        self.signed_head = readable.then(|| head.concat());
+        drain(&mut body)?;
+        body.end().map_err(Error::from)
     }
 
     fn signature_bytes(&self, part: impl BufRead) -> Result<Vec<u8>> {
@@ -192,7 +216,8 @@ impl Reader<'_> {
             finished.extend(again);
             proof = signers.verify(&finished, &first, self.keys.verify, self.demands());
         }
-        let proof = proof?;
+        let proof =
+            proof.map_err(|error| signers.what_would_verify(error, &finished, &first, self.keys.verify))?;
         self.report.layers.insert(place, Layer::Signed(proof));
         if !self.signed {
             // MICs of an inner signature are not what a receipt speaks of.
@@ -238,9 +263,9 @@ impl Reader<'_> {
     }
 
     fn enveloped(&mut self, ber: &mut BerReader<&mut dyn BufRead>, authenticated: bool) -> Result<()> {
-        let limits = &self.options.limits;
-        let mut decryptor = Decryptor::open(ber, authenticated, self.keys.decrypt, limits)?;
-        self.report.layers.push(Layer::Encrypted { cipher: decryptor.cipher() });
+        let ReadOptions { limits, accept_weak, .. } = self.options;
+        let mut decryptor = Decryptor::open(ber, authenticated, self.keys.decrypt, *accept_weak, limits)?;
+        self.report.layers.push(Layer::Encrypted { cipher: decryptor.cipher(), key: decryptor.key() });
         self.wrappings.push(Wrapping::Encrypted);
         let proves_content = decryptor.cipher().is_authenticated();
         self.malleable |= !proves_content;
@@ -250,8 +275,12 @@ impl Reader<'_> {
         }
         // Whatever the plaintext is, the ciphertext is first read to its end, so that neither the answer nor its
         // timing shows how much of it was valid.
-        drain_read(&mut decryptor)?;
-        if proves_content { inner } else { inner.map_err(veiled) }
+        let result = match drain_read(&mut decryptor) {
+            Ok(()) if proves_content => inner,
+            Ok(()) => inner.map_err(veiled),
+            Err(error) => Err(error),
+        };
+        result.map_err(|error| decryptor.failure(error))
     }
 
     fn decrypted_entity(&mut self, decryptor: &mut dyn Read) -> Result<()> {
@@ -272,7 +301,7 @@ impl Reader<'_> {
         let data = ber.expect(der::SEQUENCE, "SignedData")?;
         ber.enter(data)?;
         let version = ber.expect(der::INTEGER, "version")?;
-        ber.skip(version)?;
+        let version = ber.collect(version)?;
         let algorithms = ber.expect(der::SET, "digestAlgorithms")?;
         let algorithms = ber.collect(algorithms)?;
         let digests = RefCell::new(self.digests(announced(&algorithms).into_iter())?);
@@ -288,18 +317,25 @@ impl Reader<'_> {
         // The explicit tag and EncapsulatedContentInfo.
         ber.leave()?;
         ber.leave()?;
-        for tag in [der::context(0), der::context(1)] {
-            if let Some(header) = ber.optional(tag)? {
-                ber.skip(header)?;
-            }
-        }
+        let carried = match ber.optional(der::context(0))? {
+            Some(header) => ber.collect(header)?,
+            None => Vec::new(),
+        };
+        let revoked = match ber.optional(der::context(1))? {
+            Some(header) => ber.collect(header)?,
+            None => Vec::new(),
+        };
         let set = ber.expect(der::SET, "signerInfos")?;
         let set = ber.collect(set)?;
         for _ in 0..3 {
             ber.leave()?;
         }
         let infos = SignerInfo::parse_all(&Element::parse(&set)?, self.options.limits.signers)?;
-        self.prove(place, &Signers { content_type, infos }, digests.into_inner())
+        let signers = Signers { content_type, infos, carried };
+        self.prove(place, &signers, digests.into_inner())?;
+        let beside = [signers.carried.as_slice(), &revoked];
+        self.keep_signature(|| block::without_content(&version, &algorithms, &kind, beside, &set));
+        Ok(())
     }
 
     fn compressed(&mut self, ber: &mut BerReader<&mut dyn BufRead>) -> Result<()> {

@@ -13,7 +13,7 @@ use openssl::x509::{X509, X509PurposeId, X509Ref, X509StoreContext};
 use super::TimestampProof;
 use crate::algorithm::{Digest, oid};
 use crate::cms::attributes;
-use crate::cms::certificate::{CertificateId, extension};
+use crate::cms::certificate::{CertificateId, extension, name_text};
 use crate::cms::recipient::digest_of;
 use crate::cms::signer::SignerInfo;
 use crate::cms::verify::{SignatureRequirements, Signers};
@@ -66,7 +66,7 @@ pub(super) fn check(
     check_chain(&certificate, carried, authorities, info.at)?;
     Ok(TimestampProof {
         at: info.at,
-        authority: subject(&certificate),
+        authority: name_text(certificate.subject_name()),
         serial: info.serial.iter().take(32).map(|byte| format!("{byte:02x}")).collect(),
     })
 }
@@ -100,7 +100,8 @@ fn open(token: &[u8]) -> Result<(Signers, Cow<'_, [u8]>, Vec<X509>)> {
     }
     fields.optional(der::context(1))?;
     let set = fields.required("signerInfos")?.expect(der::SET, "signerInfos")?;
-    Ok((Signers { content_type, infos: SignerInfo::parse_all(&set, 2)? }, content, carried))
+    let infos = SignerInfo::parse_all(&set, 2)?;
+    Ok((Signers { content_type, infos, carried: Vec::new() }, content, carried))
 }
 
 impl Info {
@@ -221,20 +222,11 @@ fn check_chain(certificate: &X509, carried: Vec<X509>, authorities: &[X509], at:
     if holds {
         return Ok(());
     }
-    let subject = subject(certificate);
+    let subject = name_text(certificate.subject_name());
     let why = result.error_string();
     Err(Error::TimestampInvalid(format!(
         "its signer ({subject}) was not certified by any of the trusted certificates: {why}"
     )))
-}
-
-fn subject(certificate: &X509Ref) -> String {
-    let names = certificate.subject_name().entries().map(|entry| {
-        let value = entry.data().to_string().unwrap_or_default();
-        format!("{}={value}", entry.object().nid().short_name().unwrap_or("?"))
-    });
-    let joined = names.collect::<Vec<_>>().join(", ");
-    joined.chars().filter(|sign| !sign.is_control()).take(super::WORDS).collect()
 }
 
 fn invalid(what: &str) -> Error {

@@ -4,8 +4,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use openssl::asn1::Asn1Time;
@@ -13,13 +13,14 @@ use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
+use openssl::pkey_ctx::PkeyCtx;
 use openssl::rsa::Rsa;
 use openssl::x509::extension::SubjectKeyIdentifier;
 use openssl::x509::{X509, X509NameBuilder};
 use smime::{
-    DecryptionKey, Entity, Error, Headers, Keys, Part, PartReceiver, Payload, ReadOptions, Report, Signing,
-    read_message,
+    DecryptionKey, Entity, Error, Headers, Keys, Measured, Part, PartReceiver, Payload, ReadOptions, Report,
+    Signing, read_message,
 };
 use tempfile::TempDir;
 
@@ -39,16 +40,36 @@ impl Party {
     }
 
     pub fn ec(name: &str) -> Party {
-        let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+        Party::on_curve(name, Nid::X9_62_PRIME256V1)
+    }
+
+    pub fn on_curve(name: &str, curve: Nid) -> Party {
+        let group = EcGroup::from_curve_name(curve).unwrap();
         Party::of(name, PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap())
     }
 
-    fn of(name: &str, key: PKey<Private>) -> Party {
+    pub fn ed25519(name: &str) -> Party {
+        Party::of(name, PKey::generate_ed25519().unwrap())
+    }
+
+    /// With a key that is for RSA-PSS alone (id-RSASSA-PSS).
+    pub fn only_pss(name: &str) -> Party {
+        let mut context = PkeyCtx::new_id(Id::RSA_PSS).unwrap();
+        context.keygen_init().unwrap();
+        context.set_rsa_keygen_bits(2048).unwrap();
+        Party::of(name, context.keygen().unwrap())
+    }
+
+    pub fn of(name: &str, key: PKey<Private>) -> Party {
+        let mut serial = BigNum::new().unwrap();
+        serial.rand(64, MsbOption::MAYBE_ZERO, false).unwrap();
+        Party::with_serial(name, key, &serial)
+    }
+
+    pub fn with_serial(name: &str, key: PKey<Private>, serial: &BigNum) -> Party {
         let mut subject = X509NameBuilder::new().unwrap();
         subject.append_entry_by_text("CN", name).unwrap();
         let subject = subject.build();
-        let mut serial = BigNum::new().unwrap();
-        serial.rand(64, MsbOption::MAYBE_ZERO, false).unwrap();
         let mut builder = X509::builder().unwrap();
         builder.set_version(2).unwrap();
         builder.set_subject_name(&subject).unwrap();
@@ -59,8 +80,14 @@ impl Party {
         builder.set_pubkey(&key).unwrap();
         let identifier = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None)).unwrap();
         builder.append_extension(identifier).unwrap();
-        builder.sign(&key, MessageDigest::sha256()).unwrap();
+        let digest = if key.id() == Id::ED25519 { MessageDigest::null() } else { MessageDigest::sha256() };
+        builder.sign(&key, digest).unwrap();
         Party { key, certificate: builder.build() }
+    }
+
+    /// The same key under a new certificate.
+    pub fn renewed(&self, name: &str) -> Party {
+        Party::of(name, self.key.clone())
     }
 
     pub fn decryption(&self) -> DecryptionKey {
@@ -97,7 +124,8 @@ pub fn read(
     ours: &[&Party],
     pinned: &[&Party],
 ) -> Result<(Report, Parts), Error> {
-    read_with(headers, body, ours, pinned, &ReadOptions::default())
+    // Whether what is weak is refused has tests of its own.
+    read_with(headers, body, ours, pinned, &ReadOptions { accept_weak: true, ..ReadOptions::default() })
 }
 
 pub fn read_with(
@@ -122,6 +150,27 @@ pub fn payload_entity(content: &[u8]) -> Entity<Payload<&[u8]>> {
         .with("Content-Transfer-Encoding", "binary")
         .unwrap();
     Entity::new(headers, Payload::new(content, content.len() as u64))
+}
+
+/// A body whose length nobody knows in advance.
+pub struct Unmeasured<R>(pub R);
+
+impl<R: Read> Read for Unmeasured<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read(out)
+    }
+}
+
+impl<R: Read> Measured for Unmeasured<R> {
+    fn total_len(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// [`payload_entity`] of an unknown length: every CMS structure around it is of an indefinite one.
+pub fn unmeasured_entity(content: &[u8]) -> Entity<Unmeasured<Payload<&[u8]>>> {
+    let (headers, body) = payload_entity(content).into_parts();
+    Entity::new(headers, Unmeasured(body))
 }
 
 pub fn content_type(value: &str) -> Headers {
@@ -172,18 +221,26 @@ impl OpenSsl {
 
     /// Runs `openssl cms` with these arguments and gives its output.
     pub fn cms(&self, arguments: &str) -> Vec<u8> {
-        let output = Command::new("openssl")
-            .arg("cms")
-            .args(arguments.split_ascii_whitespace())
+        self.run(Command::new("openssl").arg("cms").args(arguments.split_ascii_whitespace()), &[])
+    }
+
+    /// Runs `tests/servers/cms_peer.py`.
+    pub fn peer(&self, arguments: &str, input: &[u8]) -> Vec<u8> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut python = Command::new(root.join("target/servers/venv/bin/python"));
+        python.arg(root.join("tests/servers/cms_peer.py")).args(arguments.split_ascii_whitespace());
+        self.run(&mut python, input)
+    }
+
+    /// Runs a program in this folder and gives its output.
+    pub fn run(&self, command: &mut Command, input: &[u8]) -> Vec<u8> {
+        self.put("standard-input", input);
+        let output = command
             .current_dir(self.0.path())
-            .stdin(Stdio::null())
+            .stdin(std::fs::File::open(self.path("standard-input")).unwrap())
             .output()
             .unwrap();
-        assert!(
-            output.status.success(),
-            "openssl cms {arguments}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
     }
 }

@@ -9,8 +9,8 @@ use crate::row::DeliveryRow;
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    DeliveryEvent, DeliveryId, DeliveryState, EventKind, Result, TransferAction, TransferEvent, TransferId,
-    TransferState, transition,
+    DeliveryEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, Result, TransferAction, TransferEvent,
+    TransferId, TransferState, transition,
 };
 
 impl Store {
@@ -49,7 +49,17 @@ async fn cancel(tx: &mut Tx<'_>, head: &Head, row: &DeliveryRow, act: &Act) -> R
         .delivery(DeliveryId::new(row.id))
         .endpoint(&row.endpoint)
         .detail("was", was.as_str());
+    let event = change::with_remaining(tx, row, event).await?;
     tx.event(head.named_in(change::told(event, row, &change, ends_attempt)));
+    Ok(())
+}
+
+/// Cancels a transfer within a larger command, if there is one and it has not ended.
+pub(crate) async fn cancel_unended(tx: &mut Tx<'_>, transfer: TransferId, act: &Act) -> Result<(), Fault> {
+    let Some(head) = change::lock_transfer(tx, transfer.uuid()).await? else { return Ok(()) };
+    if !head.state()?.is_final() {
+        CancelTransfer { transfer, act: act.clone() }.apply(tx).await?;
+    }
     Ok(())
 }
 

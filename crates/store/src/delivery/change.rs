@@ -9,11 +9,13 @@ use crate::tx::{Tx, locking};
 use crate::wake::Topic;
 use chrono::TimeDelta;
 use model::{
-    Actor, AuditEvent, DeliveryEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, NodeName, Timestamp,
-    TransferEvent, TransferId, TransferState, transition,
+    Actor, AuditEvent, DeliveryEvent, DeliveryId, DeliveryState, EventKind, Lifecycle, MAY_REMAIN, NodeName,
+    PUBLISHING, Timestamp, TransferEvent, TransferId, TransferState, transition,
 };
+use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The data of a transfer that a change of a delivery needs.
@@ -31,6 +33,10 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn id(&self) -> TransferId {
         TransferId::new(self.id)
+    }
+
+    pub(crate) fn flow(&self) -> &str {
+        &self.flow
     }
 
     pub(crate) fn state(&self) -> Result<TransferState, Fault> {
@@ -180,6 +186,14 @@ pub(crate) async fn end_attempt(
     Ok(())
 }
 
+/// The states of all deliveries of a transfer.
+async fn delivery_states(tx: &mut Tx<'_>, head: &Head) -> Result<Vec<DeliveryState>, Fault> {
+    let words: Vec<String> = on!(tx, c => sqlx::query_scalar("SELECT state FROM deliveries WHERE transfer_id = $1")
+        .bind(head.id).fetch_all(c).await)?;
+    let states = words.iter().map(|found| word(DeliveryState::parse(found), "deliveries.state", found));
+    Ok(states.collect::<Result<_, _>>()?)
+}
+
 /// Sets the transfer's state when all its deliveries are final, with its event; `None` if one is not final, or the
 /// transfer does not change.
 pub(crate) async fn end_transfer(
@@ -189,12 +203,7 @@ pub(crate) async fn end_transfer(
     by: &NodeName,
     actor: &Actor,
 ) -> Result<Option<TransferState>, Fault> {
-    let words: Vec<String> = on!(tx, c => sqlx::query_scalar("SELECT state FROM deliveries WHERE transfer_id = $1")
-        .bind(head.id).fetch_all(c).await)?;
-    let states = words
-        .iter()
-        .map(|found| word(DeliveryState::parse(found), "deliveries.state", found))
-        .collect::<Result<Vec<_>, _>>()?;
+    let states = delivery_states(tx, head).await?;
     let Some(event) = TransferState::ended_by(&states) else { return Ok(None) };
     let was = head.state()?;
     let Ok(state) = transition(was, event) else {
@@ -228,6 +237,39 @@ pub(crate) async fn end_transfer(
     Ok(Some(state))
 }
 
+/// Corrects the state of a transfer that had failed, one delivery of which is proved now. Where it failed, its failure route
+/// was followed; it is not followed again. `None` if the transfer does not change.
+pub(crate) async fn correct_transfer(
+    tx: &mut Tx<'_>,
+    head: &Head,
+    now: Timestamp,
+    by: &NodeName,
+) -> Result<Option<TransferState>, Fault> {
+    let states = delivery_states(tx, head).await?;
+    let (event, kind) = match TransferState::ended_by(&states) {
+        Some(TransferEvent::Complete) => (TransferEvent::Complete, EventKind::TransferCompleted),
+        Some(TransferEvent::PartlyFail) => (TransferEvent::PartlyFail, EventKind::TransferFailed),
+        _ => return Ok(None),
+    };
+    let was = head.state()?;
+    let state = transition(transition(was, TransferEvent::Reopen)?, event)?;
+    if state == was {
+        return Ok(None);
+    }
+    set_transfer_state(tx, head, state, now).await?;
+    let delivered = states.iter().filter(|state| **state == DeliveryState::Delivered).count();
+    let event = tx
+        .derived(now, by, kind)
+        .by(Actor::System)
+        .detail("state", state.as_str())
+        .detail("was", was.as_str())
+        .detail("deliveries", states.len())
+        .detail("delivered", delivered);
+    let event = head.named_in(event);
+    tx.event(event);
+    Ok(Some(state))
+}
+
 /// Cancels a delivery that did not arrive and whose transfer was cancelled while it was being sent: it is not tried
 /// again, and its lane continues.
 pub(crate) async fn give_up(
@@ -254,14 +296,45 @@ pub(crate) async fn give_up(
         .endpoint(&row.endpoint)
         .detail("was", was.as_str())
         .detail("why", "its transfer was cancelled while it was being sent");
+    let event = with_remaining(tx, &row, event).await?;
     tx.event(head.named_in(told(event, &row, &change, false)));
     Ok(())
+}
+
+/// The event of a cancelled delivery, with the files that may remain at its destination, as the transport noted them before it published
+/// ([`PUBLISHING`]).
+pub(crate) async fn with_remaining(
+    tx: &mut Tx<'_>,
+    row: &DeliveryRow,
+    event: AuditEvent,
+) -> Result<AuditEvent, Fault> {
+    let note: Option<Json<Value>> = on!(tx, c => sqlx::query_scalar(
+        "SELECT value FROM notes WHERE delivery_id = $1 AND key = $2")
+        .bind(row.id).bind(PUBLISHING).fetch_optional(c).await)?;
+    let paths = note.as_ref().and_then(|note| note.0.get(MAY_REMAIN)?.as_array());
+    let paths: Vec<&str> = paths.into_iter().flatten().filter_map(Value::as_str).collect();
+    Ok(if paths.is_empty() { event } else { event.peer_detail(MAY_REMAIN, paths.join(", ")) })
 }
 
 /// Keeps the payload of a cancelled transfer as long as a delivery of it is being sent.
 pub(crate) async fn retain_while_sending(tx: &mut Tx<'_>, head: &Head) -> Result<(), Fault> {
     on!(tx, c => sqlx::query("UPDATE transfers SET retained_until = NULL WHERE id = $1")
         .bind(head.id).execute(c).await.map(|_| ()))?;
+    Ok(())
+}
+
+/// Keeps the payloads of a transfer for at least so many microseconds after its end, also where it has ended.
+pub(crate) async fn retain_for(tx: &mut Tx<'_>, head: &mut Head, micros: i64) -> Result<(), Fault> {
+    let Some(longer) = u64::try_from(micros.saturating_sub(head.retain_for)).ok().filter(|more| *more > 0)
+    else {
+        return Ok(());
+    };
+    let until: Option<Timestamp> = on!(tx, c => sqlx::query_scalar("SELECT retained_until FROM transfers WHERE id = $1")
+        .bind(head.id).fetch_one(c).await)?;
+    let until = until.map(|until| later(until, Duration::from_micros(longer)));
+    head.retain_for = micros;
+    on!(tx, c => sqlx::query("UPDATE transfers SET retain_for = $2, retained_until = $3 WHERE id = $1")
+        .bind(head.id).bind(micros).bind(until).execute(c).await.map(|_| ()))?;
     Ok(())
 }
 

@@ -2,9 +2,11 @@
 
 use crate::command::Command;
 use crate::delivery::change::{self, Change};
+use crate::delivery::evidence::NewEvidence;
 use crate::delivery::insert::{described, insert_replies};
 use crate::delivery::streamed::{StreamedContent, record_content};
 use crate::delivery::{Failure, NewTransfer};
+use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
 use crate::row::{DeliveryRow, small};
@@ -14,6 +16,8 @@ use model::{
     Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, PayloadId, Receipt, Result,
     Timestamp, TransferState, transition,
 };
+use serde_json::Value;
+use sqlx::types::Json;
 
 /// The result of an attempt.
 #[derive(Clone, Debug)]
@@ -98,7 +102,25 @@ impl Store {
         now: Timestamp,
         events: Vec<AuditEvent>,
     ) -> Result<Finished> {
-        self.write(FinishAttempt { claim: claim.clone(), finish, now, events }).await
+        self.finish_proved(claim, finish, now, events, None).await
+    }
+
+    /// The same, with what proves the message that was sent. It is recorded if the attempt ends as delivered, also where a
+    /// receipt has settled the delivery before without any ([`Store::resolve_noting`]).
+    ///
+    /// # Errors
+    /// As [`Store::finish`].
+    pub async fn finish_proved(
+        &self,
+        claim: &Claim,
+        finish: Finish,
+        now: Timestamp,
+        events: Vec<AuditEvent>,
+        evidence: Option<NewEvidence>,
+    ) -> Result<Finished> {
+        // One that waits for its receipt is not proved yet.
+        let evidence = evidence.filter(|_| matches!(finish, Finish::Delivered { .. }));
+        self.write(FinishAttempt { claim: claim.clone(), finish, now, events, evidence }).await
     }
 }
 
@@ -107,6 +129,7 @@ struct FinishAttempt {
     finish: Finish,
     now: Timestamp,
     events: Vec<AuditEvent>,
+    evidence: Option<NewEvidence>,
 }
 
 #[async_trait]
@@ -118,7 +141,7 @@ impl Command for FinishAttempt {
     }
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Finished, Fault> {
-        let Some((head, row)) = change::lock(tx, self.claim.delivery).await? else {
+        let Some((mut head, row)) = change::lock(tx, self.claim.delivery).await? else {
             return Ok(Finished::ClaimLost);
         };
         match standing(&row, &self.claim)? {
@@ -133,6 +156,10 @@ impl Command for FinishAttempt {
                     let of_replies: Vec<_> = self.events.iter().filter(of_reply).cloned().collect();
                     tx.events(&described(&of_replies, replies));
                 }
+                // One that ended otherwise is not proved.
+                if state == DeliveryState::Delivered {
+                    self.prove_resolved(tx, &head, &row).await?;
+                }
                 return Ok(Finished::AlreadyResolved(state));
             }
             Standing::Lost => return Ok(Finished::ClaimLost),
@@ -143,6 +170,10 @@ impl Command for FinishAttempt {
             return Ok(Finished::Done { transfer_ended: None });
         }
         let state = transition(row.state()?, self.finish.event())?;
+        let evidence = self.evidence.as_ref().map(|evidence| evidence.with_receipt(self.finish.receipt()));
+        if let Some(evidence) = &evidence {
+            evidence.record(tx, &mut head, self.now).await?;
+        }
         let change = self.finish.change(&row, state, self.now);
         change::write(tx, &row, &change).await?;
         change::end_attempt(tx, &row, &change).await?;
@@ -166,7 +197,11 @@ impl Command for FinishAttempt {
         };
         for event in described(&self.events, replies) {
             let own = event.delivery == Some(self.claim.delivery) && event.kind == self.finish.kind();
-            tx.event(if own { change::told(event, &row, &change, true) } else { event });
+            let event = if own { change::told(event, &row, &change, true) } else { event };
+            tx.event(match &evidence {
+                Some(evidence) if own => evidence.told(event, self.now),
+                _ => event,
+            });
         }
         change::give_up(tx, &head, self.claim.delivery, self.now, &self.claim.node).await?;
         let given_up = head.state()? == TransferState::Cancelled && state == DeliveryState::Retrying;
@@ -176,6 +211,33 @@ impl Command for FinishAttempt {
             None
         };
         Ok(Finished::Done { transfer_ended })
+    }
+}
+
+impl FinishAttempt {
+    /// Records evidence of a message whose receipt came before the attempt ended.
+    async fn prove_resolved(
+        &self,
+        tx: &mut Tx<'_>,
+        head: &change::Head,
+        row: &DeliveryRow,
+    ) -> Result<(), Fault> {
+        let Some(evidence) = &self.evidence else { return Ok(()) };
+        let mut head = head.clone();
+        let receipt: Option<Json<Value>> = on!(tx, c => sqlx::query_scalar("SELECT receipt FROM deliveries WHERE id = $1")
+            .bind(row.id).fetch_one(c).await)?;
+        let receipt = receipt.and_then(|Json(receipt)| serde_json::from_value::<Receipt>(receipt).ok());
+        let evidence = evidence.with_receipt(receipt.as_ref());
+        // The receipt's own record, or an earlier call.
+        if evidence.is_recorded(tx).await? || !evidence.record(tx, &mut head, self.now).await? {
+            return Ok(());
+        }
+        let event = tx
+            .derived(self.now, &self.claim.node, EventKind::EvidenceRecorded)
+            .delivery(self.claim.delivery)
+            .endpoint(&row.endpoint);
+        tx.event(head.named_in(evidence.told(event, self.now)));
+        Ok(())
     }
 }
 
@@ -216,6 +278,14 @@ impl Finish {
             Self::Retry { .. } | Self::Wait { .. } => DeliveryEvent::Retry,
             Self::Fail { .. } => DeliveryEvent::Fail,
             Self::Expire { .. } => DeliveryEvent::Expire,
+        }
+    }
+
+    /// The receipt that confirms it.
+    const fn receipt(&self) -> Option<&Receipt> {
+        match self {
+            Self::Delivered { receipt, .. } | Self::Streamed { receipt, .. } => Some(receipt),
+            _ => None,
         }
     }
 

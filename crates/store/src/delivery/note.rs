@@ -3,13 +3,14 @@
 use crate::command::Command;
 use crate::delivery::Done;
 use crate::delivery::finish::{Standing, standing};
+use crate::delivery::insert::{insert_payload, refer};
 use crate::either::on;
 use crate::fault::Fault;
 use crate::open::Store;
 use crate::row::DeliveryRow;
 use crate::tx::{Tx, locking};
 use async_trait::async_trait;
-use model::{Claim, Error, ErrorKind, Result};
+use model::{Claim, DeliveryId, Error, ErrorKind, PayloadRecord, Result, TransferId};
 use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -21,6 +22,16 @@ impl Store {
     /// The database failed.
     pub async fn note(&self, claim: &Claim, key: &str, value: Value) -> Result<Done> {
         self.write(Note { claim: claim.clone(), key: key.to_owned(), value }).await
+    }
+
+    /// Writes a note about staged bytes that the delivery sends, and that its transfer needs them. Both are durable when
+    /// this returns.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn keep(&self, claim: &Claim, key: &str, value: Value, payload: PayloadRecord) -> Result<Done> {
+        let note = Note { claim: claim.clone(), key: key.to_owned(), value };
+        self.write(Keep { note, payload }).await
     }
 
     /// Binds a key (a Message-ID) to the delivery, so that a receipt can find it. Binding it again to the same
@@ -44,6 +55,21 @@ async fn may_write(tx: &mut Tx<'_>, claim: &Claim) -> Result<bool, Fault> {
     })
 }
 
+/// Writes a note of a delivery.
+pub(crate) async fn write_note(
+    tx: &mut Tx<'_>,
+    delivery: DeliveryId,
+    key: &str,
+    value: &Value,
+) -> Result<(), Fault> {
+    on!(tx, c => sqlx::query(
+        "INSERT INTO notes (delivery_id, key, value) VALUES ($1, $2, $3) \
+         ON CONFLICT (delivery_id, key) DO UPDATE SET value = excluded.value")
+        .bind(delivery.uuid()).bind(key).bind(Json(value))
+        .execute(c).await.map(|_| ()))?;
+    Ok(())
+}
+
 struct Note {
     claim: Claim,
     key: String,
@@ -62,11 +88,40 @@ impl Command for Note {
         if !may_write(tx, &self.claim).await? {
             return Ok(Done::ClaimLost);
         }
-        on!(tx, c => sqlx::query(
-            "INSERT INTO notes (delivery_id, key, value) VALUES ($1, $2, $3) \
-             ON CONFLICT (delivery_id, key) DO UPDATE SET value = excluded.value")
-            .bind(self.claim.delivery.uuid()).bind(&self.key).bind(Json(&self.value))
-            .execute(c).await.map(|_| ()))?;
+        self.insert(tx).await?;
+        Ok(Done::Done)
+    }
+}
+
+impl Note {
+    async fn insert(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        write_note(tx, self.claim.delivery, &self.key, &self.value).await
+    }
+}
+
+struct Keep {
+    note: Note,
+    payload: PayloadRecord,
+}
+
+#[async_trait]
+impl Command for Keep {
+    type Answer = Done;
+
+    fn place(&self) -> u128 {
+        self.note.place()
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Done, Fault> {
+        let delivery = self.note.claim.delivery;
+        if !may_write(tx, &self.note.claim).await? {
+            return Ok(Done::ClaimLost);
+        }
+        let transfer: Uuid = on!(tx, c => sqlx::query_scalar("SELECT transfer_id FROM deliveries WHERE id = $1")
+            .bind(delivery.uuid()).fetch_one(c).await)?;
+        insert_payload(tx, &self.payload).await?;
+        refer(tx, &self.payload, TransferId::new(transfer)).await?;
+        self.note.insert(tx).await?;
         Ok(Done::Done)
     }
 }

@@ -135,9 +135,27 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn expire_due(&self, by: &NodeName, now: Timestamp, limit: u32) -> Result<Vec<DeliveryId>> {
+    pub async fn expire_due(
+        &self,
+        by: &NodeName,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ExpiredDelivery>> {
         self.write(ExpireDue { by: by.clone(), now, limit }).await
     }
+}
+
+/// A delivery that expired.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExpiredDelivery {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its transfer.
+    pub transfer: TransferId,
+    /// Its transfer's flow.
+    pub flow: String,
+    /// Its endpoint.
+    pub endpoint: String,
 }
 
 struct ExpireDue {
@@ -148,9 +166,9 @@ struct ExpireDue {
 
 #[async_trait]
 impl Command for ExpireDue {
-    type Answer = Vec<DeliveryId>;
+    type Answer = Vec<ExpiredDelivery>;
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<DeliveryId>, Fault> {
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<ExpiredDelivery>, Fault> {
         let due: Vec<Uuid> = on!(tx, c => sqlx::query_scalar(
             "SELECT id FROM deliveries WHERE expires_at IS NOT NULL AND expires_at <= $1 \
              AND state IN ('pending', 'retrying', 'awaiting_receipt') ORDER BY expires_at LIMIT $2")
@@ -186,7 +204,12 @@ impl Command for ExpireDue {
             tx.event(head.named_in(change::told(event, &row, &change, ends_attempt)));
             change::give_up(tx, &head, id, self.now, &self.by).await?;
             change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?;
-            expired.push(id);
+            expired.push(ExpiredDelivery {
+                delivery: id,
+                transfer: head.id(),
+                flow: head.flow().to_owned(),
+                endpoint: row.endpoint.clone(),
+            });
         }
         Ok(expired)
     }

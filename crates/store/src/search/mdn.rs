@@ -4,7 +4,7 @@ use super::query::{Bind, Query};
 use crate::Store;
 use crate::either::Backend;
 use crate::row::unreadable;
-use model::{DeliveryId, MdnEntity, Result, TransferId, UNPROVEN_MDN};
+use model::{CONTRADICTED_RECEIPT, DeliveryId, MdnEntity, Result, TransferId, UNPROVEN_MDN};
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -17,17 +17,20 @@ pub enum WhichMdn {
     Accepted(DeliveryId),
     /// The last one that did not prove a delivery: it says no, or its signature or MIC proves nothing.
     NotAccepted(DeliveryId),
+    /// The one that proved a delivery until a later one contradicted it.
+    Contradicted(DeliveryId),
     /// The one that we answered the received message with.
     Sent,
 }
 
 impl WhichMdn {
-    /// `accepted`, `not-accepted` or `sent`.
+    /// `accepted`, `not-accepted`, `contradicted` or `sent`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted(_) => "accepted",
             Self::NotAccepted(_) => "not-accepted",
+            Self::Contradicted(_) => "contradicted",
             Self::Sent => "sent",
         }
     }
@@ -36,7 +39,9 @@ impl WhichMdn {
     #[must_use]
     pub const fn delivery(self) -> Option<DeliveryId> {
         match self {
-            Self::Accepted(delivery) | Self::NotAccepted(delivery) => Some(delivery),
+            Self::Accepted(delivery) | Self::NotAccepted(delivery) | Self::Contradicted(delivery) => {
+                Some(delivery)
+            }
             Self::Sent => None,
         }
     }
@@ -80,8 +85,8 @@ fn text(backend: Backend, column: &str, key: &str) -> String {
 }
 
 impl Store {
-    /// The MDNs that are kept of a transfer: for each delivery, in their order, the one that proves it and the
-    /// last one that did not; then the one that we sent. Not their bytes.
+    /// The MDNs that are kept of a transfer: for each delivery, in their order, the one that proves it, the last one that
+    /// did not, and the one that proved it and was contradicted; then the one that we sent. Not their bytes.
     ///
     /// # Errors
     /// The database failed.
@@ -93,24 +98,15 @@ impl Store {
         query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
         query.sql.push_str(" ORDER BY d.created_at, d.id");
         let accepted: Vec<KeptRow> = query.fetch(self, "look for a transfer's MDNs").await?;
-        let attempt = text(backend, "n.value", "attempt");
-        let mut query = Query::new(
-            self,
-            format!(
-                "SELECT d.id, CAST({attempt} AS TEXT) AS attempt FROM notes n \
-                 JOIN deliveries d ON d.id = n.delivery_id WHERE TRUE"
-            ),
-        );
-        query.and_text("n.key = ?", Some(UNPROVEN_MDN));
-        query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
-        query.sql.push_str(" ORDER BY d.created_at, d.id");
-        let other: Vec<KeptRow> = query.fetch(self, "look for a transfer's MDNs").await?;
+        let other = self.noted_mdns(transfer, UNPROVEN_MDN).await?;
+        let contradicted = self.noted_mdns(transfer, CONTRADICTED_RECEIPT).await?;
         let kept = |row: KeptRow, which: fn(DeliveryId) -> WhichMdn| KeptMdn {
             which: which(DeliveryId::new(row.id)),
             attempt: row.attempt.and_then(|number| number.parse().ok()),
         };
         let mut all: Vec<KeptMdn> = accepted.into_iter().map(|row| kept(row, WhichMdn::Accepted)).collect();
         all.extend(other.into_iter().map(|row| kept(row, WhichMdn::NotAccepted)));
+        all.extend(contradicted.into_iter().map(|row| kept(row, WhichMdn::Contradicted)));
         if self.sent_mdn(transfer).await?.is_some() {
             all.push(KeptMdn { which: WhichMdn::Sent, attempt: None });
         }
@@ -129,14 +125,8 @@ impl Store {
                 let mdn = text(self.backend(), "d.receipt", "mdn");
                 (format!("SELECT {mdn} AS mdn FROM deliveries d WHERE TRUE"), delivery)
             }
-            WhichMdn::NotAccepted(delivery) => {
-                let mdn = text(self.backend(), "n.value", "mdn");
-                let from = format!(
-                    "SELECT {mdn} AS mdn FROM deliveries d JOIN notes n ON n.delivery_id = d.id \
-                     WHERE n.key = '{UNPROVEN_MDN}'"
-                );
-                (from, delivery)
-            }
+            WhichMdn::NotAccepted(delivery) => (self.select_noted(UNPROVEN_MDN), delivery),
+            WhichMdn::Contradicted(delivery) => (self.select_noted(CONTRADICTED_RECEIPT), delivery),
         };
         let mut query = Query::new(self, from);
         query.and("d.id = ?", Some(Bind::Id(delivery.uuid())));
@@ -145,6 +135,32 @@ impl Store {
         let Some(encoded) = rows.into_iter().find_map(|row| row.mdn) else { return Ok(None) };
         let mdn = MdnEntity::from_text(&encoded).map_err(|error| unreadable("MDN", &error.to_string()))?;
         Ok(Some(mdn.into_bytes()))
+    }
+
+    /// The deliveries of a transfer that have a note with an MDN under this key.
+    async fn noted_mdns(&self, transfer: TransferId, key: &'static str) -> Result<Vec<KeptRow>> {
+        let backend = self.backend();
+        let attempt = text(backend, "n.value", "attempt");
+        let mut query = Query::new(
+            self,
+            format!(
+                "SELECT d.id, CAST({attempt} AS TEXT) AS attempt FROM notes n \
+                 JOIN deliveries d ON d.id = n.delivery_id WHERE {} IS NOT NULL",
+                text(backend, "n.value", "mdn")
+            ),
+        );
+        query.and_text("n.key = ?", Some(key));
+        query.and("d.transfer_id = ?", Some(Bind::Id(transfer.uuid())));
+        query.sql.push_str(" ORDER BY d.created_at, d.id");
+        query.fetch(self, "look for a transfer's MDNs").await
+    }
+
+    /// The MDNs that notes under this key hold.
+    fn select_noted(&self, key: &'static str) -> String {
+        let mdn = text(self.backend(), "n.value", "mdn");
+        format!(
+            "SELECT {mdn} AS mdn FROM deliveries d JOIN notes n ON n.delivery_id = d.id WHERE n.key = '{key}'"
+        )
     }
 
     async fn sent_mdn(&self, transfer: TransferId) -> Result<Option<Vec<u8>>> {

@@ -5,7 +5,7 @@ use super::unreadable::{Attempted, UnreadableRow};
 use super::{FailingSteps, RefusedMessages, SourceFiles};
 use crate::either::Backend;
 use crate::row::{path, word};
-use crate::{FailingEndpoint, FailingPoll, MissingFiles, SealLag, Store, WaitingForRoom};
+use crate::{ClaimsLeft, FailingEndpoint, FailingPoll, MissingFiles, SealLag, Store, WaitingForRoom};
 use chrono::TimeDelta;
 use model::{DeliveryId, DeliveryState, RemotePath, Result, Timestamp, TransferId, TransferState};
 use sqlx::FromRow;
@@ -43,6 +43,8 @@ pub struct Overview {
     pub failing_polls: Vec<FailingPoll>,
     /// Flows whose files wait at their source until staging has room for them.
     pub waiting_for_room: Vec<WaitingForRoom>,
+    /// Flows with claims that were left behind.
+    pub claims_left: Vec<ClaimsLeft>,
     /// Flows whose expected files are missing.
     pub missing_files: Vec<MissingFiles>,
     /// Messages that were refused in the last 24 hours, by reason.
@@ -96,6 +98,8 @@ pub struct FailingDelivery {
     pub updated_at: Timestamp,
     /// When it is tried again.
     pub due_at: Timestamp,
+    /// When the hours of its destination begin, if it waits for them.
+    pub opens_at: Option<Timestamp>,
 }
 
 /// Numbers for monitoring.
@@ -145,6 +149,7 @@ struct FailingRow {
     error: Option<String>,
     updated_at: Timestamp,
     due_at: Timestamp,
+    opens_at: Option<Timestamp>,
 }
 
 #[derive(FromRow)]
@@ -166,6 +171,7 @@ impl Store {
         Ok(Overview {
             failing_polls: self.failing_polls().await?,
             waiting_for_room: self.waiting_for_room().await?,
+            claims_left: self.claims_left().await?,
             missing_files: self.missing_files().await?,
             transfers: self.transfers_by_state(now).await?,
             flows: self.flow_days(now).await?,
@@ -292,7 +298,7 @@ impl Store {
     async fn failing(&self, now: Timestamp) -> Result<(Vec<FailingDelivery>, Vec<UnreadableRow>)> {
         let mut query = Query::new(
             self,
-            "SELECT id, transfer_id, endpoint, file_name, state, failures, error, updated_at, due_at \
+            "SELECT id, transfer_id, endpoint, file_name, state, failures, error, updated_at, due_at, opens_at \
              FROM deliveries WHERE state IN ('retrying', 'failed', 'expired')",
         );
         query.and("updated_at >= ?", Some(Bind::Time(now - TimeDelta::days(1))));
@@ -309,6 +315,7 @@ impl Store {
                 error: row.error,
                 updated_at: row.updated_at,
                 due_at: row.due_at,
+                opens_at: row.opens_at,
             })
         }))
     }

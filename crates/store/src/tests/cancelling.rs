@@ -35,6 +35,19 @@ async fn is_given_up(store: &Store, lease: &NodeLease, one: &Claimed) {
 }
 
 both! {
+    a_cancelled_delivery_names_what_may_remain_at_its_destination(store) {
+        let lease = lease(&store, "n1").await;
+        recorded(&store, &lease, "a", &["x"]).await;
+        let one = claim_one(&store, &lease).await;
+        let remain = serde_json::json!({"may_remain": ["out/.a.edi.1-1.a", "out/.old.a.edi.1-1.a"]});
+        store.note(&one.claim, "publishing", remain).await.unwrap();
+        store.finish(&one.claim, retry(now()), now(), vec![]).await.unwrap();
+        store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
+        let view = store.waybill(one.transfer.id).await.unwrap().unwrap();
+        let event = view.events.iter().find(|event| event.kind == EventKind::DeliveryCancelled.as_str()).unwrap();
+        assert_eq!(event.detail["may_remain"], "out/.a.edi.1-1.a, out/.old.a.edi.1-1.a");
+    }
+
     what_was_being_sent_when_it_was_cancelled_and_failed_is_not_tried_again(store) {
         let lease = lease(&store, "n1").await;
         for (n, finish) in [retry(now()), failed(false), Finish::Expire { lane_continues: false }].into_iter().enumerate() {

@@ -111,7 +111,8 @@ both! {
         store.record_offer(crate::tests::fixture::record(&lease, offer, vec![new])).await.unwrap();
         assert!(store.expire_due(&lease.node, now(), 10).await.unwrap().is_empty());
         assert!(store.claim(&lease, 10, ClaimFilter::default(), expires).await.unwrap().is_empty());
-        assert_eq!(store.expire_due(&lease.node, expires, 10).await.unwrap().len(), 1);
+        let [expired] = &store.expire_due(&lease.node, expires, 10).await.unwrap()[..] else { panic!("it did not expire") };
+        assert_eq!((expired.transfer, expired.flow.as_str()), (id, "orders"));
         assert_eq!(delivery_states(&store, id).await, [DeliveryState::Expired]);
         assert_eq!(transfer_state(&store, id).await, TransferState::Failed);
         assert_eq!(events(&store, EventKind::DeliveryExpired).await, 1);

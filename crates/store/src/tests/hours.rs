@@ -1,4 +1,4 @@
-use super::fixture::{after, claim, lease, now, recorded};
+use super::fixture::{after, claim, lease, now, recorded, retry};
 use crate::testing::both;
 use crate::{ClaimFilter, ClosedDestination};
 use std::time::Instant;
@@ -34,6 +34,17 @@ both! {
         assert_eq!(later.len(), 1);
         let view = store.waybill(later[0].transfer.id).await.unwrap().unwrap();
         assert!(view.deliveries.iter().all(|delivery| delivery.opens_at.is_none()));
+    }
+
+    what_waits_for_its_next_attempt_outside_the_hours_says_so_on_the_overview(store) {
+        let lease = lease(&store, "n1").await;
+        recorded(&store, &lease, "a", &["x"]).await;
+        let [claimed] = &claim(&store, &lease).await[..] else { panic!("nothing was claimed") };
+        store.finish(&claimed.claim, retry(now()), now(), vec![]).await.unwrap();
+        assert_eq!(store.overview(now()).await.unwrap().failing[0].opens_at, None);
+        let opens = after(now(), 3_600_000);
+        assert_eq!(store.put_off(&closed("x", opens), now()).await.unwrap(), 1);
+        assert_eq!(store.overview(now()).await.unwrap().failing[0].opens_at, Some(opens));
     }
 
     /// How long a claim takes beside so many deliveries outside their hours: passed over by each claim, and put off.

@@ -1,8 +1,11 @@
-use super::fixture::{claim_one, lease, node, now, offer, record, transfer};
+use super::fixture::{
+    after, claim_one, delivered, event, events, failed, lease, node, now, offer, record, retry, transfer,
+    transfer_state,
+};
 use crate::command::Command;
 use crate::testing::both;
-use crate::{IntakeBegun, IntakeCommit, IntakeCommitted, NodeLease, Reply};
-use model::EventKind;
+use crate::{Answered, IntakeBegun, IntakeCommit, IntakeCommitted, NewTransfer, NodeLease, Reply};
+use model::{EventKind, OfferId, Sha256, TransferKind, TransferState};
 use serde_json::json;
 
 fn reply() -> Reply {
@@ -10,6 +13,13 @@ fn reply() -> Reply {
         head: json!({"status": 200, "headers": [["AS2-Version", "1.2"]]}),
         body: vec![0, 159, 146, 150, 13, 10],
     }
+}
+
+const CONTENT: Sha256 = Sha256([7; 32]);
+
+/// What a repetition is told.
+fn answered() -> IntakeBegun {
+    IntakeBegun::Answered(Answered { reply: reply(), content: Some(CONTENT) })
 }
 
 fn message(lease: &NodeLease, key: &str) -> IntakeCommit {
@@ -21,9 +31,23 @@ fn message(lease: &NodeLease, key: &str) -> IntakeCommit {
         offer,
         transfers,
         reply: reply(),
+        content: Some(CONTENT),
+        evidence: None,
         events: vec![crate::testing::event(1)],
         now: now(),
     }
+}
+
+/// A receipt that is sent later.
+fn later_receipt(offer: Option<OfferId>) -> NewTransfer {
+    let mut new = transfer(offer, &["acme-as2"]);
+    (new.transfer.kind, new.transfer.flow) = (TransferKind::Receipt, "listener:as2".into());
+    new
+}
+
+/// The event of its recording.
+fn recording(lease: &NodeLease, new: &NewTransfer) -> model::AuditEvent {
+    event(lease, EventKind::TransferRecorded).transfer(new.transfer.id)
 }
 
 #[test]
@@ -46,7 +70,7 @@ both! {
         assert_eq!(store.intake_commit(commit.clone()).await.unwrap(), IntakeCommitted::Committed);
         // The same once more, as its commit was not answered.
         assert_eq!(store.intake_commit(commit.clone()).await.unwrap(), IntakeCommitted::Committed);
-        assert_eq!(store.intake_begin(&lease, "k", now()).await.unwrap(), IntakeBegun::Answered(reply()));
+        assert_eq!(store.intake_begin(&lease, "k", now()).await.unwrap(), answered());
         assert_eq!(store.intake_answer("k").await.unwrap(), Some(reply()));
         assert_eq!(claim_one(&store, &lease).await.transfer.id, commit.transfers[0].transfer.id);
         assert_eq!(crate::tests::fixture::events(&store, EventKind::PollFailed).await, 1);
@@ -59,7 +83,7 @@ both! {
         let lease = lease(&store, "n1").await;
         store.intake_begin(&lease, "k", now()).await.unwrap();
         let events = vec![crate::testing::event(1)];
-        store.intake_refuse(&lease, "k", Some(reply()), events, now()).await.unwrap();
+        assert!(store.intake_refuse(&lease, "k", Some(reply()), vec![], events, now()).await.unwrap());
         assert_eq!(store.intake_answer("k").await.unwrap(), None);
         assert_eq!(store.intake_begin(&lease, "k", now()).await.unwrap(), IntakeBegun::New);
         store.intake_abandon(&lease, "k").await.unwrap();
@@ -110,5 +134,133 @@ both! {
         assert_eq!(store.purge_intake_keys(later).await.unwrap(), 1);
         assert_eq!(store.intake_begin(&lease, "b", now()).await.unwrap(), IntakeBegun::InProgress);
         assert_eq!(store.intake_begin(&lease, "a", now()).await.unwrap(), IntakeBegun::New);
+    }
+
+    a_refusals_receipts_are_recorded_once_and_only_by_who_holds_the_key(store) {
+        let lease = lease(&store, "n1").await;
+        store.intake_begin(&lease, "k", now()).await.unwrap();
+        let new = later_receipt(None);
+        let told = vec![event(&lease, EventKind::MessageRefused), recording(&lease, &new)];
+        // Also when it is told twice, as its first answer was lost.
+        for _ in 0..2 {
+            let held = store.intake_refuse(&lease, "k", Some(reply()), vec![new.clone()], told.clone(), now()).await;
+            assert!(held.unwrap());
+        }
+        let sent = claim_one(&store, &lease).await;
+        assert_eq!((sent.transfer.id, sent.transfer.kind), (new.transfer.id, TransferKind::Receipt));
+        assert_eq!(sent.transfer.flow, "listener:as2");
+        assert_eq!(events(&store, EventKind::TransferRecorded).await, 1);
+        assert_eq!(events(&store, EventKind::MessageRefused).await, 1);
+
+        // The key belongs to nobody now: that it was refused stays on record, no receipt does.
+        let other = later_receipt(None);
+        let told = vec![event(&lease, EventKind::MessageRefused), recording(&lease, &other)];
+        assert!(!store.intake_refuse(&lease, "k", None, vec![other.clone()], told, now()).await.unwrap());
+        assert!(store.transfer(other.transfer.id).await.unwrap().is_none());
+        assert_eq!(events(&store, EventKind::TransferRecorded).await, 1);
+        assert_eq!(events(&store, EventKind::MessageRefused).await, 2);
+        // The message may be sent once more.
+        assert_eq!(store.intake_begin(&lease, "k", now()).await.unwrap(), IntakeBegun::New);
+    }
+
+    a_receipt_is_sent_again_for_a_repeated_message_but_not_while_one_is_on_its_way(store) {
+        let lease = lease(&store, "n1").await;
+        let repeat = async |new: &NewTransfer| {
+            let told = vec![recording(&lease, new)];
+            store.repeat_receipts("k", vec![new.clone()], told, now()).await.unwrap()
+        };
+        let claim_at = async |at| store.claim(&lease, 100, crate::ClaimFilter::default(), at).await.unwrap();
+        // Nothing is known of the message, or it is not answered.
+        assert!(!repeat(&later_receipt(None)).await);
+        store.intake_begin(&lease, "k", now()).await.unwrap();
+        assert!(!repeat(&later_receipt(None)).await);
+        let mut commit = message(&lease, "k");
+        let received = commit.transfers[0].transfer.id;
+        let mut first = later_receipt(Some(commit.offer.id));
+        first.transfer.parent = Some(received);
+        commit.transfers.push(first.clone());
+        assert_eq!(store.intake_commit(commit.clone()).await.unwrap(), IntakeCommitted::Committed);
+        assert!(!repeat(&later_receipt(None)).await);
+        for one in crate::tests::fixture::claim(&store, &lease).await {
+            if one.transfer.kind == TransferKind::Receipt {
+                let far = after(now(), 600_000);
+                store.finish(&one.claim, retry(far), now(), vec![]).await.unwrap();
+            } else {
+                store.finish(&one.claim, delivered(), now(), vec![]).await.unwrap();
+            }
+        }
+        // It is tried again anyway; soon, as its sender is there and waits for it, but not at once after its last attempt.
+        assert!(crate::tests::fixture::claim(&store, &lease).await.is_empty());
+        for _ in 0..3 {
+            assert!(!repeat(&later_receipt(None)).await);
+        }
+        assert!(crate::tests::fixture::claim(&store, &lease).await.is_empty());
+        let soon = after(now(), 11_000);
+        let one = claim_at(soon).await.remove(0);
+        store.finish(&one.claim, retry(after(now(), 600_000)), now(), vec![]).await.unwrap();
+        let told = store.repeat_receipts("k", vec![later_receipt(None)], vec![], after(now(), 20_000)).await;
+        assert!(!told.unwrap());
+        let one = claim_at(after(now(), 21_000)).await.remove(0);
+        store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
+        assert_eq!(events(&store, EventKind::TransferRecorded).await, 0);
+        // One that failed has no other one at once.
+        assert!(!repeat(&later_receipt(None)).await);
+        let new = later_receipt(None);
+        // Also when it is told twice, as its first answer was lost.
+        for _ in 0..2 {
+            let told = vec![recording(&lease, &new)];
+            let later = after(now(), 120_000);
+            assert!(store.repeat_receipts("k", vec![new.clone()], told, later).await.unwrap());
+        }
+        assert_eq!(events(&store, EventKind::TransferRecorded).await, 1);
+        let again = claim_one(&store, &lease).await.transfer;
+        assert_eq!((again.id, again.offer, again.parent), (new.transfer.id, Some(commit.offer.id), Some(received)));
+        assert!(!repeat(&later_receipt(None)).await);
+    }
+
+    a_refusal_of_another_message_with_the_same_key_is_not_filed_under_the_first(store) {
+        let lease = lease(&store, "n1").await;
+        store.intake_begin(&lease, "k", now()).await.unwrap();
+        let commit = message(&lease, "k");
+        assert_eq!(store.intake_commit(commit.clone()).await.unwrap(), IntakeCommitted::Committed);
+        let refusal = later_receipt(None);
+        assert!(store.refuse_repetition("k", vec![refusal.clone()], vec![], now()).await.unwrap());
+        let all = crate::tests::fixture::claim(&store, &lease).await;
+        let sent = all.iter().find(|one| one.transfer.id == refusal.transfer.id).unwrap();
+        assert_eq!((sent.transfer.offer, sent.transfer.parent), (Some(commit.offer.id), None));
+        // It is on its way to the same sender.
+        assert!(!store.repeat_receipts("k", vec![later_receipt(None)], vec![], now()).await.unwrap());
+    }
+
+    the_receipt_of_a_refusal_is_not_sent_once_its_message_was_answered_anew(store) {
+        let lease = lease(&store, "n1").await;
+        let refuse = async || {
+            store.intake_begin(&lease, "k", now()).await.unwrap();
+            let new = later_receipt(None);
+            assert!(store.intake_refuse(&lease, "k", None, vec![new.clone()], vec![], now()).await.unwrap());
+            new.transfer.id
+        };
+        let first = refuse().await;
+        let second = refuse().await;
+        assert_eq!(transfer_state(&store, first).await, TransferState::Cancelled);
+        // A copy that breaks off, and one whose node dies, change nothing.
+        store.intake_begin(&lease, "k", now()).await.unwrap();
+        store.intake_abandon(&lease, "k").await.unwrap();
+        assert_eq!(store.intake_begin(&lease, "k", now()).await.unwrap(), IntakeBegun::New);
+        assert_ne!(transfer_state(&store, second).await, TransferState::Cancelled);
+        assert_eq!(store.intake_commit(message(&lease, "k")).await.unwrap(), IntakeCommitted::Committed);
+        assert_eq!(transfer_state(&store, second).await, TransferState::Cancelled);
+        assert_eq!(claim_one(&store, &lease).await.transfer.kind, TransferKind::Payload);
+        assert_eq!(events(&store, EventKind::TransferCancelled).await, 2);
+    }
+
+    of_many_copies_at_once_one_has_its_receipt_repeated(store) {
+        let lease = lease(&store, "n1").await;
+        store.intake_begin(&lease, "k", now()).await.unwrap();
+        assert_eq!(store.intake_commit(message(&lease, "k")).await.unwrap(), IntakeCommitted::Committed);
+        let repeated = futures::future::join_all((0..8).map(|_| async {
+            store.repeat_receipts("k", vec![later_receipt(None)], vec![], now()).await.unwrap()
+        })).await;
+        assert_eq!(repeated.iter().filter(|repeated| **repeated).count(), 1);
     }
 }

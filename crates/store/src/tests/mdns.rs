@@ -21,7 +21,18 @@ async fn answered(store: &Store, lease: &NodeLease, headers: Value, body: &[u8])
     let id = transfers[0].transfer.id;
     let reply = Reply { head: json!({ "status": 200, "headers": headers }), body: body.to_vec() };
     let events = vec![];
-    let commit = IntakeCommit { lease: lease.clone(), key, offer, transfers, reply, events, now: now() };
+    let (content, evidence) = (None, None);
+    let commit = IntakeCommit {
+        lease: lease.clone(),
+        key,
+        offer,
+        transfers,
+        reply,
+        content,
+        evidence,
+        events,
+        now: now(),
+    };
     assert_eq!(store.intake_commit(commit).await.unwrap(), IntakeCommitted::Committed);
     id
 }

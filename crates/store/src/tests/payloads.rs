@@ -1,6 +1,6 @@
 use super::fixture::{after, claim, delivered, lease, now, offer, record, transfer};
 use crate::testing::both;
-use crate::{Act, NodeLease, Store};
+use crate::{Act, Done, NodeLease, Store};
 use model::{Actor, AuditEvent, EventId, EventKind, PayloadId, Timestamp};
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -58,6 +58,33 @@ both! {
         third.transfer.payload = first.transfer.payload;
         let error = store.record_offer(record(&lease, offer("b"), vec![third])).await.unwrap_err();
         assert_eq!(error.kind(), model::ErrorKind::NotFound);
+    }
+
+    what_a_delivery_keeps_is_needed_as_long_as_its_transfer(store) {
+        let lease = lease(&store, "n1").await;
+        let new = transfer(None, &["x"]);
+        let payload = new.transfer.payload.clone();
+        store.record_offer(record(&lease, offer("a"), vec![new])).await.unwrap();
+        let one = claim(&store, &lease).await.remove(0);
+        let kept = model::PayloadRecord { id: PayloadId::new(Uuid::now_v7()), ..payload.clone() };
+        let note = serde_json::json!({ "about": 1 });
+        assert_eq!(store.keep(&one.claim, "spool", note.clone(), kept.clone()).await.unwrap(), Done::Done);
+        // Once more is the same.
+        assert_eq!(store.keep(&one.claim, "spool", note.clone(), kept.clone()).await.unwrap(), Done::Done);
+        assert_eq!(store.payload_rows(&[kept.id]).await.unwrap().present, HashSet::from([kept.id]));
+        store.finish(&one.claim, crate::tests::fixture::retry(now()), now(), vec![]).await.unwrap();
+        let two = claim(&store, &lease).await.remove(0);
+        assert_eq!(two.notes["spool"], note);
+        // Whoever lost the claim keeps nothing.
+        let other = model::PayloadRecord { id: PayloadId::new(Uuid::now_v7()), ..payload.clone() };
+        assert_eq!(store.keep(&one.claim, "spool", note, other.clone()).await.unwrap(), Done::ClaimLost);
+        assert!(store.payload_rows(&[other.id]).await.unwrap().present.is_empty());
+        let end = after(now(), 3_601_000);
+        assert!(past(&store, end).await.is_empty());
+        store.finish(&two.claim, delivered(), now(), vec![]).await.unwrap();
+        assert_eq!(HashSet::from_iter(past(&store, end).await), HashSet::from([kept.id, payload.id]));
+        let removed = store.mark_payloads_removed(vec![removal(kept.id), removal(payload.id)], end).await.unwrap();
+        assert_eq!(removed.len(), 2);
     }
 
     a_transfer_that_is_sent_again_keeps_its_payload(store) {

@@ -16,7 +16,11 @@ impl Server {
     fn start(settings: &[&str]) -> Self {
         let server = Self(tempfile::tempdir().unwrap());
         let mut start = script();
-        start.arg("start").arg(server.0.path()).args(["--owner-pid", &std::process::id().to_string()]);
+        start.arg("start").arg(server.0.path()).args([
+            "--owner-pid",
+            &std::process::id().to_string(),
+            "--temporary",
+        ]);
         for setting in settings {
             start.args(["--set", setting]);
         }

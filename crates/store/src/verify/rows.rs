@@ -1,5 +1,5 @@
 //! Verification of rows: what pages and lists show of connections, transfers, deliveries, attempts, receipts,
-//! payloads, users, definitions, suspensions and known hosts, against the sealed events that made them.
+//! payloads, evidence, users, definitions, suspensions and known hosts, against the sealed events that made them.
 //!
 //! The seals prove the events ([`Store::verify_audit`]); this compares each row with its events, and searches for the
 //! row of each event that made one. A row whose events were removed with their month is counted separately. If
@@ -10,6 +10,7 @@
 //! read from one snapshot, because the gateway continues to change rows and write events.
 
 mod connections;
+mod evidence;
 mod known_hosts;
 mod made;
 mod revisions;
@@ -126,6 +127,7 @@ impl Store {
         let mut run = Run { store: self, options, removed_months, sealed, report: RowReport::default() };
         run.connections(&mut progress).await?;
         run.transfers(&mut progress).await?;
+        run.evidence(&mut progress).await?;
         if options.from.is_none() && options.to.is_none() {
             run.users().await?;
             run.revisions().await?;

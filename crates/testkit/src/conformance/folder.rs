@@ -209,6 +209,43 @@ pub(super) async fn another_file_of_the_name_has_another_version(place: Place) {
     }
 }
 
+pub(super) async fn a_file_is_removed_by_its_version(place: Place) {
+    let path = place.directory.join(&"a".into());
+    let version = async || place.folder.stat(&path).await.unwrap().version;
+    put(&place.folder, &path, b"first").await;
+    let first = version().await;
+    assert!(place.folder.remove_version(&path, first.as_deref()).await.unwrap());
+    let again = place.folder.remove_version(&path, first.as_deref()).await;
+    assert_eq!(kind(again), Some(ErrorKind::NotFound));
+    // What a server without versions removes is not known to be another file: there the caller's last look decides.
+    put(&place.folder, &path, b"other").await;
+    if place.folder.remove_version(&path, first.as_deref()).await.unwrap() {
+        assert_eq!(kind(place.folder.stat(&path).await), Some(ErrorKind::NotFound));
+        put(&place.folder, &path, b"other").await;
+    } else {
+        assert_ne!(version().await, first);
+        assert_eq!(read(&place.folder, &path, 0).await.unwrap(), b"other");
+    }
+    assert!(place.folder.remove_version(&path, None).await.unwrap());
+    assert_eq!(kind(place.folder.stat(&path).await), Some(ErrorKind::NotFound));
+}
+
+pub(super) async fn a_lock_that_is_given_back_is_no_hindrance(place: Place) {
+    let path = place.directory.join(&"a".into());
+    let mut upload = place.folder.begin_write(&path, Some(5)).await.unwrap();
+    let lock = upload.lock().unwrap_or_else(|| "opaquelocktoken:none".to_owned());
+    upload.write(Bytes::from_static(b"whole")).await.unwrap();
+    upload.finish().await.unwrap();
+    // Given back by the upload itself, and by an attempt that does not know of it.
+    for _ in 0..2 {
+        place.folder.release_lock(&path, &lock).await.unwrap();
+    }
+    assert_eq!(read(&place.folder, &path, 0).await.unwrap(), b"whole");
+    put(&place.folder, &path, b"other").await;
+    place.folder.remove(&path).await.unwrap();
+    place.folder.release_lock(&path, &lock).await.unwrap();
+}
+
 pub(super) async fn a_long_listing_comes_whole_and_may_be_left_early(place: Place) {
     let expected: BTreeSet<String> = (0..place.long_listing).map(|n| format!("file-{n:05}")).collect();
     futures::stream::iter(expected.iter())

@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::scene::{Scene, found_names, put};
-use crate::fake::Act;
+use crate::fake::{Act, Known};
 use futures::StreamExt;
 use model::definition::Order;
 use model::schedule::TimeZone;
@@ -77,6 +77,20 @@ pub(super) async fn the_limit_counts_after_sorting_and_only_stable_files(place: 
 }
 
 pub(super) async fn known_files_do_not_use_up_the_limit(place: Place) {
+    passed_over_files_do_not_use_up_the_limit(place, |known, key| known.add(key)).await;
+}
+
+pub(super) async fn files_without_room_do_not_use_up_the_limit(place: Place) {
+    let known =
+        passed_over_files_do_not_use_up_the_limit(place, |known, key| known.add_without_room(key)).await;
+    assert_eq!(known.skipped()[&SkipReason::NoRoom], 2);
+}
+
+/// What `pass_over` marks of the first poll's files is not found by the second, which finds as many others.
+async fn passed_over_files_do_not_use_up_the_limit(
+    place: Place,
+    pass_over: impl Fn(&Known, String),
+) -> Arc<Known> {
     let scene = Scene::new(place);
     for name in ["a", "b", "c", "d"] {
         scene.put(name, name.as_bytes()).await;
@@ -85,9 +99,10 @@ pub(super) async fn known_files_do_not_use_up_the_limit(place: Place) {
     poll.read_limit = 2;
     let source = scene.source(poll);
     for found in scene.discover(&source).await {
-        scene.known.add(found.identity.key());
+        pass_over(&scene.known, found.identity.key());
     }
     assert_eq!(found_names(&scene.discover(&source).await), ["c", "d"]);
+    Arc::clone(&scene.known)
 }
 
 pub(super) async fn nothing_new_is_listed_once(place: Place) {

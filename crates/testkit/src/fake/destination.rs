@@ -164,7 +164,7 @@ impl FakeDestination {
                 delivery.log.correlate(&key).await?;
                 delivery.log.may_act()?;
                 self.take(&delivery).await?;
-                Ok(Sent::Awaiting { deadline: self.services.clock.now() + wait })
+                Ok(Sent::Awaiting { deadline: self.services.clock.now() + wait, connection: None })
             }
             Answer::Fails(fault) => Err(fault.error("deliver")),
             Answer::FailsAfter(bytes, fault) => {

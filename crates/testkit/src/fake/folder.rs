@@ -245,7 +245,7 @@ impl ScriptedFolder {
     }
 
     /// The answer that the caller gets of an act that was done.
-    fn answered(&self, act: Act, done: Result<()>) -> Result<()> {
+    fn answered<T>(&self, act: Act, done: Result<T>) -> Result<T> {
         let mut steps = locked(&self.steps);
         let place = steps.iter().position(|step| matches!(step, Step::Lose(at, _) if *at == act));
         match place.and_then(|place| steps.remove(place)) {
@@ -311,6 +311,10 @@ impl Folder for ScriptedFolder {
 
     fn is_local(&self) -> bool {
         self.inner.is_local()
+    }
+
+    fn replaced_path(&self, temporary: &RemotePath, name: &RemotePath) -> Option<RemotePath> {
+        self.inner.replaced_path(temporary, name)
     }
 
     async fn read(&self, path: &RemotePath, offset: u64) -> Result<FileReader> {
@@ -419,6 +423,16 @@ impl Folder for ScriptedFolder {
     async fn remove(&self, path: &RemotePath) -> Result<()> {
         self.scripted(Act::Remove, path).await?;
         let done = self.inner.remove(path).await;
+        self.answered(Act::Remove, done)
+    }
+
+    async fn release_lock(&self, path: &RemotePath, lock: &str) -> Result<()> {
+        self.inner.release_lock(path, lock).await
+    }
+
+    async fn remove_version(&self, path: &RemotePath, version: Option<&str>) -> Result<bool> {
+        self.scripted(Act::Remove, path).await?;
+        let done = self.inner.remove_version(path, version).await;
         self.answered(Act::Remove, done)
     }
 

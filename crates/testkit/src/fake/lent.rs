@@ -4,8 +4,8 @@ use crate::clock::SeededRandom;
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
-    AuditEvent, Content, Error, ErrorKind, NodeName, OfferedHostKey, PayloadId, PayloadRecord, RemotePath,
-    Result, Sha256, SkipReason, Timestamp,
+    AuditEvent, Content, Error, ErrorKind, NodeName, OfferIdentity, OfferedHostKey, PayloadId, PayloadRecord,
+    RemotePath, Result, Sha256, SkipReason, Timestamp,
 };
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use transport::{
-    AuditLog, BufferBudget, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KnownOffers, PartWriter,
-    Payload, PayloadReader, Services, SkippedFile, StagingArea, UnstableFile,
+    AuditLog, BufferBudget, ClaimedFile, Clock, DeliveryLog, Directory, Evidence, HostKeyList, KeptBytes,
+    KnownOffers, PartWriter, Payload, PayloadReader, Services, SkippedFile, StagedPayload, StagingArea,
+    UnstableFile,
 };
 use uuid::Uuid;
 
@@ -116,6 +117,7 @@ impl AuditLog for MemoryAudit {
 #[derive(Default)]
 pub struct Known {
     keys: Mutex<HashSet<String>>,
+    without_room: Mutex<HashSet<String>>,
     asked: Mutex<Vec<usize>>,
     orphans: Mutex<Vec<RemotePath>>,
     complete: AtomicU64,
@@ -127,6 +129,11 @@ impl Known {
     /// Makes the key of an identity, or of a done file, known.
     pub fn add(&self, key: String) {
         locked(&self.keys).insert(key);
+    }
+
+    /// Leaves no room in staging for the file with this key.
+    pub fn add_without_room(&self, key: String) {
+        locked(&self.without_room).insert(key);
     }
 
     /// Makes the claim of a file one that was left behind.
@@ -180,6 +187,10 @@ impl KnownOffers for Known {
         locked(&self.unstable).extend(files);
     }
 
+    fn has_room(&self, file: &OfferIdentity) -> bool {
+        !locked(&self.without_room).contains(&file.key())
+    }
+
     fn skipped(&self, file: &SkippedFile<'_>) {
         *locked(&self.skipped).entry(file.why).or_default() += 1;
     }
@@ -195,6 +206,7 @@ impl KnownOffers for Known {
 pub struct MemoryLog {
     notes: Mutex<BTreeMap<String, Value>>,
     correlations: Mutex<Vec<String>>,
+    evidence: Mutex<Option<Evidence>>,
     lost: AtomicBool,
     lose_after_note: AtomicBool,
     /// Whether notes wait before they are written.
@@ -227,6 +239,12 @@ impl MemoryLog {
         locked(&self.correlations).clone()
     }
 
+    /// What was handed in last to prove the message.
+    #[must_use]
+    pub fn evidence(&self) -> Option<Evidence> {
+        locked(&self.evidence).clone()
+    }
+
     /// Loses the claim (`true`), or gives it back.
     pub fn lose_claim(&self, lost: bool) {
         self.lost.store(lost, Ordering::SeqCst);
@@ -252,10 +270,22 @@ impl DeliveryLog for MemoryLog {
         Ok(())
     }
 
+    async fn keep(&self, _: &str, _: StagedPayload, _: Value) -> Result<Arc<dyn Payload>> {
+        Err(Error::permanent(ErrorKind::Unsupported, "keep bytes in a test without staging"))
+    }
+
+    fn kept(&self, _: &KeptBytes) -> Result<Arc<dyn Payload>> {
+        Err(Error::permanent(ErrorKind::Unsupported, "keep bytes in a test without staging"))
+    }
+
     async fn correlate(&self, key: &str) -> Result<()> {
         self.may_act()?;
         locked(&self.correlations).push(key.to_owned());
         Ok(())
+    }
+
+    fn prove(&self, evidence: Evidence) {
+        *locked(&self.evidence) = Some(evidence);
     }
 
     fn may_act(&self) -> Result<()> {

@@ -4,9 +4,9 @@ use super::destination::FakeDestination;
 use super::endpoint::FakeEndpoint;
 use super::lent::locked;
 use super::source::FakeSource;
-use model::Result;
 use model::definition::{self, Endpoint, Flow, PollEffects, PollSource};
 use model::schema::{Field, Group, Kind, Paths, Roles, Scheme, Section, TransportSpec};
+use model::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use transport::folder::{
@@ -114,6 +114,25 @@ impl Transport for FakeTransport {
         };
         Ok(Arc::new(FolderDestination::new(place.folder, options, services)?))
     }
+
+    fn receipt_destination(
+        &self,
+        endpoint: Arc<Endpoint>,
+        url: &str,
+        services: Services,
+    ) -> Result<Arc<dyn Destination>> {
+        let place = place_of_receipt(url).ok_or_else(|| {
+            Error::permanent(ErrorKind::PermissionDenied, "send a receipt to another place than fake:NAME")
+                .with("endpoint", &endpoint.name)
+                .with("url", url)
+        })?;
+        Ok(Arc::new(FakeDestination { endpoint: self.endpoint(place), subject: None, services }))
+    }
+}
+
+/// The place that a receipt is sent to: `fake:NAME`.
+fn place_of_receipt(url: &str) -> Option<&str> {
+    url.strip_prefix("fake:").filter(|name| !name.is_empty())
 }
 
 /// The place that a destination's address leads to: `fake:NAME` for one of several, the endpoint's own for `fake:place`.

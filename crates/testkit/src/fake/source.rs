@@ -5,7 +5,7 @@ use super::endpoint::{FakeEndpoint, SettleSeen};
 use async_trait::async_trait;
 use futures::StreamExt;
 use model::definition::{Flow, FlowSource};
-use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, Timestamp};
+use model::{Error, ErrorKind, Offer, OfferIdentity, Outcome, RemotePath, Result, SkipReason, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use transport::folder::Polling;
 use transport::{
     AfterRead, Described, Discovery, FoundOffer, OfferStream, Opened, Part, Probe, Resumptions, Settled,
-    Source,
+    SkippedFile, Source,
 };
 
 /// An offer that a fake source has.
@@ -211,9 +211,20 @@ impl Source for FakeSource {
         }
         discovery.known.listing_complete().await?;
         identities.retain(|identity| !known.contains(&identity.key()));
-        if poll.read_limit > 0 {
-            identities.truncate(poll.read_limit);
+        let limit = if poll.read_limit > 0 { poll.read_limit } else { usize::MAX };
+        let mut offered = Vec::new();
+        for identity in identities {
+            if offered.len() == limit {
+                break;
+            }
+            if discovery.known.has_room(&identity) {
+                offered.push(identity);
+            } else {
+                let (path, why) = (&identity.path, SkipReason::NoRoom);
+                discovery.known.skipped(&SkippedFile { path, why, identity: Some(&identity) });
+            }
         }
+        let identities = offered;
         self.endpoint.saw_discovery(identities.len());
         let found =
             identities.into_iter().map(|identity| Ok(FoundOffer { identity, source_data: Map::new() }));

@@ -136,3 +136,17 @@ async fn a_lost_claim_stops_the_act_that_was_noted() {
     assert_eq!(folder.files(), ["out/a.edi"]);
     assert_eq!(log.notes().len(), BTreeMap::from([("publishing", ())]).len());
 }
+
+#[tokio::test]
+async fn a_receipt_goes_to_the_place_that_its_url_names() {
+    let fake = FakeTransport::new();
+    let destination = fake.receipt_destination(endpoint("out"), "fake:receipts", lent()).unwrap();
+    let log = Arc::new(MemoryLog::default());
+    assert!(matches!(destination.deliver(deliver(1, &log)).await, Ok(Sent::Delivered { .. })));
+    assert_eq!(&*fake.endpoint("receipts").received()[0].2, b"content");
+    assert!(fake.endpoint("out").deliveries().is_empty());
+    for url in ["mailto:as2@globex.example", "fake:", ""] {
+        let error = fake.receipt_destination(endpoint("out"), url, lent()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{url}");
+    }
+}

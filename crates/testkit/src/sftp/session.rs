@@ -33,10 +33,22 @@ pub(super) async fn serve(
 ) -> io::Result<()> {
     let mut session = Session { switches, open: HashMap::new(), next: 0 };
     while let Some(packet) = wire::read(&mut channel).await? {
-        let Some(answer) = session.answer(&packet)? else { return Ok(()) };
-        wire::write(&mut channel, &answer).await?;
+        match session.answer(&packet)? {
+            Turn::Answer(answer) => wire::write(&mut channel, &answer).await?,
+            Turn::End => return Ok(()),
+            Turn::Silence => std::future::pending::<()>().await,
+        }
     }
     Ok(())
+}
+
+/// What follows a request.
+enum Turn {
+    Answer(Packet),
+    /// The connection ends.
+    End,
+    /// Nothing, for good.
+    Silence,
 }
 
 /// What a handle stands for.
@@ -84,38 +96,38 @@ fn status(id: u32, code: u32, words: &str) -> Packet {
 }
 
 impl Session {
-    /// The answer to a packet; `None` where the connection is to end instead.
-    fn answer(&mut self, packet: &[u8]) -> io::Result<Option<Packet>> {
+    /// What follows a packet.
+    fn answer(&mut self, packet: &[u8]) -> io::Result<Turn> {
         let mut fields = Fields(packet);
         let kind = fields.u8()?;
         if kind == 1 {
-            return self.greet().map(Some);
+            return self.greet().map(Turn::Answer);
         }
         let mut request = self.read(kind, fields)?;
         let (id, op) = (request.id, request.op);
         self.switches.saw(op, &request.path);
         if !self.is_within_limits(packet, &request)? {
-            return Ok(None);
+            return Ok(Turn::End);
         }
-        if self.set(&request, |switch| (*switch == Switch::CutBefore(op)).then_some(())).is_some() {
-            return Ok(None);
+        if let Some(turn) = self.unanswered(&request, &Switch::CutBefore(op), &Switch::SilentBefore(op)) {
+            return Ok(turn);
         }
         let refused = self.set(&request, |switch| match switch {
             Switch::Status(of, code, words) if *of == op => Some((*code, *words)),
             _ => None,
         });
         if let Some((code, words)) = refused {
-            return Ok(Some(status(id, code, words)));
+            return Ok(Turn::Answer(status(id, code, words)));
         }
         let answer = self.carry_out(&mut request);
-        if self.set(&request, |switch| (*switch == Switch::CutAfter(op)).then_some(())).is_some() {
-            return Ok(None);
+        if let Some(turn) = self.unanswered(&request, &Switch::CutAfter(op), &Switch::SilentAfter(op)) {
+            return Ok(turn);
         }
         let after = self.set(&request, |switch| match switch {
             Switch::StatusAfter(of, code, words) if *of == op => Some((*code, *words)),
             _ => None,
         });
-        Ok(Some(match (after, answer) {
+        Ok(Turn::Answer(match (after, answer) {
             (Some((code, words)), _) => status(id, code, words),
             (None, Ok(answer)) => answer,
             (None, Err(Refused(2, words))) => {
@@ -128,6 +140,15 @@ impl Session {
             }
             (None, Err(Refused(code, words))) => status(id, code, &words),
         }))
+    }
+
+    /// Whether a request is not to be answered.
+    fn unanswered(&self, request: &Request<'_>, cut: &Switch, silent: &Switch) -> Option<Turn> {
+        self.set(request, |switch| match switch {
+            switch if switch == cut => Some(Turn::End),
+            switch if switch == silent => Some(Turn::Silence),
+            _ => None,
+        })
     }
 
     fn greet(&self) -> io::Result<Packet> {
@@ -397,7 +418,11 @@ impl Session {
         }
         let mut packet = Packet::new(104).u32(request.id).u32(u32::try_from(entries.len()).unwrap_or(0));
         for (path, found) in entries {
-            let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+            let name = self.switches.find(&path, |switch| match switch {
+                Switch::ListedAs(name) => Some(name.as_bytes()),
+                _ => None,
+            });
+            let name = name.or_else(|| path.file_name().map(OsStr::as_bytes)).unwrap_or_default();
             let told = Attributes::of(&self.switches, &path, &found, ReportedIn::LISTING);
             packet = packet.string(name).string(&told.line(&self.switches, &path, &found));
             packet = told.write(packet);

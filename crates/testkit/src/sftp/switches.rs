@@ -21,6 +21,8 @@ pub enum Switch {
     MovedWhenWritten(&'static str),
     /// Directories do not show the file.
     NotListed,
+    /// Directories show the file under this name.
+    ListedAs(&'static str),
 
     /// Its size is told so much larger or smaller than it is.
     SizeOff(ReportedIn, i64),
@@ -60,6 +62,10 @@ pub enum Switch {
     CutBefore(Op),
     /// The connection ends instead of an answer; the request was carried out.
     CutAfter(Op),
+    /// The server answers nothing any more instead of carrying the request out; the connection stays.
+    SilentBefore(Op),
+    /// The server answers nothing any more; the request was carried out, and the connection stays.
+    SilentAfter(Op),
     /// A READ gives so many bytes at most.
     ShortReads(u32),
     /// A READ at or beyond this offset is told the end of the file.

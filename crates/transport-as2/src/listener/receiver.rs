@@ -1,28 +1,27 @@
 //! One message after another: who sends, is it new, read it, make it durable, answer.
 
+use super::seems_receipt::{asks_but_is_receipt, seems_receipt};
 use crate::admission::Admission;
-use crate::agreement::DuplicatePolicy;
+use crate::agreement::{identity_named, partner_named};
 use crate::coding::Coding;
-use crate::disposition::{Disposition, DispositionError};
-use crate::legacy;
-use crate::parties::{Parties, UnknownParty};
+use crate::disposition::Disposition;
+use crate::later_reply::receipt_target;
+use crate::material::Materials;
+use crate::parties::Parties;
 use crate::receive::{ReadMessage, Reading, Unread, read};
-use crate::reject::{CROWDED, EarlyRejection, declined, try_again_later, with_peer};
-use crate::reply::{ReplyContent, mic_of, stored_reply, to_response};
-use crate::request::RequestHead;
+use crate::reject::{CROWDED, EarlyRejection, declined, receipt_form, try_again_later};
+use crate::reply::{ReplyContent, stored_reply, to_response};
+use crate::request::{RequestHead, unfolded};
 use crate::streaming::{Arriving, BodyReader};
+use crate::unknown::UnknownAnswer;
 use async_trait::async_trait;
 use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
-use model::{AuditEvent, Error, ErrorKind, EventKind, RemotePath, Result};
-use net::http::{Body, Handler, PeerInfo, Standby, Unserved};
-use serde_json::{Map, Value};
-use smime::{DecryptionKey, Proof, Weakness};
+use model::{Error, ErrorKind, Result};
+use net::http::{Body, FoldedFields, Handler, PeerInfo, Standby, Unserved};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-use transport::{
-    Begin, Intake, Message, Reception, Services, StagedPart, StagedPayload, StoredReply, Wanted,
-};
+use transport::{Begin, Intake, Reception, Services, StoredReply};
 
 /// How long a second copy of a message waits for the first one's answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -34,8 +33,12 @@ pub(crate) struct Receiver {
     pub(crate) services: Services,
     pub(crate) intake: Arc<dyn Intake>,
     pub(crate) admission: Arc<Admission>,
+    /// Keys and certificates, read once.
+    pub(crate) materials: Arc<Materials>,
     /// Where messages are taken.
     pub(crate) path: String,
+    /// How messages of unknown names are answered.
+    pub(crate) unknown: UnknownAnswer,
 }
 
 #[async_trait]
@@ -47,7 +50,8 @@ impl Handler for Receiver {
         let (parts, body) = request.into_parts();
         let standby = parts.extensions.get::<Standby>().cloned();
         let mut arriving = Arriving::new(body, parts.headers.contains_key(EXPECT)).beside(standby);
-        let head = match RequestHead::read(&parts.headers) {
+        let folded = parts.extensions.get::<FoldedFields>();
+        let head = match RequestHead::read(&parts.headers).and_then(|head| unfolded(head, folded)) {
             Ok(head) => head,
             Err(reason) => {
                 let refusal = EarlyRejection::new(
@@ -61,7 +65,24 @@ impl Handler for Receiver {
             Ok(coding) => coding,
             Err(refusal) => return self.reject_early(Some(&head), refusal, arriving, &peer).await,
         };
-        let reply = self.receive(&head, coding, &mut arriving, &peer).await?;
+        let is_known = !head.mdn.wanted && self.is_known(&head);
+        let seems = seems_receipt(&head, coding, &mut arriving, is_known).await;
+        let is_receipt = match seems {
+            Ok(is_receipt) => is_receipt,
+            Err(error) => {
+                self.record(self.refusal(&peer, Some(&head)).error(&error)).await?;
+                return Err(error);
+            }
+        };
+        let reply = if is_receipt {
+            self.take_receipt(&head, coding, &mut arriving, &peer).await?
+        } else if head.message_id.is_empty() {
+            let reason = "This is not an AS2 message: the header Message-ID is missing.".to_owned();
+            let refusal = EarlyRejection::new(StatusCode::BAD_REQUEST, reason);
+            return self.reject_early(Some(&head), refusal, arriving, &peer).await;
+        } else {
+            self.receive(&head, coding, &mut arriving, &peer).await?
+        };
         arriving.drain().await;
         to_response(reply)
     }
@@ -72,6 +93,13 @@ impl Handler for Receiver {
 }
 
 impl Receiver {
+    /// Whether both names are defined here.
+    fn is_known(&self, head: &RequestHead) -> bool {
+        let material = self.materials.of(self.services.directory.definitions());
+        let definitions = &*material.definitions;
+        partner_named(definitions, &head.from).is_some() && identity_named(definitions, &head.to).is_some()
+    }
+
     /// Receives a message and returns the reply, which is already recorded.
     async fn receive(
         &self,
@@ -80,18 +108,18 @@ impl Receiver {
         arriving: &mut Arriving,
         peer: &PeerInfo,
     ) -> Result<StoredReply> {
-        let definitions = self.services.directory.definitions();
-        let parties = match Parties::of(&definitions, head) {
+        let material = self.materials.of(self.services.directory.definitions());
+        let parties = match Parties::of(&material, head, self.services.clock.now()) {
             Ok(parties) => parties,
-            Err(UnknownParty { disposition, reason }) => {
-                let event = self.refusal(peer, Some(head)).peer_detail("reason", &reason);
-                self.record(event.detail("disposition", disposition.to_string())).await?;
-                // Unsigned: we do not know with whom we speak, or as whom.
-                let answer = ReplyContent { disposition, mic: None, text: reason };
-                return stored_reply(&self.services, head, None, &answer);
+            Err(unknown) => {
+                let how = self.unknown.to(head);
+                let event = self.refusal(peer, Some(head)).peer_detail("reason", &unknown.reason);
+                let event = event.detail("disposition", unknown.disposition.to_string());
+                self.record(event.detail("answered_with", how.as_str())).await?;
+                return how.reply(&self.services, head, unknown);
             }
         };
-        let parties = match parties {
+        let mut parties = match parties {
             Ok(parties) => parties,
             Err(error) => {
                 self.record(self.refusal(peer, Some(head)).error(&error)).await?;
@@ -99,7 +127,12 @@ impl Receiver {
             }
         };
         arriving.set_limit(parties.partner.agreement.largest_message);
-        if let Some(answer) = declined(head, &parties, arriving.length()) {
+        parties.receipt_to = match receipt_target(&material.definitions, head, &parties.partner) {
+            Ok(target) => target,
+            Err(reason) => return self.refuse_target(head, &parties.partner, peer, &reason).await,
+        };
+        let declined = declined(head, &parties, arriving.length());
+        if let (Some(answer), None) = (&declined, &parties.receipt_to) {
             let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
             self.record(
                 event
@@ -107,44 +140,37 @@ impl Receiver {
                     .detail("disposition", answer.disposition.to_string()),
             )
             .await?;
-            return stored_reply(&self.services, head, Some(&parties), &answer);
+            return stored_reply(&self.services, head, Some(&parties), answer);
         }
         match self.begin(&head.key()).await? {
-            Begin::Answered(reply) => {
-                let event = self.services.event(EventKind::MessageRepeated).partner(&parties.partner.name);
-                let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
-                self.services.audit.record(vec![event]).await?;
-                match parties.partner.agreement.duplicates {
-                    DuplicatePolicy::Repeat => Ok(reply),
-                    DuplicatePolicy::Warn => self.warn_of_duplicate(head, &parties, &reply),
-                }
+            Begin::Answered(earlier) => {
+                self.answer_again(head, coding, parties, arriving, peer, earlier).await
             }
             Begin::InProgress => Err(Error::transient(
                 ErrorKind::Timeout,
                 "answer a repeated message while its first copy is still being received",
             )
             .with("message_id", model::PeerText::from(head.message_id.as_str()))),
-            Begin::New(reception) => self.take(head, coding, parties, arriving, peer, reception).await,
+            Begin::New(reception) => match declined {
+                // A receipt that comes later is recorded before it is sent, as that of any other message.
+                Some(answer) => {
+                    let cause = answer.text.clone();
+                    self.refuse(head, &parties, peer, reception, answer, &cause).await
+                }
+                None => match asks_but_is_receipt(head, coding, arriving).await {
+                    Ok(false) => self.take(head, coding, parties, arriving, peer, reception).await,
+                    Ok(true) => {
+                        drop(reception);
+                        self.take_receipt(head, coding, arriving, peer).await
+                    }
+                    Err(error) => {
+                        let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
+                        self.record(event.error(&error)).await?;
+                        Err(error)
+                    }
+                },
+            },
         }
-    }
-
-    /// A receipt that says "processed, and not for the first time", with the MIC of the first one: what is
-    /// answered is the message, and its Message-ID names one content.
-    fn warn_of_duplicate(
-        &self,
-        head: &RequestHead,
-        parties: &Parties,
-        first: &StoredReply,
-    ) -> Result<StoredReply> {
-        let answer = ReplyContent {
-            disposition: Disposition::Warning("duplicate-document".into()),
-            mic: mic_of(first),
-            text: format!(
-                "The message with the Message-ID {} had been received before and was not processed again.",
-                head.message_id
-            ),
-        };
-        stored_reply(&self.services, head, Some(parties), &answer)
     }
 
     /// Reserves the message; a second copy waits until the first is answered.
@@ -169,6 +195,39 @@ impl Receiver {
         peer: &PeerInfo,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
+        let terms = parties.partner.agreement.evidence;
+        let keeps_signed = terms.keep_for.is_some() && terms.keeps_content;
+        match self.read_whole(head, coding, &parties, arriving, peer, keeps_signed).await? {
+            Arrival::Message(message) if message.is_receipt => {
+                let form = receipt_form(&message.report);
+                drop(message);
+                self.unexpected_receipt(head, &parties, peer, reception, form).await
+            }
+            Arrival::Message(message) => {
+                let parties = parties.answering(&message.report);
+                self.commit(head, &parties, peer, *message, reception).await
+            }
+            Arrival::Unreadable { disposition, text, cause } => {
+                let answer = ReplyContent { disposition, mic: None, by_pss: false, text };
+                self.refuse(head, &parties, peer, reception, answer, &cause).await
+            }
+            Arrival::Later(reply) => Ok(reply),
+        }
+    }
+
+    /// Reads a message to its end. What keeps it from arriving is on record.
+    ///
+    /// # Errors
+    /// Ours, or the connection's: nothing may be said, and the sender comes again.
+    pub(super) async fn read_whole(
+        &self,
+        head: &RequestHead,
+        coding: Coding,
+        parties: &Parties,
+        arriving: &mut Arriving,
+        peer: &PeerInfo,
+        keeps_signed: bool,
+    ) -> Result<Arrival> {
         if let Err(error) = arriving.begin().await {
             // Nothing was held for it, and whoever sent nothing sees no answer.
             let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
@@ -184,7 +243,7 @@ impl Receiver {
                 let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
                 self.record(event).await?;
                 return if error.kind() == ErrorKind::Throttled {
-                    Ok(try_again_later(CROWDED))
+                    Ok(Arrival::Later(try_again_later(CROWDED)))
                 } else {
                     Err(error)
                 };
@@ -196,11 +255,8 @@ impl Receiver {
             headers: head.headers.clone(),
             body: reader,
             coding,
-            keys: std::iter::once(&parties.own)
-                .chain(&parties.other_keys)
-                .map(|own| DecryptionKey { key: own.key.clone(), certificate: own.certificate.clone() })
-                .collect(),
-            certificates: parties.certificates.clone(),
+            keys: parties.decryption_keys(),
+            certificates: parties.pinned(),
             partner: Arc::clone(&parties.partner),
             digests: head.mdn.digests.clone(),
             now: UNIX_EPOCH
@@ -210,6 +266,7 @@ impl Receiver {
             staging: Arc::clone(&self.services.staging),
             message_id: head.message_id.clone(),
             more_parts: self.admission.more_parts(),
+            keeps_signed,
         };
         let blocking = tokio::task::spawn_blocking(move || read(reading));
         let most = parties.partner.agreement.largest_message;
@@ -218,13 +275,9 @@ impl Receiver {
         let read =
             read.map_err(|error| Error::transient(ErrorKind::Internal, "read a message").caused_by(error))?;
         match read {
-            Ok(message) if message.is_receipt => {
-                self.unexpected_receipt(head, &parties, peer, reception).await
-            }
-            Ok(message) => self.commit(head, &parties, peer, message, reception).await,
+            Ok(message) => Ok(Arrival::Message(Box::new(message))),
             Err(Unread::Message { disposition, text, cause }) => {
-                let answer = ReplyContent { disposition, mic: None, text };
-                self.refuse(head, &parties, peer, reception, answer, &cause).await
+                Ok(Arrival::Unreadable { disposition, text, cause })
             }
             Err(Unread::Ours(error)) => {
                 // Nothing was taken and nothing may be said: the sender comes again.
@@ -234,169 +287,21 @@ impl Receiver {
             }
         }
     }
-
-    /// Makes the parts durable, records them with the reply, and only then gives it.
-    async fn commit(
-        &self,
-        head: &RequestHead,
-        parties: &Parties,
-        peer: &PeerInfo,
-        message: ReadMessage,
-        reception: Box<dyn Reception>,
-    ) -> Result<StoredReply> {
-        let cause = match self.takes(parties, &message, reception.as_ref()) {
-            Takes::Yes => None,
-            Takes::Not(cause) => Some(cause),
-            Takes::Later(cause) => return self.come_again(head, parties, peer, &cause).await,
-        };
-        if let Some(cause) = cause {
-            let answer = ReplyContent {
-                disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
-                mic: None,
-                text: "The message was read, but no flow accepts this file.".into(),
-            };
-            return self.refuse(head, parties, peer, reception, answer, &cause).await;
-        }
-        // The SignerInfo's digest wins over what was asked for.
-        let algorithm = message.report.signed().map(|proof| proof.digest);
-        let algorithm =
-            algorithm.or_else(|| head.mdn.digests.first().copied()).unwrap_or(smime::Digest::Sha256);
-        let mic = message.report.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
-        let metadata = metadata(head, &message, mic.as_deref());
-        let legacy = self.legacy(head, parties, message.report.signed(), peer);
-        let committed = tokio::task::spawn_blocking(move || {
-            message
-                .parts
-                .into_iter()
-                .map(|part| Ok((part.writer.commit()?, part.file_name, part.raw_name, part.media_type)))
-                .collect::<Result<Vec<(StagedPayload, String, Option<model::PeerText>, Option<String>)>>>()
-        });
-        let committed = committed
-            .await
-            .map_err(|e| Error::transient(ErrorKind::Internal, "commit a message").caused_by(e))??;
-        let parts = committed
-            .into_iter()
-            .map(|(staged, file_name, raw_name, media_type)| StagedPart {
-                staged,
-                file_name: RemotePath::from(file_name.as_str()),
-                media_type,
-                metadata: raw_name
-                    .map(|raw| Map::from_iter([("as2_file_name".to_owned(), Value::from(raw.as_str()))]))
-                    .unwrap_or_default(),
-                connection: Some(peer.connection),
-            })
-            .collect();
-        let answer = ReplyContent {
-            disposition: Disposition::Processed,
-            mic,
-            text: format!(
-                "The message from {} to {} with the Message-ID {} was received and stored.",
-                head.from, head.to, head.message_id
-            ),
-        };
-        let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
-        let message = Message {
-            listener: self.listener.clone(),
-            endpoint: format!("as2/{}", parties.identity.name),
-            partner: Some(parties.partner.name.clone()),
-            parts,
-            metadata,
-            events: legacy,
-        };
-        match reception.commit(message, reply.clone()).await {
-            Ok(_) => Ok(reply),
-            Err(error) if error.kind() == ErrorKind::Throttled => {
-                self.come_again(head, parties, peer, &error.chain()).await
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether a flow here takes each part of the message.
-    fn takes(&self, parties: &Parties, message: &ReadMessage, reception: &dyn Reception) -> Takes {
-        let partner = &parties.partner.name;
-        if message.parts.is_empty() {
-            return Takes::Not("the message contains no payload".to_owned());
-        }
-        for part in &message.parts {
-            let name = RemotePath::from(part.file_name.as_str());
-            match reception.wanted(&self.listener, Some(partner), &name) {
-                Wanted::Yes => {}
-                Wanted::No => {
-                    return Takes::Not(format!(
-                        "no flow accepts {name} from partner {partner}: define one whose source has this listener, this partner and a mask for this name"
-                    ));
-                }
-                Wanted::Paused(cause) => return Takes::Later(cause),
-            }
-        }
-        Takes::Yes
-    }
-
-    /// Accepts nothing for the moment: the answer asks the sender to send the message again later.
-    async fn come_again(
-        &self,
-        head: &RequestHead,
-        parties: &Parties,
-        peer: &PeerInfo,
-        cause: &str,
-    ) -> Result<StoredReply> {
-        let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
-        self.record(event.peer_detail("reason", cause).detail("status", 503)).await?;
-        Ok(try_again_later("This message cannot be accepted at the moment: send it again later."))
-    }
-
-    /// The event of what of an exchange was too weak for today, though allowed; none when nothing was.
-    fn legacy(
-        &self,
-        head: &RequestHead,
-        parties: &Parties,
-        proof: Option<&Proof>,
-        peer: &PeerInfo,
-    ) -> Vec<AuditEvent> {
-        let mut uses = legacy::of_proof(proof);
-        if head.mdn.wanted && head.mdn.signed {
-            uses.extend(parties.legacy.clone());
-            let digest = legacy::receipt_digest(&head.mdn.digests, &parties.partner.agreement);
-            uses.extend(
-                Weakness::of_digest(digest).map(|weak| format!("the signature of our receipt: {weak}")),
-            );
-        }
-        let event = legacy::event(&self.services, &parties.partner, &uses);
-        event
-            .map(|event| with_peer(event, peer).peer_detail("message_id", &head.message_id))
-            .into_iter()
-            .collect()
-    }
 }
 
-/// Whether the flows here take a message.
-enum Takes {
-    Yes,
-    /// Never, for this reason.
-    Not(String),
-    /// Not at the moment, for this reason.
-    Later(String),
-}
-
-fn metadata(head: &RequestHead, message: &ReadMessage, mic: Option<&str>) -> Map<String, Value> {
-    let safe = |text: &str| Value::from(model::PeerText::from(text).as_str());
-    let mut metadata = Map::new();
-    metadata.insert("as2_from".into(), safe(&head.from));
-    metadata.insert("as2_to".into(), safe(&head.to));
-    metadata.insert("as2_message_id".into(), safe(&head.message_id));
-    if let Some(subject) = &head.subject {
-        metadata.insert("as2_subject".into(), safe(subject));
-    }
-    if let Some(cipher) = message.report.encrypted() {
-        metadata.insert("as2_cipher".into(), cipher.name().into());
-    }
-    if let Some(proof) = message.report.signed() {
-        let fingerprint: String = proof.fingerprint.iter().map(|b| format!("{b:02x}")).collect();
-        metadata.insert("as2_signer".into(), fingerprint.into());
-    }
-    if let Some(mic) = mic {
-        metadata.insert("as2_mic".into(), mic.into());
-    }
-    metadata
+/// What became of reading a message.
+pub(super) enum Arrival {
+    /// It is read and proved.
+    Message(Box<ReadMessage>),
+    /// The message is at fault.
+    Unreadable {
+        /// The answer to the sender.
+        disposition: Disposition,
+        /// The same in words, for the sender.
+        text: String,
+        /// For the operator alone.
+        cause: String,
+    },
+    /// It was not read: this answer asks the sender to send it again later.
+    Later(StoredReply),
 }

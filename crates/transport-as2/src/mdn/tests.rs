@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 fn mdn() -> Mdn {
     Mdn {
+        original_recipient: Some("orders@globex.example".into()),
         final_recipient: "GLOBEX Inc".into(),
         original_message_id: Some("<1@acme>".into()),
         disposition: Disposition::Processed,

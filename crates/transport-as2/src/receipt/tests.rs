@@ -29,6 +29,7 @@ impl<'a> Told<'a> {
 
     fn answer(&self) -> (Headers, Vec<u8>) {
         let mdn = Mdn {
+            original_recipient: None,
             final_recipient: "GLOBEX".into(),
             original_message_id: Some(ID.into()),
             disposition: Disposition::parse(self.disposition).unwrap(),
@@ -78,7 +79,7 @@ fn by_rules(
     let (headers, body) = told.answer();
     match verdict(headers, &body, security, earlier).unwrap() {
         Verdict::Proved(proof) => Ok(proof),
-        Verdict::Unproved(error) => Err(error),
+        Verdict::Unproved(error) | Verdict::Refused(_, error) => Err(error),
         Verdict::MicMismatch(other) => other.judge(every),
     }
 }
@@ -218,7 +219,7 @@ fn a_receipt_signed_by_an_expired_certificate_counts_where_that_was_agreed() {
         match assess(&answer, &expected) {
             Ok(Verdict::Proved(_)) => assert!(accept_expired),
             Ok(Verdict::MicMismatch(_)) => panic!("the MIC is right"),
-            Ok(Verdict::Unproved(error)) | Err(error) => {
+            Ok(Verdict::Unproved(error) | Verdict::Refused(_, error)) | Err(error) => {
                 assert!(!accept_expired && error.kind() == ErrorKind::TrustFailed, "{error}")
             }
         }
@@ -243,7 +244,7 @@ fn agreed(agreement: &Agreement, told: &Told<'_>) -> Result<Proof, Error> {
     let (headers, body) = told.answer();
     match under(agreement, headers, &body, Earlier::None)? {
         Verdict::Proved(proof) => Ok(proof),
-        Verdict::Unproved(error) => Err(error),
+        Verdict::Unproved(error) | Verdict::Refused(_, error) => Err(error),
         Verdict::MicMismatch(other) => other.judge(Ok(Vec::new())),
     }
 }
@@ -300,6 +301,7 @@ fn a_signature_by_nobody_known_hides_no_refusal_and_is_worth_an_unsigned_receipt
     let stranger = Key::new("SOMEBODY");
     let answer = |disposition: &str, change: bool| {
         let mdn = Mdn {
+            original_recipient: None,
             final_recipient: "GLOBEX".into(),
             original_message_id: Some(ID.into()),
             disposition: Disposition::parse(disposition).unwrap(),
@@ -319,7 +321,7 @@ fn a_signature_by_nobody_known_hides_no_refusal_and_is_worth_an_unsigned_receipt
         let agreement = Agreement { mdn, ..Agreement::default() };
         match under(&agreement, headers, &body, Earlier::None).unwrap() {
             Verdict::Proved(proof) => Ok(proof),
-            Verdict::Unproved(error) => Err(error),
+            Verdict::Unproved(error) | Verdict::Refused(_, error) => Err(error),
             Verdict::MicMismatch(_) => panic!("the MIC is right"),
         }
     };
@@ -383,5 +385,5 @@ async fn an_event_that_cannot_be_recorded_loses_no_receipt() {
     let id = model::EventId::new(Default::default());
     let event = model::AuditEvent::new(id, SystemTime::now().into(), node, model::EventKind::LegacyUsed);
     // It answers nothing that could end the delivery.
-    let () = legacy::record(&Away, event.detail("used", "SHA-1")).await;
+    let () = crate::recorded::record(&Away, event.detail("used", "SHA-1"), legacy::LOST).await;
 }

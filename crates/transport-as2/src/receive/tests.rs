@@ -60,6 +60,7 @@ struct Scene {
     now: SystemTime,
     area: Area,
     more_parts: Arc<Semaphore>,
+    keeps_signed: bool,
 }
 
 impl Scene {
@@ -72,6 +73,7 @@ impl Scene {
             now: SystemTime::now(),
             area: Area::default(),
             more_parts: Arc::new(Semaphore::new(MORE_PARTS)),
+            keeps_signed: false,
         }
     }
 
@@ -91,13 +93,14 @@ impl Scene {
             partner: Arc::new(Partner {
                 name: "theirs".into(),
                 as2_id: As2Id::try_from("THEIRS".to_owned()).unwrap(),
-                certificates: Vec::new(),
+                certificates: crate::choice::Choices::default(),
                 agreement: self.agreement.clone(),
             }),
             digests: Vec::new(),
             now: self.now,
             staging: Arc::new(self.area.clone()),
             message_id: "<1@theirs>".into(),
+            keeps_signed: self.keeps_signed,
             more_parts: Arc::clone(&self.more_parts),
         })
     }
@@ -306,9 +309,27 @@ fn weak_signatures_are_refused_unless_the_partner_is_a_legacy_one() {
         assert!(cause.contains(weakness) && cause.contains("legacy = true"), "{cause}");
         scene.agreement.legacy = true;
         let message = scene.read(headers, &body).unwrap_or_else(|_| panic!("{weakness}"));
-        let uses = legacy::of_proof(message.report.signed());
+        let uses = legacy::of_report(&message.report);
         assert!(uses.len() == 1 && uses[0].contains(weakness), "{uses:?}");
     }
+}
+
+#[test]
+fn triple_des_is_refused_unless_the_partner_is_a_legacy_one() {
+    let mut scene = Scene::new(SendSecurity::Encrypted, MIB);
+    let recipients = [scene.ours.certificate.clone()];
+    let key = |cipher| EncryptedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
+    let (headers, body) = parts_of(binary(b"an order").encrypt(key(smime::Cipher::TripleDesCbc)).unwrap());
+    let (disposition, cause) = scene.refused(headers.clone(), &body);
+    assert_eq!(disposition, error("insufficient-message-security"));
+    assert!(cause.contains("triple DES") && cause.contains("legacy = true"), "{cause}");
+    assert!(scene.area.parts().is_empty(), "nothing was decrypted");
+    let (gcm_headers, gcm) = parts_of(binary(b"an order").encrypt(key(smime::Cipher::Aes256Gcm)).unwrap());
+    let message = scene.read(gcm_headers, &gcm).unwrap_or_else(|_| panic!("GCM"));
+    assert_eq!(legacy::of_report(&message.report), [""; 0]);
+    scene.agreement.legacy = true;
+    let message = scene.read(headers, &body).unwrap_or_else(|_| panic!("legacy"));
+    assert_eq!(legacy::of_report(&message.report), ["the partner's encryption by triple DES"]);
 }
 
 #[test]
@@ -368,4 +389,44 @@ fn a_content_coding_is_taken_off_before_anything_is_read() {
     let (disposition, cause) = scene.refused(plain, &bomb.finish().unwrap());
     assert_eq!(disposition, error("unexpected-processing-error"));
     assert!(cause.contains("receive.largest") && scene.area.parts()[0] <= MIB, "{cause}");
+}
+
+#[test]
+fn what_was_signed_is_copied_where_it_is_not_the_head_and_the_payload() {
+    let scene = |keeps_signed| Scene { keeps_signed, ..Scene::new(SendSecurity::Signed, MIB) };
+    let plain = scene(true);
+    let (headers, body) = parts_of(binary(b"orders").sign(plain.theirs.signing("b-1")).unwrap());
+    let read = plain.read(headers, &body).map_err(|_| ()).unwrap();
+    assert!(read.signed_content.is_none() && read.report.signed_content.unwrap().is_leaf);
+    assert_eq!(plain.area.parts(), [6]);
+
+    let (inner, parts) = mixed(2, "\r\nx");
+    let signed = [inner.raw(), b"\r\n", &parts].concat();
+    for keeps_signed in [true, false] {
+        let scene = scene(keeps_signed);
+        let entity = Entity::new(inner.clone(), Payload::new(&parts[..], parts.len() as u64));
+        let (headers, body) = parts_of(entity.sign(scene.theirs.signing("b-1")).unwrap());
+        let read = scene.read(headers, &body).map_err(|_| ()).unwrap();
+        assert_eq!((read.parts.len(), read.signed_content.is_some()), (2, keeps_signed));
+        if keeps_signed {
+            assert_eq!(scene.area.parts(), [signed.len() as u64, 1, 1]);
+            assert_eq!(scene.area.0.lock().unwrap()[0], signed);
+        } else {
+            assert_eq!(scene.area.parts(), [1, 1]);
+        }
+        // Each open file but the first part's has its place until it is committed.
+        let taken = if keeps_signed { 2 } else { 1 };
+        assert_eq!(scene.more_parts.available_permits(), MORE_PARTS - taken);
+        drop(read);
+        assert_eq!(scene.more_parts.available_permits(), MORE_PARTS);
+    }
+
+    // Without a place for the copy the message is taken all the same.
+    let scene = Scene { more_parts: Arc::new(Semaphore::new(0)), ..scene(true) };
+    let (inner, parts) = mixed(1, "\r\nx");
+    let entity = Entity::new(inner, Payload::new(&parts[..], parts.len() as u64));
+    let (headers, body) = parts_of(entity.sign(scene.theirs.signing("b-1")).unwrap());
+    let read = scene.read(headers, &body).map_err(|_| ()).unwrap();
+    assert_eq!((read.parts.len(), read.signed_content.is_some()), (1, false));
+    assert!(!read.report.signed_content.unwrap().is_leaf);
 }

@@ -133,3 +133,24 @@ fn who_holds_a_place_for_long_must_be_faster_while_others_wait() {
     assert!(too_slow(Duration::from_secs(10), Duration::ZERO, 0).is_none());
     assert_eq!(pace(Duration::MAX), MOST_OWED);
 }
+
+#[tokio::test]
+async fn what_is_known_at_the_end_of_a_message_is_known_when_its_last_byte_is_sent() {
+    for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7] {
+        for told in [true, false] {
+            let bytes: Vec<u8> = (0..length).map(|n| (n * 31 % 251) as u8).collect();
+            let tapped =
+                smime::MicReader::new(io::Cursor::new(bytes.clone()), smime::Digest::Sha256).unwrap();
+            let mic = tapped.slot();
+            let mut body = body_of(made_ahead(Box::new(tapped)), told.then_some(length as u64));
+            let mut received = Vec::new();
+            while received.len() < length {
+                received.extend_from_slice(&body.next().await.unwrap().unwrap());
+            }
+            assert!(received == bytes, "{length}");
+            assert!(!told || length == 0 || mic.get().is_some(), "{length}");
+            assert!(body.next().await.unwrap().is_none(), "{length}");
+            assert!(mic.get().is_some(), "{length}");
+        }
+    }
+}

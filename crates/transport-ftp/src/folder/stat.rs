@@ -122,6 +122,13 @@ fn form(connection: &Connection) -> Form {
     }
 }
 
+/// Whether STAT lists what has just this path: others than those with wildcards, options and spaces.
+fn is_no_pattern(path: &RemotePath) -> bool {
+    let bytes = path.as_bytes();
+    !bytes.starts_with(b"-")
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(byte))
+}
+
 /// The last resort: the listing of the directory above. `refusal` is what the server answered about the path.
 async fn look_in_directory(lease: &Lease, path: &RemotePath, refusal: Reply) -> Result<Looked, Fault> {
     if path.parts().next().is_none() {
@@ -141,6 +148,10 @@ async fn look_in_directory(lease: &Lease, path: &RemotePath, refusal: Reply) -> 
             }
             _ => Looked::Refused(refusal),
         });
+    }
+    // Each delivery asks for a name that is free, and the directory may be long. Who may enter it sees each file that is there.
+    if is_no_pattern(path) && matches!(status_line(lease, path).await?, Status::Nothing(_)) {
+        return Ok(Looked::Missing(refusal));
     }
     let mut listing = match list::list(lease, &directory).await {
         Ok(listing) => listing,

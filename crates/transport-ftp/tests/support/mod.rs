@@ -54,7 +54,7 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let owner = std::process::id().to_string();
         let path = directory.path().to_str().unwrap();
-        let mut arguments = vec!["start", path, "--owner-pid", &owner, "--server", server];
+        let mut arguments = vec!["start", path, "--owner-pid", &owner, "--temporary", "--server", server];
         arguments.extend(options);
         let output = script(&arguments);
         assert!(output.status.success(), "{server}: {}", String::from_utf8_lossy(&output.stderr));

@@ -72,7 +72,8 @@ impl Sshd {
     fn run(name: &'static str, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let owner = std::process::id().to_string();
-        let mut arguments = vec!["start", directory.path().to_str().unwrap(), "--owner-pid", &owner];
+        let mut arguments =
+            vec!["start", directory.path().to_str().unwrap(), "--owner-pid", &owner, "--temporary"];
         arguments.extend(options);
         let output = script(name, &arguments);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));

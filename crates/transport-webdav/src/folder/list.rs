@@ -4,7 +4,7 @@ use crate::connection::{Ask, Remote};
 use crate::error;
 use crate::protocol::answer::Slot;
 use crate::protocol::href::{self, Meaning};
-use crate::protocol::multistatus::{CHECKSUMS, Malformed, Multistatus, PROPERTIES, Response};
+use crate::protocol::multistatus::{CHECKSUMS, LOCKS, Malformed, Multistatus, PROPERTIES, Response};
 use futures::stream::{self, BoxStream, StreamExt};
 use http::StatusCode;
 use model::{ConnectionId, Error, ErrorKind, RemotePath, Result};
@@ -105,6 +105,14 @@ pub(super) async fn look_at_version(
 /// By status.
 pub(super) async fn checksums(remote: &Arc<Remote>, path: &RemotePath) -> Result<Option<String>> {
     ask_about(remote, path, CHECKSUMS).await.map(|(response, _)| response.checksums)
+}
+
+/// Who holds a lock on a path, as the server tells.
+///
+/// # Errors
+/// By status.
+pub(super) async fn lock_owner(remote: &Arc<Remote>, path: &RemotePath) -> Result<Option<String>> {
+    ask_about(remote, path, LOCKS).await.map(|(response, _)| response.lock_owner)
 }
 
 /// Asks for properties of one path.

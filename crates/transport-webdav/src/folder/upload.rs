@@ -2,7 +2,7 @@
 //!
 //! A PUT is acknowledged as a whole, by the status that follows its last byte.
 
-use super::lock::unlock;
+use super::lock::{Lock, REFRESH, WRITE_TIME, refresh, unlock};
 use super::{WebdavFolder, check_name, checksum};
 use crate::connection::{Ask, Remote};
 use crate::error;
@@ -50,11 +50,24 @@ struct Put {
     stage: Stage,
     request: JoinHandle<Result<Answer>>,
     connection: Option<ConnectionId>,
-    is_locked: bool,
+    /// The lock that it is written under.
+    lock: Option<HeldLock>,
     /// What the server was given to compare the file with.
     checksum: Option<ServerChecksum>,
     /// The checksum that the server computed, if it is that of what was sent.
     verified_by: Option<ChecksumKind>,
+}
+
+/// A lock, and when it was taken, or kept for longer, by the monotonic clock.
+struct HeldLock {
+    token: String,
+    since: Duration,
+}
+
+impl HeldLock {
+    fn of(lock: &Lock, since: Duration) -> Self {
+        Self { token: lock.token.clone(), since }
+    }
 }
 
 impl WebdavFolder {
@@ -73,10 +86,11 @@ impl WebdavFolder {
         }
         self.check_parent(path).await?;
         let mut ask = Ask::new("PUT", path).header("content-type", "application/octet-stream");
-        let is_locked = self.remote.settings.locks;
-        if is_locked {
-            let token = self.lock(path, is_new).await?;
-            ask = ask.header("if", format!("(<{token}>)"));
+        let mut lock = None;
+        if self.remote.settings.locks {
+            let taken = self.lock(path, is_new, WRITE_TIME).await?;
+            ask = ask.header("if", format!("(<{}>)", taken.token));
+            lock = Some(taken);
         } else if is_new {
             ask = ask.header("if-none-match", "*");
         }
@@ -86,9 +100,11 @@ impl WebdavFolder {
                 ask = ask.header("x-hash", "sha256");
             }
         }
-        let put = self.start(ask, path, length, is_locked, checksum).await;
-        if put.is_err() && is_locked {
-            unlock(&self.remote, path).await;
+        let held = lock.as_ref().map(|lock| HeldLock::of(lock, self.remote.services.clock.monotonic()));
+        let put = self.start(ask, path, length, held, checksum).await;
+        if let (Err(_), Some(lock)) = (&put, &lock) {
+            // Nothing was written: the empty file that a server makes for a lock must not stay for a delivery.
+            self.give_up(path, lock).await;
         }
         Ok(Box::new(put?))
     }
@@ -98,7 +114,7 @@ impl WebdavFolder {
         ask: Ask,
         path: &RemotePath,
         length: Option<u64>,
-        is_locked: bool,
+        lock: Option<HeldLock>,
         checksum: Option<&ServerChecksum>,
     ) -> Result<Put> {
         let slot = self.remote.slot().await?;
@@ -117,7 +133,7 @@ impl WebdavFolder {
             stage,
             request,
             connection,
-            is_locked,
+            lock,
             checksum: checksum.cloned(),
             verified_by: None,
         };
@@ -225,15 +241,13 @@ impl Put {
                 Err(checksum::differs(&host, &self.path).caused_by(refused))
             }
             status => {
-                // Refused because the name is taken: what is there is somebody else's.
-                let is_taken = status == 412 && !self.is_locked;
-                self.stage = Stage::Failed { may_be_there: !is_taken };
+                // With 412 nothing was written. The name is taken, or the lock is gone: what is there may be somebody else's.
+                self.stage = Stage::Failed { may_be_there: status != 412 };
                 if matches!(status, 404 | 409) {
                     self.remote.forget();
                 }
-                let error =
-                    error::refused(OPERATION, &self.remote.settings.target(), &self.path, answer).await;
-                if status == 412 && self.is_locked {
+                let error = super::lock::refused(&self.remote, OPERATION, &[&self.path], answer).await;
+                if status == 412 && self.lock.is_some() {
                     return Err(Error::transient(ErrorKind::Rejected, OPERATION)
                         .with("path", &self.path)
                         .advice("the server no longer knows the lock it gave for this file; the next attempt locks anew")
@@ -249,6 +263,16 @@ impl Put {
         self.stage = Stage::Failed { may_be_there: true };
         let answer = joined((&mut self.request).await)?;
         self.judge(answer).await
+    }
+
+    /// Keeps the lock of a file that takes long.
+    async fn keep_lock(&mut self) {
+        let Some(lock) = &mut self.lock else { return };
+        let now = self.remote.services.clock.monotonic();
+        if now.saturating_sub(lock.since) >= REFRESH {
+            lock.since = now;
+            refresh(&self.remote, &self.path, &lock.token).await;
+        }
     }
 
     async fn remove(&self) {
@@ -274,7 +298,8 @@ impl Put {
             Stage::Sending(sender) => sender.clone(),
         };
         if self.sent == 0 && self.remote.settings.is_sharepoint {
-            self.stage = Stage::Failed { may_be_there: false };
+            // A server makes an empty file for a lock.
+            self.stage = Stage::Failed { may_be_there: self.lock.is_some() };
             self.request.abort();
             return Err(empty(&self.remote.settings.target(), &self.path));
         }
@@ -292,10 +317,15 @@ impl Upload for Put {
         self.connection
     }
 
+    fn lock(&self) -> Option<String> {
+        self.lock.as_ref().map(|lock| lock.token.clone())
+    }
+
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.keep_lock().await;
         let Stage::Sending(sender) = &self.stage else {
             return Err(Error::permanent(ErrorKind::Internal, OPERATION)
                 .with("path", &self.path)
@@ -322,7 +352,7 @@ impl Upload for Put {
 
     async fn finish(mut self: Box<Self>) -> Result<Written> {
         let ended = self.end().await;
-        if self.is_locked {
+        if self.lock.is_some() {
             unlock(&self.remote, &self.path).await;
         }
         ended?;
@@ -378,7 +408,7 @@ impl Upload for Put {
                 }
             }
         }
-        if self.is_locked {
+        if self.lock.is_some() {
             unlock(&self.remote, &self.path).await;
         }
     }

@@ -47,13 +47,13 @@ fn what_leads_out_or_is_no_directory_is_refused() {
 #[test]
 fn the_login_follows_from_what_is_given() {
     let method = |set: &[(&str, &str)]| read("davs://h/", set).login.method;
-    assert_eq!(method(&[]), Method::None);
-    assert_eq!(method(&[("username", "u"), ("password", "p")]), Method::Basic);
-    assert_eq!(method(&[("credential", "acme")]), Method::Basic);
-    assert_eq!(method(&[("token", "t")]), Method::Bearer);
-    assert_eq!(method(&[("credential", "acme"), ("authentication", "bearer")]), Method::Bearer);
+    assert_eq!(method(&[]), LoginMethod::None);
+    assert_eq!(method(&[("username", "u"), ("password", "p")]), LoginMethod::Basic);
+    assert_eq!(method(&[("credential", "acme")]), LoginMethod::Basic);
+    assert_eq!(method(&[("token", "t")]), LoginMethod::Bearer);
+    assert_eq!(method(&[("credential", "acme"), ("authentication", "bearer")]), LoginMethod::Bearer);
     let digest = [("username", "u"), ("password", "p"), ("authentication", "digest")];
-    assert_eq!(method(&digest), Method::Digest);
+    assert_eq!(method(&digest), LoginMethod::Digest);
     assert!(!read("dav://h/", &digest).sends_secrets_in_clear());
     assert!(read("dav://h/", &[("token", "t")]).sends_secrets_in_clear());
 }

@@ -31,7 +31,11 @@ pub(crate) const PROPERTIES: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\
 pub(crate) const CHECKSUMS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:propfind xmlns:D=\"DAV:\" \
     xmlns:oc=\"http://owncloud.org/ns\"><D:prop><oc:checksums/></D:prop></D:propfind>";
 
-/// The namespace of that property.
+/// The body of a PROPFIND request for who holds locks (RFC 4918, 15.8).
+pub(crate) const LOCKS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<D:propfind xmlns:D=\"DAV:\"><D:prop>\
+    <D:lockdiscovery/></D:prop></D:propfind>";
+
+/// The namespace of the checksums.
 const OWNCLOUD: &str = "http://owncloud.org/ns";
 
 /// What an answer says of one file or directory.
@@ -48,6 +52,8 @@ pub(crate) struct Response {
     pub(crate) strong: Option<String>,
     /// Checksums as the server writes them, such as `SHA1:… MD5:…`.
     pub(crate) checksums: Option<String>,
+    /// Who holds a lock, as that one wrote it.
+    pub(crate) lock_owner: Option<String>,
     /// The status of the whole, if there is one.
     pub(crate) status: Option<u16>,
 }
@@ -90,6 +96,7 @@ enum Element {
     Etag,
     Checksums,
     Checksum,
+    LockOwner,
     Other,
 }
 
@@ -112,6 +119,7 @@ impl Element {
             "getcontentlength" => Self::Length,
             "getlastmodified" => Self::Modified,
             "getetag" => Self::Etag,
+            "owner" => Self::LockOwner,
             _ => Self::Other,
         }
     }
@@ -119,7 +127,13 @@ impl Element {
     const fn has_text(self) -> bool {
         matches!(
             self,
-            Self::Href | Self::Status | Self::Length | Self::Modified | Self::Etag | Self::Checksum
+            Self::Href
+                | Self::Status
+                | Self::Length
+                | Self::Modified
+                | Self::Etag
+                | Self::Checksum
+                | Self::LockOwner
         )
     }
 }
@@ -244,6 +258,13 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
                 told.push_str(self.text.trim());
                 told.push(' ');
             }
+            // Plain text, or a reference to the person.
+            (Element::LockOwner, _) | (Element::Href, Some(Element::LockOwner)) => {
+                let owner = self.text.trim();
+                if !owner.is_empty() {
+                    self.properties.0.lock_owner.get_or_insert_with(|| owner.to_owned());
+                }
+            }
             (Element::Propstat, Some(Element::Response)) => {
                 let (told, status) = std::mem::take(&mut self.properties);
                 // Properties that a file does not have are listed too, under their own status.
@@ -255,6 +276,7 @@ impl<R: AsyncBufRead + Unpin> Multistatus<R> {
                     into.etag = into.etag.take().or(told.etag);
                     into.strong = into.strong.take().or(told.strong);
                     into.checksums = into.checksums.take().or(told.checksums);
+                    into.lock_owner = into.lock_owner.take().or(told.lock_owner);
                 }
             }
             (Element::Response, Some(Element::Multistatus)) => {

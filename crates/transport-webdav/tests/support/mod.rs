@@ -16,6 +16,7 @@ use net::{ConnectionFailed, ConnectionLog, Net, NetSettings, Opened};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::clock::FixedClock;
@@ -48,21 +49,35 @@ impl DavServer {
         self.text("folder").into()
     }
 
-    /// The requests so far, each as `NUMBER-ON-ITS-CONNECTION STATUS METHOD PATH`.
+    /// The requests so far, each as `NUMBER-ON-ITS-CONNECTION STATUS METHOD PATH`: Apache's, without TLS. Every
+    /// request that was answered is among them.
     pub fn requests(&self) -> Vec<String> {
+        // Apache logs a request after its answer.
+        let is_done = (0..400).any(|_| {
+            let board = self.scoreboard();
+            // The one that is writing is that of the status.
+            let is_done = board.matches('W').count() == 1 && !board.contains('L');
+            if !is_done {
+                std::thread::sleep(Duration::from_millis(25));
+            }
+            is_done
+        });
+        assert!(is_done, "a request has no end: {}", self.scoreboard());
         let text = std::fs::read_to_string(self.text("requests")).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Waits until so many requests were logged: that happens after their answer.
-    pub async fn logged(&self, count: usize) -> Vec<String> {
-        for _ in 0..200 {
-            if self.requests().len() >= count {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        self.requests()
+    /// What each of Apache's processes does: one letter for each (mod_status).
+    fn scoreboard(&self) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.0.port())).unwrap();
+        write!(stream, "GET {}?auto HTTP/1.0\r\n\r\n", self.text("status")).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+            .lines()
+            .find_map(|line| line.strip_prefix("Scoreboard: "))
+            .unwrap_or_else(|| panic!("{answer}"))
+            .to_owned()
     }
 
     pub fn endpoint(&self, directory: &str, set: &[(&str, &str)]) -> Arc<Endpoint> {
@@ -126,6 +141,126 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, answer: &dyn Fn(usize
         seen.len() - 1
     };
     let _ = stream.write_all(&answer(number, &head));
+}
+
+/// A proxy before a server, behind which one request gets no answer.
+pub struct SilentProxy {
+    port: u16,
+    next: Arc<Mutex<Option<Silence>>>,
+}
+
+/// The request that is not answered.
+#[derive(Clone, Debug)]
+pub struct Silence {
+    pub method: &'static str,
+    /// How many of its kind are answered before.
+    pub after: usize,
+    /// Whether the server gets it.
+    pub is_done: bool,
+}
+
+impl SilentProxy {
+    pub fn before(server: &DavServer, silence: Silence) -> Self {
+        let address = server.text("url").trim_start_matches("dav://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let next = Arc::new(Mutex::new(Some(silence)));
+        let shared = Arc::clone(&next);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(std::result::Result::ok) {
+                let Ok(server) = TcpStream::connect(&address) else { break };
+                let (next, muted) = (Arc::clone(&shared), Arc::new(AtomicBool::new(false)));
+                let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                let is_muted = Arc::clone(&muted);
+                std::thread::spawn(move || pump(from, to, |_| !is_muted.load(Ordering::SeqCst)));
+                std::thread::spawn(move || pump(client, server, |bytes| passes(bytes, &next, &muted)));
+            }
+        });
+        Self { port, next }
+    }
+
+    /// Whether the server fell silent.
+    pub fn is_used(&self) -> bool {
+        self.next.lock().unwrap().is_none()
+    }
+
+    /// From now on every request is answered.
+    pub fn calm(&self) {
+        *self.next.lock().unwrap() = None;
+    }
+
+    pub fn endpoint(&self, server: &DavServer, set: &[(&str, &str)]) -> Arc<Endpoint> {
+        let mut all = vec![("username", server.text("user")), ("password", server.text("password"))];
+        all.extend(set);
+        endpoint(&format!("dav://127.0.0.1:{}/", self.port), &all)
+    }
+}
+
+/// Whether the server gets these bytes of a client, which begin with a request if one begins in them.
+fn passes(bytes: &[u8], next: &Mutex<Option<Silence>>, muted: &AtomicBool) -> bool {
+    let mut next = next.lock().unwrap();
+    if let Some(silence) =
+        next.as_mut().filter(|silence| bytes.starts_with(format!("{} /", silence.method).as_bytes()))
+    {
+        if silence.after > 0 {
+            silence.after -= 1;
+        } else {
+            let is_done = silence.is_done;
+            *next = None;
+            muted.store(true, Ordering::SeqCst);
+            return is_done;
+        }
+    }
+    true
+}
+
+/// A proxy before a server that tells the test of each request before the server gets it.
+pub struct WatchedProxy {
+    port: u16,
+}
+
+impl WatchedProxy {
+    /// `watch` is called with the beginning of each request.
+    pub fn before(server: &DavServer, watch: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        let address = server.text("url").trim_start_matches("dav://").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let watch = Arc::new(watch);
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(std::result::Result::ok) {
+                let Ok(server) = TcpStream::connect(&address) else { break };
+                let (from, to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                let watch = Arc::clone(&watch);
+                std::thread::spawn(move || pump(from, to, |_| true));
+                std::thread::spawn(move || {
+                    pump(client, server, |bytes| {
+                        watch(&String::from_utf8_lossy(bytes));
+                        true
+                    })
+                });
+            }
+        });
+        Self { port }
+    }
+
+    pub fn endpoint(&self, server: &DavServer, set: &[(&str, &str)]) -> Arc<Endpoint> {
+        let mut all = vec![("username", server.text("user")), ("password", server.text("password"))];
+        all.extend(set);
+        endpoint(&format!("dav://127.0.0.1:{}/", self.port), &all)
+    }
+}
+
+/// Passes on what is to be, to the end of the connection; what is not to be passed on ends nothing.
+fn pump(mut from: TcpStream, mut to: TcpStream, mut passes: impl FnMut(&[u8]) -> bool) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut is_silent = false;
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        is_silent = is_silent || !passes(&buffer[..read]);
+        if !is_silent && to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
 }
 
 /// An answer with a status and a body, after which the connection ends.

@@ -6,15 +6,16 @@
 
 use super::options::{self, Polling};
 use super::{
-    Folder, FolderDestination, FolderPlace, FolderSource, FolderSourceOptions, Overwrite, Owner,
-    WriteOptions, check, check_poll, polled_directory,
+    DirectoryBelow, Folder, FolderDestination, FolderPlace, FolderSource, FolderSourceOptions, Overwrite,
+    Owner, WriteOptions, check, check_poll, polled_directory,
 };
 use crate::{Destination, Services, Source, Transport};
 use futures::future::BoxFuture;
 use model::definition::{
-    self, Definitions, Endpoint, Flow, FlowSource, KeyDefinition, PollEffects, PollSource, PublicKey,
+    self, Definitions, DeliveryDirectory, Endpoint, Flow, FlowSource, KeyDefinition, PollEffects, PollSource,
+    PublicKey,
 };
-use model::schema::{Finding, Findings, Section, TransportSpec};
+use model::schema::{Finding, Findings, Section, TransportSpec, Values};
 use model::{Declaration, HostKeyFormat, OfferedHostKey, Probe, Purpose, Result, Timestamp};
 use std::sync::Arc;
 
@@ -139,6 +140,10 @@ impl<P: FolderProtocol> Declaration for FolderTransport<P> {
 
     fn poll_effects(&self, poll: &PollSource) -> PollEffects {
         Polling::of(poll).effects()
+    }
+
+    fn delivery_directory(&self, flow: &str, options: &Values) -> DeliveryDirectory {
+        DirectoryBelow::delivery_directory(flow, options)
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {

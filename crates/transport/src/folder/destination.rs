@@ -14,6 +14,7 @@ mod direct_resume;
 mod dropped;
 mod existing;
 mod file_path;
+mod locks;
 mod marker;
 mod modified;
 mod probe;
@@ -36,6 +37,7 @@ pub use below::DirectoryBelow;
 pub use direct::WRITING;
 use dropped::{Unnoted, note_or_remove};
 pub use file_path::{FILE_NAME, IS_FILE_PATH};
+pub use locks::LOCKED;
 pub use marker::MARKING;
 use model::schema::{FieldPath, Findings, Section};
 use model::{Error, ErrorKind, NameTemplate, RemotePath, Result, Sha256};
@@ -314,6 +316,7 @@ impl FolderDestination {
     /// Delivers the file itself.
     async fn deliver_file(&self, delivery: &Deliver) -> Result<Sent> {
         let path = self.path_of(delivery)?;
+        self.release_locks(delivery).await?;
         if let Some(earlier) = Publishing::noted(&delivery.notes) {
             let look = self.look(&earlier).await?;
             let is_corrected = self.is_corrected(&earlier, &path);

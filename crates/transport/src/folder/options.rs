@@ -12,7 +12,7 @@ use super::filter::Filter;
 use super::{
     DirectoryBelow, FolderPlace, Overwrite, PolledDirectory, Verify, WriteOptions, names, parse_directory,
 };
-use model::definition::{Destination, Endpoint, LocalArchive, PollEffects, PollSource};
+use model::definition::{DatedPoll, Destination, Endpoint, LocalArchive, PollEffects, PollSource};
 use model::schema::{FieldPath, Findings, Value, Values};
 use model::{IdentityRule, NameTemplate};
 use std::time::Duration;
@@ -212,10 +212,16 @@ impl Polling {
     #[must_use]
     pub fn effects(&self) -> PollEffects {
         let directory = self.directory.as_ref();
+        let dated = directory.filter(|polled| polled.template.is_dated()).map(|polled| DatedPoll {
+            template: polled.template.clone(),
+            past_days: polled.past_days,
+            is_recursive: self.recursive,
+        });
         PollEffects {
             directory: directory.map(|polled| polled.template.fixed_part()),
             // Those of each day are below the one that all of them are in.
-            is_recursive: self.recursive || directory.is_some_and(|polled| polled.template.is_dated()),
+            is_recursive: self.recursive || dated.is_some(),
+            dated,
             keeps_files: self.after == After::Keep,
             moves_refused: self.error_directory.is_some(),
             streams: self.stream,

@@ -1,6 +1,6 @@
 //! `waybill transfer`, as clap reads it.
 
-use super::{Span, values};
+use super::{Span, TransferEvidence, values};
 use clap::{Args, Subcommand, ValueEnum};
 use model::{DeliveryId, TransferId, TransferState};
 use std::path::PathBuf;
@@ -19,6 +19,9 @@ pub(crate) enum Transfer {
     /// Save a transfer's receipt (MDN) exactly as it was received or sent: a complete MIME entity, as
     /// `openssl smime -verify` accepts it.
     Receipt(TransferReceipt),
+    /// Save all that proves a transfer's AS2 message in one file: what was signed, signature, receipt, certificates, and
+    /// the audit trail of it. `as2 verify` checks it offline; the file says how OpenSSL alone does.
+    Evidence(TransferEvidence),
     /// Retry the deliveries that failed, expired or wait for their next attempt; of a cancelled transfer, the cancelled ones.
     ///
     /// They go through the flow as it is defined now, if it still has a destination with the same name and endpoint:
@@ -61,7 +64,8 @@ pub(crate) struct TransferReceipt {
     #[arg(value_parser = values::id::<TransferId>)]
     pub(crate) id: TransferId,
     /// Which MDN, if there are several: the one that proves a delivery, the last one that did not
-    /// prove it (it is negative, or its signature or MIC is not valid), or the one that we sent.
+    /// prove it (it is negative, or its signature or MIC is not valid), the one that proved it before a
+    /// later one contradicted it, or the one that we sent.
     #[arg(long, value_enum)]
     pub(crate) which: Option<MdnKind>,
     /// Only of this delivery.
@@ -77,6 +81,7 @@ pub(crate) struct TransferReceipt {
 pub(crate) enum MdnKind {
     Accepted,
     NotAccepted,
+    Contradicted,
     Sent,
 }
 

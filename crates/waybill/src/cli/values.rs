@@ -82,6 +82,15 @@ pub(crate) fn file_mask(text: &str) -> Result<String, String> {
     Mask::new(&spec).map(|_| text.to_owned()).map_err(|error| error.reason)
 }
 
+/// The name of a definition.
+pub(crate) fn definition_name(text: &str) -> Result<String, String> {
+    if config::is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a name has 1 to 64 lower-case letters, digits, '.', '-' and '_', and begins with a letter or digit"
+        .to_owned())
+}
+
 /// An id.
 pub(crate) fn id<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| {

@@ -1,26 +1,28 @@
-//! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory.
+//! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory; `verify`: what proves one.
 
 use self::message_file::MessageFile;
-use self::threads::ReadAhead;
 use super::write;
-use crate::cli::{Pack, Unpack};
+use crate::cli::{Output, Pack, Unpack, VerifyEvidence};
 use crate::process::ClockAndRandom;
 use model::{Error, ErrorKind, RemotePath, Result};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use serde_json::json;
-use smime::{EncryptedContentKey, KeyTransport, NameStyle};
+use smime::{EncryptedContentKey, NameStyle};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use transport_as2::agreement::{Agreement, As2Id, Cipher, DigestName, MdnRequest, SendSecurity};
-use transport_as2::outgoing::{Envelope, MessageSeed, OwnKey, build, cipher};
+use transport_as2::agreement::{
+    Agreement, As2Id, Cipher, Compression, DigestName, KeyTransport, MdnRequest, Order, RsaSignature,
+    SendSecurity, SignatureForm,
+};
+use transport_as2::outgoing::{Envelope, MadeOnce, MessageSeed, OwnKey, build, cipher, key_transport};
 
 mod message_file;
 mod payloads;
-mod threads;
 mod unpack;
+mod verify;
 
 /// Bytes read and written at once.
 const CHUNK: usize = 256 * 1024;
@@ -31,6 +33,10 @@ pub(crate) async fn pack(pack: Pack) -> Result<ExitCode> {
 
 pub(crate) async fn unpack(unpack: Unpack) -> Result<ExitCode> {
     blocking(move || unpack::unpack_file(&unpack)).await
+}
+
+pub(crate) async fn verify(wanted: VerifyEvidence, output: Output) -> Result<ExitCode> {
+    blocking(move || verify::verify_file(&wanted, output)).await
 }
 
 async fn blocking(work: impl FnOnce() -> Result<ExitCode> + Send + 'static) -> Result<ExitCode> {
@@ -44,26 +50,37 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         Error::permanent(ErrorKind::ConfigInvalid, "read an argument").with(key, reason)
     };
     let as2_id = |name: &str| As2Id::try_from(name.to_owned()).map_err(|reason| wrong("AS2 name", reason));
-    let security = match (&pack.sign_key, &pack.encrypt_cert) {
-        (Some(_), Some(_)) => SendSecurity::SignedEncrypted,
-        (Some(_), None) => SendSecurity::Signed,
-        (None, Some(_)) => SendSecurity::Encrypted,
-        (None, None) => SendSecurity::None,
+    let security = match (pack.sign_key.is_some(), !pack.encrypt_cert.is_empty()) {
+        (true, true) => SendSecurity::SignedEncrypted,
+        (true, false) => SendSecurity::Signed,
+        (false, true) => SendSecurity::Encrypted,
+        (false, false) => SendSecurity::None,
     };
     let agreement = Agreement {
         send_security: security,
         cipher: Cipher::parse(&pack.cipher).ok_or_else(|| wrong("cipher", one_of(Cipher::ALL)))?,
         digest: DigestName::parse(&pack.digest).ok_or_else(|| wrong("digest", one_of(DigestName::ALL)))?,
+        compress: Compression::parse(&pack.compress)
+            .ok_or_else(|| wrong("compress", one_of(Compression::ALL)))?,
+        order: Order::parse(&pack.order).ok_or_else(|| wrong("order", one_of(Order::ALL)))?,
+        signature_form: SignatureForm::parse(&pack.signature_form)
+            .ok_or_else(|| wrong("signature-form", one_of(SignatureForm::ALL)))?,
+        rsa_signature: RsaSignature::parse(&pack.rsa_signature)
+            .ok_or_else(|| wrong("rsa-signature", one_of(RsaSignature::ALL)))?,
+        key_transport: KeyTransport::parse(&pack.key_transport)
+            .ok_or_else(|| wrong("key-transport", one_of(KeyTransport::ALL)))?,
         mdn: MdnRequest::parse(&pack.mdn).ok_or_else(|| wrong("mdn", one_of(MdnRequest::ALL)))?,
         ..Agreement::default()
     };
-    let content_key = match &pack.encrypt_cert {
-        None => None,
-        Some(path) => Some(
+    let recipients: Vec<X509> =
+        pack.encrypt_cert.iter().map(|path| certificate(path)).collect::<Result<_>>()?;
+    let content_key = match recipients.as_slice() {
+        [] => None,
+        recipients => Some(
             EncryptedContentKey::generate(
                 cipher(agreement.cipher),
-                &[certificate(path)?],
-                KeyTransport::Pkcs1v15,
+                recipients,
+                key_transport(agreement.key_transport),
             )
             .map_err(|error| message_error("encrypt for the partner", &error))?,
         ),
@@ -95,18 +112,25 @@ fn pack_file(pack: &Pack) -> Result<ExitCode> {
         agreement: &agreement,
         own: own.as_ref(),
         seed: &seed,
+        made_once: MadeOnce::default(),
         media_type: &pack.media_type,
         file_name: &name,
     };
     let mut out = MessageFile::begin(&pack.out, &payload)?;
-    let file = ReadAhead::new(file).map_err(read_failed)?;
-    let mut message = build(&envelope, Box::new(file), length)?;
+    let mut counted = build(&envelope, Box::new(file), length)?;
+    let (mut message, body_length) = match counted.length() {
+        Some(length) => (counted, length),
+        None => {
+            // Made twice, as its length stands before it; the second time with the same signature.
+            let length_of_it = std::io::copy(&mut counted.body, &mut std::io::sink()).map_err(read_failed)?;
+            let again = File::open(&pack.file).map_err(read_failed)?;
+            (build(&envelope, Box::new(again), length)?, length_of_it)
+        }
+    };
     for (name, value) in &message.headers {
         write!(out, "{name}: {value}\r\n").map_err(write_failed)?;
     }
-    if let Some(length) = message.length() {
-        write!(out, "Content-Length: {length}\r\n").map_err(write_failed)?;
-    }
+    write!(out, "Content-Length: {body_length}\r\n").map_err(write_failed)?;
     out.write_all(b"\r\n").map_err(write_failed)?;
     let mut chunk = vec![0; CHUNK];
     loop {

@@ -12,7 +12,7 @@ use model::{PollReport, Result, SkipCount, SkipReason, Suspension, quoted};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
-use store::{FailingPoll, MissingFiles, WaitingForRoom};
+use store::{ClaimsLeft, FailingPoll, MissingFiles, WaitingForRoom};
 
 pub(crate) async fn run(settings: &Settings, command: Flow, output: Output) -> Result<ExitCode> {
     match command {
@@ -199,7 +199,9 @@ fn state(flow: &FlowDetail) -> String {
     let failing = flow.failing.as_ref().map(polls_failing);
     let missing = flow.missing.as_ref().map(files_missing);
     let waiting = flow.waiting_for_room.as_ref().map(files_wait_for_room);
-    let all: Vec<String> = [Some(doing(flow)), failing, waiting, missing].into_iter().flatten().collect();
+    let left = flow.claims_left.as_ref().map(claims_left);
+    let all: Vec<String> =
+        [Some(doing(flow)), failing, waiting, left, missing].into_iter().flatten().collect();
     all.join("; ")
 }
 
@@ -222,6 +224,22 @@ fn files_wait_for_room(waiting: &WaitingForRoom) -> String {
         files => format!("{files} files wait for room in staging on node {node}"),
     };
     format!("{which}, since {}: the largest, {largest}, needs {bytes} bytes", write::time(*since))
+}
+
+/// How many claims were left behind, and when they are released.
+fn claims_left(left: &ClaimsLeft) -> String {
+    let ClaimsLeft { since, released, files, path, .. } = left;
+    let (path, since) = (path.to_text(), write::time(*since));
+    let path = quoted(&path);
+    let released = write::time(*released);
+    match files {
+        1 => format!(
+            "1 file is claimed (.stage) and not taken, since {since}: {path}; released {released} at the earliest"
+        ),
+        files => format!(
+            "{files} files are claimed (.stage) and not taken, since {since}: {path} and others; released {released} at the earliest"
+        ),
+    }
 }
 
 /// Which expected files have not come.

@@ -36,6 +36,19 @@ pub(super) async fn beside<T, F: Future<Output = Result<T>>>(
     with_control(settings, store, &ambient, operation).await
 }
 
+/// The same, for an operation that needs the database itself as well.
+pub(super) async fn beside_store<T>(
+    settings: &Settings,
+    operation: impl AsyncFnOnce(Store, Control, Caller) -> Result<T>,
+) -> Result<T> {
+    let ambient = ClockAndRandom::default();
+    let store = open_command_session(settings, &ambient).await?;
+    let control = control(settings, &store, catalogue(settings), &ambient);
+    let done = operation(store.clone(), control, Caller::command_line(person())).await;
+    store.close().await;
+    done
+}
+
 /// Runs an operation that uses endpoints: those of a directory of definitions, or those in force. Its connections are on
 /// record.
 pub(super) async fn with_endpoints<T, F: Future<Output = Result<T>>>(

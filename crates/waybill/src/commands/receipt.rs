@@ -65,6 +65,7 @@ impl MdnKind {
             (self, which),
             (Self::Accepted, WhichMdn::Accepted(_))
                 | (Self::NotAccepted, WhichMdn::NotAccepted(_))
+                | (Self::Contradicted, WhichMdn::Contradicted(_))
                 | (Self::Sent, WhichMdn::Sent)
         )
     }

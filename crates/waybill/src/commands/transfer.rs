@@ -5,18 +5,18 @@ mod act;
 pub(crate) use act::act;
 
 use super::pages::{Pages, Row, Writer, unreadable_line};
-use super::{receipt, text_search, unknown_name, write};
+use super::{evidence, receipt, text_search, unknown_name, write};
 use crate::cli::{ListTransfers, Output, WhichTransfers};
 use crate::gateway::open_command_session;
 use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
-use model::{Content, Lifecycle, Protocol, Purpose, Result, Timestamp, TransferId, quoted};
+use model::{Content, Lifecycle, Protocol, Purpose, Result, Timestamp, TransferId, TransferKind, quoted};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use store::{
-    ConnectionView, DeliveryView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter, TransferView,
-    Waybill,
+    ConnectionView, DeliveryView, EvidenceView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter,
+    TransferView, Waybill,
 };
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
@@ -116,20 +116,26 @@ struct Shown {
     waybill: Waybill,
     metadata: Map<String, Value>,
     mdns: Vec<KeptMdn>,
+    evidence: Vec<EvidenceView>,
 }
 
 async fn shown(store: &Store, id: TransferId) -> Result<Option<Shown>> {
     let Some(waybill) = store.waybill(id).await? else { return Ok(None) };
     let metadata = store.transfer(id).await?.map(|transfer| transfer.metadata).unwrap_or_default();
-    Ok(Some(Shown { waybill, metadata, mdns: store.mdns(id).await? }))
+    let (mdns, evidence) = (store.mdns(id).await?, store.evidence_of(id).await?);
+    Ok(Some(Shown { waybill, metadata, mdns, evidence }))
 }
 
-fn text(Shown { waybill, metadata, mdns }: &Shown) -> Result<()> {
+fn text(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Result<()> {
     let transfer = &waybill.transfer;
     let name = transfer.file_name.to_text();
     write::line(format_args!("{}  {}  {}", quoted(&name), transfer.state, transfer.id))?;
+    let way = match transfer.kind {
+        TransferKind::Receipt => "receipt, by",
+        TransferKind::Payload | TransferKind::Reply | TransferKind::Failure => "flow",
+    };
     write::line(format_args!(
-        "  flow {} of revision {}, {} bytes, {}",
+        "  {way} {} of revision {}, {} bytes, {}",
         transfer.flow,
         transfer.revision,
         transfer.length,
@@ -172,6 +178,10 @@ fn text(Shown { waybill, metadata, mdns }: &Shown) -> Result<()> {
             let opens = write::time(opens);
             write::line(format_args!("    waits until {opens}, when the hours of its destination begin"))?;
         }
+        if let Some(deadline) = delivery.receipt_deadline {
+            let deadline = write::time(deadline);
+            write::line(format_args!("    waits for its receipt until {deadline}"))?;
+        }
         if let Some(revision) = delivery.revision {
             write::line(format_args!(
                 "    goes through the flow of revision {revision} since it was retried"
@@ -200,6 +210,18 @@ fn text(Shown { waybill, metadata, mdns }: &Shown) -> Result<()> {
             kept.which.as_str(),
             receipt::command(transfer.id, kept)
         ))?;
+    }
+    for kept in evidence {
+        match kept.removed_at {
+            None => write::line(format_args!(
+                "  evidence, kept until {}: `{}`",
+                write::time(kept.keep_until),
+                evidence::command(transfer.id, kept)
+            ))?,
+            Some(removed) => {
+                write::line(format_args!("  evidence {} was removed at {}", kept.id, write::time(removed)))?
+            }
+        }
     }
     for row in &waybill.unreadable {
         write::line(format_args!("  {}", unreadable_line(row)))?;
@@ -285,7 +307,7 @@ fn delivery_json(delivery: &DeliveryView) -> Value {
     })
 }
 
-fn waybill_json(Shown { waybill, metadata, mdns }: &Shown) -> Value {
+fn waybill_json(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Value {
     let mut json = transfer_json(&waybill.transfer);
     json["metadata"] = Value::Object(metadata.clone());
     json["deliveries"] = waybill.deliveries.iter().map(delivery_json).collect();
@@ -314,6 +336,13 @@ fn waybill_json(Shown { waybill, metadata, mdns }: &Shown) -> Value {
     json["connections"] = waybill.connections.iter().map(connection).collect();
     json["children"] = waybill.children.iter().map(transfer_json).collect();
     json["mdns"] = mdns.iter().map(mdn).collect();
+    let proof = |kept: &EvidenceView| {
+        json!({
+            "id": kept.id, "delivery": kept.delivery, "recorded": kept.recorded_at, "kept_until": kept.keep_until,
+            "removed": kept.removed_at,
+        })
+    };
+    json["evidence"] = evidence.iter().map(proof).collect();
     json["events"] = waybill.events.iter().map(super::audit::event_json).collect();
     json["events_left_out"] = waybill.gap.map_or(0, |gap| gap.count).into();
     let unreadable = |row: &store::UnreadableRow| json!({ "id": row.id, "at": row.at, "error": row.error });

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 pub(crate) async fn run(settings: &Settings, directory: &Path, output: Output) -> Result<ExitCode> {
     let environment = ProcessEnvironment::at(ClockAndRandom::default().clock.now());
-    let report = config::validate(directory, settings, &catalogue(settings), &environment);
+    let mut report = config::validate(directory, settings, &catalogue(settings), &environment);
+    report.problems.extend(config::missing_roots(settings));
     write::as_far_as_read(match output {
         Output::Json => write::json(&report.to_json()),
         Output::Text => write::line(&report),

@@ -1,5 +1,7 @@
 //! Documents checked by the declarations of the real transports.
 
+mod logins;
+mod own_files;
 mod pages;
 
 use crate::commands::catalogue;
@@ -9,7 +11,7 @@ use openssl::asn1::Asn1Time;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
+use openssl::pkey::{Id, PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::x509::{X509, X509NameBuilder};
 use std::fs;
@@ -19,7 +21,8 @@ use tempfile::TempDir;
 
 mod streaming;
 
-/// Keys and certificates in a directory: `good` and `other` (RSA), `small` (1,024 bits), `curve` (no RSA).
+/// Keys and certificates in a directory: `good` and `other` (RSA), `small` (1,024 bits), `curve` (EC),
+/// `edwards` (Ed25519).
 struct Desk {
     directory: TempDir,
     settings: Settings,
@@ -31,8 +34,15 @@ impl Desk {
         let rsa = |bits| PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap();
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let curve = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
-        for (name, key) in [("good", rsa(2048)), ("other", rsa(2048)), ("small", rsa(1024)), ("curve", curve)]
-        {
+        let edwards = PKey::generate_ed25519().unwrap();
+        let keys = [
+            ("good", rsa(2048)),
+            ("other", rsa(2048)),
+            ("small", rsa(1024)),
+            ("curve", curve),
+            ("edwards", edwards),
+        ];
+        for (name, key) in keys {
             let put = |end: &str, bytes: &[u8]| {
                 let path = directory.path().join(format!("{name}.{end}"));
                 fs::write(&path, bytes).unwrap();
@@ -58,8 +68,17 @@ impl Desk {
 
     /// Checks definitions without a mistake together with a text.
     fn check(&self, text: &str) -> (bool, Vec<String>) {
+        self.check_beside(BASE, text)
+    }
+
+    /// Checks definitions that need no others.
+    fn check_alone(&self, text: &str) -> (bool, Vec<String>) {
+        self.check_beside("", text)
+    }
+
+    fn check_beside(&self, base: &str, text: &str) -> (bool, Vec<String>) {
         let text = text.replace("PEM", &self.directory.path().display().to_string());
-        let base = BASE.replace("PEM", &self.directory.path().display().to_string());
+        let base = base.replace("PEM", &self.directory.path().display().to_string());
         let (documents, mut problems) =
             Documents::parse([("base.toml", base.as_bytes()), ("x.toml", text.as_bytes())]);
         let (definitions, found) = documents.check(&catalogue(&self.settings), &self.settings.roots, &now());
@@ -95,7 +114,12 @@ fn certificate(key: &PKey<Private>) -> Vec<u8> {
     builder.set_pubkey(key).unwrap();
     builder.set_not_before(&Asn1Time::from_unix(1_799_000_000).unwrap()).unwrap();
     builder.set_not_after(&Asn1Time::from_unix(1_900_000_000).unwrap()).unwrap();
-    builder.sign(key, MessageDigest::sha256()).unwrap();
+    // Ed25519 has a digest of its own.
+    let digest = match key.id() {
+        Id::ED25519 => MessageDigest::null(),
+        _ => MessageDigest::sha256(),
+    };
+    builder.sign(key, digest).unwrap();
     builder.build().to_pem().unwrap()
 }
 
@@ -110,8 +134,15 @@ certificate = "${file:PEM/curve.pem}"
 private_key = "${file:PEM/good.key}"
 [certificate.theirs]
 pem = "${file:PEM/other.pem}"
+[key.edwards]
+private_key = "${file:PEM/edwards.key}"
+certificate = "${file:PEM/edwards.pem}"
+
 [certificate.curve]
 pem = "${file:PEM/curve.pem}"
+
+[certificate.edwards]
+pem = "${file:PEM/edwards.pem}"
 [identity.acme.as2]
 id = "ACME"
 keys = ["ours"]
@@ -189,9 +220,16 @@ async fn what_partners_and_identities_say_of_as2() {
         ),
         (
             &with("send.cipher = \"aes256\""),
-            "error: partner.p.as2.send.cipher: must be one of aes128-cbc, aes192-cbc, aes256-cbc, 3des, not \"aes256\"; did you mean \"aes256-cbc\"?",
+            "error: partner.p.as2.send.cipher: must be one of aes128-cbc, aes192-cbc, aes256-cbc, aes128-gcm, aes192-gcm, aes256-gcm, 3des, not \"aes256\"; did you mean \"aes256-cbc\"?",
         ),
-        (&with("send.cipher = \"3des\""), "x.toml:4:6: warning: partner.p.as2.send.cipher: legacy: '3des' is not safe"),
+        (
+            &with("send.cipher = \"3des\""),
+            "x.toml:4:6: error: partner.p.as2.send.cipher: '3des' is not safe for large messages: agree on aes256-cbc",
+        ),
+        (
+            &with("send.cipher = \"3des\"\nlegacy = true"),
+            "x.toml:4:6: warning: partner.p.as2.send.cipher: legacy: '3des' is not safe",
+        ),
         (
             &with("send.digest = \"sha1\""),
             "error: partner.p.as2.send.digest: 'sha1' signatures can be forged: agree on sha256 with the \
@@ -199,7 +237,7 @@ async fn what_partners_and_identities_say_of_as2() {
         ),
         (
             &with("send.digest = \"sha1\"\nlegacy = true"),
-            "warning: partner.p.as2.send.digest: legacy: 'sha1' signatures can be forged",
+            "warning: partner.p.as2.send.digest: legacy: signatures by MD5 and SHA-1 can be forged",
         ),
         (&with("legacy = true"), "warning: partner.p.as2.legacy: legacy: 'true' accepts signatures that can be forged"),
         (&with("send.security = \"none\""), "warning: partner.p.as2.send.security: legacy: 'none' sends messages"),
@@ -213,13 +251,90 @@ async fn what_partners_and_identities_say_of_as2() {
             "error: partner.p.as2.certificates: certificate 'c' has a key of 1024 bits, which can be broken",
         ),
         (
-            &partner("certificates = [\"curve\"]"),
-            "error: partner.p.as2.certificates: 'curve' is the first certificate and is used to encrypt, but its key is not RSA",
+            &partner("certificates = [\"edwards\"]"),
+            "error: partner.p.as2.certificates: messages are encrypted for 'edwards', but its key is neither RSA nor EC",
+        ),
+        (
+            &with("send.also_encrypt_for = [\"edwards\"]"),
+            "error: partner.p.as2.send.also_encrypt_for: certificate 'edwards' has a key that is neither RSA nor EC",
+        ),
+        (
+            &format!("{small}{}", with("send.also_encrypt_for = [\"c\"]")),
+            "error: partner.p.as2.send.also_encrypt_for: certificate 'c' has a key of 1024 bits, which can be broken",
+        ),
+        (
+            &with("send.security = \"signed\"\nsend.also_encrypt_for = [\"curve\"]"),
+            "warning: partner.p.as2.send.also_encrypt_for: has no effect: messages to the partner are not encrypted",
         ),
         (&identity("ous"), "x.toml:3:9: error: identity.i.as2.keys: there is no key 'ous'; did you mean 'ours'?"),
         (&identity("bare"), "error: identity.i.as2.keys: key 'bare' has no 'certificate'"),
-        (&identity("curve"), "warning: identity.i.as2.keys: key 'curve' is not an RSA key"),
+        (&identity("edwards"), "warning: identity.i.as2.keys: key 'edwards' is neither RSA nor EC"),
         ("[identity.i.as2]\nid = \"I\"\nkeys = []", "error: identity.i.as2.keys: must contain at least one key"),
+    ]);
+}
+
+/// Certificates here are valid from January 2027 to March 2030.
+#[tokio::test]
+async fn what_windows_of_keys_and_certificates_say() {
+    let desk = Desk::new();
+    let identity = |keys: &str| format!("[identity.i.as2]\nid = \"I\"\nkeys = [{keys}]\n");
+    let partner = |certificates: &str| {
+        format!(
+            "[certificate.next]\npem = \"${{file:PEM/other.pem}}\"\n\
+            [partner.p.as2]\nid = \"P\"\ncertificates = [{certificates}]\n"
+        )
+    };
+    let (valid, lines) = desk.check(&format!(
+        "{}{}",
+        identity("\"ours\", { name = \"curve\", from = \"2028-01-01T00:00:00Z\", until = \"2029-01-01T00:00:00Z\" }"),
+        partner("{ name = \"theirs\", until = \"2028-01-01T00:00:00Z\" }, { name = \"next\", from = \"2028-01-01T00:00:00Z\" }")
+    ));
+    assert!(valid && lines.is_empty(), "{lines:?}");
+    let turns = "must be later than 'from'";
+    desk.told(&[
+        (
+            &identity("{ name = \"ours\", until = \"2028-01-01T00:00:00Z\" }, { name = \"curve\", from = \"2028-02-01T00:00:00Z\" }"),
+            "from 2028-01-01T00:00:00+00:00 to 2028-02-01T00:00:00+00:00 none of them may sign",
+        ),
+        (
+            &partner("{ name = \"theirs\", until = \"2028-01-01T00:00:00Z\" }, { name = \"next\", from = \"2028-02-01T00:00:00Z\" }"),
+            "none of them may encrypt: let the windows meet or overlap",
+        ),
+        (&identity("{ name = \"ours\", from = \"2028-02-01T00:00:00Z\", until = \"2028-01-01T00:00:00Z\" }"), turns),
+        (&identity("{ name = \"ours\", uses = [\"decrypt\"] }"), "none of them signs (uses): at least one key must"),
+        (&identity("{ name = \"ours\", uses = [] }"), "must name a use: \"sign\", \"decrypt\" or both"),
+        (&identity("{ name = \"ours\", uses = [\"encrypt\"] }"), "must be one of decrypt, sign"),
+        (&identity("\"ours\", { name = \"ours\", from = \"2028-01-01T00:00:00Z\" }"), "names 'ours' a second time"),
+        (&identity("{ name = \"ous\" }"), "there is no key 'ous'; did you mean 'ours'?"),
+        (&identity("{ name = \"bare\" }"), "key 'bare' has no 'certificate'"),
+        (
+            &identity("\"ours\", { name = \"curve\", from = \"2020-01-01T00:00:00Z\" }"),
+            "its certificate is valid only from 2027-01-",
+        ),
+        (
+            &identity("\"ours\", { name = \"curve\", until = \"2040-01-01T00:00:00Z\" }"),
+            "its certificate is valid only until 2030-03-",
+        ),
+        (
+            &identity("{ name = \"ours\", from = \"2029-01-01T00:00:00Z\" }"),
+            "warning: identity.i.as2.keys: none of the keys signs now",
+        ),
+        (
+            &partner("{ name = \"theirs\", from = \"2029-01-01T00:00:00Z\" }"),
+            "warning: partner.p.as2.certificates: none of the certificates is for encrypting now",
+        ),
+        (
+            &partner("{ name = \"theirs\", uses = [\"verify\"] }"),
+            "at least one certificate is needed: to encrypt messages (send.security)",
+        ),
+        (
+            &partner("{ name = \"theirs\", uses = [\"encrypt\"] }"),
+            "at least one certificate is needed: to verify the signatures of messages (receive.security), to verify",
+        ),
+        (
+            &(partner("\"theirs\"") + "fallback = \"once\"\nmdn.ask = \"none\"\n"),
+            "warning: partner.p.as2.fallback: has no effect: no receipt is asked for",
+        ),
     ]);
 }
 
@@ -231,20 +346,28 @@ async fn what_endpoints_and_listeners_say_of_as2() {
             "[endpoint.e]\ntransport = \"as2\"\nurl = \"https://h/\"\npartner = \"{partner}\"\nidentity = \"{identity}\"\n"
         )
     };
-    let curve = |security: &str| {
+    let signed_by = |keys: &str, agreement: &str| {
         format!(
-            "[identity.i.as2]\nid = \"I\"\nkeys = [\"curve\"]\n[partner.p.as2]\nid = \"P\"\ncertificates = [\"theirs\"]\n\
-             send.security = \"{security}\"\n{}",
+            "[identity.i.as2]\nid = \"I\"\nkeys = [{keys}]\n[partner.p.as2]\nid = \"P\"\ncertificates = [\"theirs\"]\n\
+             {agreement}\n{}",
             endpoint("p", "i")
         )
     };
-    let refused = "error: endpoint.e.identity: messages to 'p' would be signed with key 'curve', which is not an RSA key";
+    let (valid, lines) = desk.check(&signed_by("\"curve\", \"edwards\"", "send.security = \"signed\""));
+    assert!(valid && lines.iter().all(|line| line.contains("warning: identity.i.as2.keys")), "{lines:#?}");
+    let by_md5 = "send.digest = \"md5\"\nlegacy = true";
+    let refused = "error: endpoint.e.identity: messages to 'p' cannot be signed with key 'curve' of 'i': an EC key cannot sign by MD5";
     let listener = |name: &str, rest: &str| {
         format!("[listener.{name}]\ntransport = \"as2\"\nserver = \"partners\"\n{rest}\n")
     };
     desk.told(&[
-        (&curve("signed_encrypted"), refused),
-        (&curve("signed"), refused),
+        (&signed_by("\"curve\"", by_md5), refused),
+        // Also a key that signs later.
+        (&signed_by("\"ours\", { name = \"curve\", from = \"2028-01-01T00:00:00Z\" }", by_md5), refused),
+        (
+            &signed_by("\"edwards\"", ""),
+            "error: endpoint.e.identity: messages to 'p' are encrypted, and 'i' has neither an RSA nor an EC key by which",
+        ),
         (
             &format!("[partner.mute]\ntitle = \"Mute\"\n{}", endpoint("mute", "acme")),
             "error: endpoint.e.partner: 'mute' has no AS2 name: add a table [partner.mute.as2] with an id",
@@ -280,9 +403,6 @@ async fn what_endpoints_and_listeners_say_of_as2() {
             "error: listener.b.path: listener 'a' already uses this path at the same server and host",
         ),
     ]);
-    for security in ["encrypted", "none"] {
-        assert!(desk.check(&curve(security)).0, "{security}");
-    }
     let apart = format!("{}{}", listener("a", ""), listener("b", "host = \"b.example\""));
     assert!(desk.check(&apart).0);
 }

@@ -7,6 +7,7 @@ mod partners;
 mod proxies;
 mod secrets;
 mod streams;
+mod taken;
 
 use super::check;
 use crate::Severity;

@@ -14,7 +14,8 @@ use crate::web::transfer_table::TRANSFERS;
 use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
 use std::time::Duration;
 use store::{
-    FailingDelivery, FailingEndpoint, FailingPoll, FailingSteps, MissingFiles, Overview, WaitingForRoom,
+    ClaimsLeft, FailingDelivery, FailingEndpoint, FailingPoll, FailingSteps, MissingFiles, Overview,
+    WaitingForRoom,
 };
 
 /// Rows of each kind that are shown.
@@ -28,11 +29,12 @@ const FOLDED: usize = 160;
 pub(crate) const LONG_LAG: Duration = Duration::from_secs(300);
 
 /// In the order of the list.
-const KINDS: [ProblemKind; 8] = [
+const KINDS: [ProblemKind; 9] = [
     ProblemKind::Audit,
     ProblemKind::Node,
     ProblemKind::Listener,
     ProblemKind::Endpoint,
+    ProblemKind::Certificate,
     ProblemKind::Flow,
     ProblemKind::Source,
     ProblemKind::Message,
@@ -45,6 +47,7 @@ const fn list_of(kind: ProblemKind) -> Option<&'static str> {
         ProblemKind::Audit | ProblemKind::Node => None,
         ProblemKind::Listener => Some("/audit?kind=listener.&within=7d"),
         ProblemKind::Endpoint => Some("/audit?kind=endpoint.&within=7d"),
+        ProblemKind::Certificate => Some("/certificates"),
         ProblemKind::Flow => Some("/flows"),
         ProblemKind::Source => Some("/audit?kind=offer.settle_failed&within=24h"),
         ProblemKind::Message => Some("/audit?kind=message.refused&within=24h"),
@@ -58,6 +61,7 @@ const fn plural(kind: ProblemKind) -> &'static str {
         ProblemKind::Node => "problems of nodes",
         ProblemKind::Listener => "listeners",
         ProblemKind::Endpoint => "endpoints",
+        ProblemKind::Certificate => "certificates",
         ProblemKind::Flow => "flows",
         ProblemKind::Source => "sources",
         ProblemKind::Message => "reasons why messages were refused",
@@ -107,6 +111,7 @@ fn badge(problem: &ActiveProblem) -> Badge {
         ProblemKind::Node => "Node",
         ProblemKind::Listener => "Listener",
         ProblemKind::Endpoint => "Endpoint",
+        ProblemKind::Certificate => "Certificate",
         ProblemKind::Flow => "Flow",
         ProblemKind::Source => "Source",
         ProblemKind::Message => "Message",
@@ -182,6 +187,7 @@ fn from_database(overview: &Overview, now: Timestamp) -> Vec<ActiveProblem> {
     }
     all.extend(overview.failing_polls.iter().map(failing_poll));
     all.extend(overview.waiting_for_room.iter().map(waiting_for_room));
+    all.extend(overview.claims_left.iter().map(claims_left));
     all.extend(overview.missing_files.iter().map(files_missing));
     all.extend(overview.failing_steps.iter().map(failing_steps));
     for source in &overview.unsettled {
@@ -295,6 +301,22 @@ fn failing_poll(failing: &FailingPoll) -> ActiveProblem {
         .page(ListQuery::default().url("/audit", &query))
 }
 
+/// Files that are claimed and for which no recorded offer waits.
+fn claims_left(left: &ClaimsLeft) -> ActiveProblem {
+    let ClaimsLeft { flow, since, released, files, path, .. } = left;
+    let which = match files {
+        1 => "1 file is".to_owned(),
+        files => format!("{} files are", grouped(*files)),
+    };
+    let what = format!("{which} claimed at the source of flow {flow} and not taken");
+    let path = cut(&path_text(path), WHAT);
+    ActiveProblem::new(ProblemKind::Source, Severity::Warning, &format!("{flow}/claimed"), what)
+        .why(format!("{path}.stage exists: its reading was interrupted, or another gateway or program is processing it."))
+        .advice("It is renamed back and taken after 30 minutes and 30 polls. If no other gateway polls this directory, rename it back by hand to take it now.")
+        .since(*since)
+        .next_try(*released)
+}
+
 /// Files that wait at their source because staging has no room for them.
 fn waiting_for_room(waiting: &WaitingForRoom) -> ActiveProblem {
     let WaitingForRoom { flow, endpoint, node, since, files, largest, bytes } = waiting;
@@ -388,7 +410,11 @@ fn delivery(failing: &FailingDelivery) -> ActiveProblem {
         .why(failing.error.as_deref().unwrap_or_default())
         .since(failing.updated_at)
         .page(format!("{TRANSFERS}/{}", failing.transfer));
-    if retrying {
+    if let Some(opens) = failing.opens_at.filter(|_| retrying) {
+        problem
+            .next_try(opens)
+            .advice("It is outside the destination's hours; the next attempt is made when they begin.")
+    } else if retrying {
         problem.next_try(failing.due_at)
     } else {
         let retry = format!("Fix the cause, then run: waybill transfer retry {}", failing.transfer);

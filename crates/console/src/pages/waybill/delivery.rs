@@ -129,6 +129,7 @@ impl MdnLink {
                 format!("Rejected MDN (attempt {attempt})")
             }
             (WhichMdn::NotAccepted(_), None) => "Rejected MDN".to_owned(),
+            (WhichMdn::Contradicted(_), _) => "MDN that a later one contradicts".to_owned(),
             (WhichMdn::Accepted(_) | WhichMdn::Sent, _) => "MDN".to_owned(),
         };
         Self { path: mdn_path(transfer, kept.which), text }

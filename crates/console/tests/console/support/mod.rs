@@ -1,5 +1,6 @@
 //! A store with plausible transfers in every state, for tests and for looking at the pages.
 
+mod certificates;
 mod record;
 
 use console::{
@@ -119,6 +120,10 @@ impl NodeStatus for Said {
 
     fn control(&self) -> Option<&Control> {
         Some(&self.control)
+    }
+
+    fn definitions(&self) -> Arc<model::definition::Definitions> {
+        certificates::definitions()
     }
 
     fn staging(&self) -> Option<StagingStatus> {

@@ -2,15 +2,15 @@
 
 use model::{
     AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, ErrorKind, EventId, EventKind,
-    MdnEntity, Offer, OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt, ReceiptKind,
-    RemotePath, Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState, UNPROVEN_MDN,
-    UnprovenMdn,
+    EvidenceId, MdnEntity, Offer, OfferId, OfferIdentity, OfferState, PayloadId, PayloadRecord, Receipt,
+    ReceiptKind, RemotePath, Sha256, Timestamp, Transfer, TransferId, TransferKind, TransferState,
+    UNPROVEN_MDN, UnprovenMdn,
 };
 use serde_json::{Map, json};
 use std::time::Duration;
 use store::{
-    Acquired, Act, ClaimFilter, Failure, Finish, IntakeCommit, IntakeCommitted, NewDelivery, NewTransfer,
-    NodeLease, RecordOffer, Reply, Store,
+    Acquired, Act, ClaimFilter, EvidenceOf, Failure, Finish, IntakeCommit, IntakeCommitted, NewDelivery,
+    NewEvidence, NewTransfer, NodeLease, RecordOffer, Reply, Store,
 };
 use uuid::Uuid;
 
@@ -102,6 +102,16 @@ impl Filler {
 
     /// One that a partner sent, answered with an MDN.
     pub(crate) async fn received(&self, name: RemotePath, at: Timestamp) -> TransferId {
+        self.received_proved(name, at, None).await
+    }
+
+    /// The same, with evidence of this id.
+    pub(crate) async fn received_proved(
+        &self,
+        name: RemotePath,
+        at: Timestamp,
+        evidence: Option<EvidenceId>,
+    ) -> TransferId {
         let offer = offer(&name, "incoming", at);
         let key = offer.id.to_string();
         self.store.intake_begin(&self.lease, &key, at).await.unwrap();
@@ -109,12 +119,25 @@ impl Filler {
         let id = transfer.transfer.id;
         let headers = [("AS2-From", "ACME"), ("Content-Type", "multipart/signed")];
         let head = json!({ "status": 200, "headers": headers });
+        let about = json!({ "message_id": "<1@globex> <b>" });
+        let evidence = evidence.map(|evidence| NewEvidence {
+            id: evidence,
+            of: EvidenceOf::Received(offer.id),
+            transfer: id,
+            keep_for: Duration::from_secs(86_400),
+            about: about.as_object().unwrap().clone(),
+            pieces: [("signature".to_owned(), b"0".to_vec())].into(),
+            content: Some(transfer.transfer.payload.clone()),
+            keeps_content: true,
+        });
         let committed = self.store.intake_commit(IntakeCommit {
             lease: self.lease.clone(),
             key,
             offer,
             transfers: vec![transfer],
             reply: Reply { head, body: b"--x".to_vec() },
+            content: None,
+            evidence,
             events: vec![],
             now: at,
         });

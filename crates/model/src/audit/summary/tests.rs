@@ -59,15 +59,23 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::DeliveryRetrying => &["Attempt 2", "globex-as2", "refused", "2026-11-20T15:00:00Z"],
         EventKind::DeliveryFailed => &["globex-as2", "refused"],
         EventKind::DeliveryExpired => &["globex-as2", "retrying"],
-        EventKind::DeliveryCancelled | EventKind::DeliveryRequeued => &["ada", "globex-as2", "retrying"],
+        EventKind::DeliveryCancelled => &["ada", "globex-as2", "retrying", "out/.old.a.edi"],
+        EventKind::DeliveryRequeued => &["ada", "globex-as2", "retrying"],
         EventKind::DeliveryInterrupted => &["Attempt 2", "globex-as2", "n2"],
         EventKind::ReceiptUnmatched => &["globex", "<1@globex>"],
+        EventKind::ReceiptUnproven => &["globex", "globex-as2", "refused"],
+        EventKind::ReceiptIgnored => &["globex", "globex-as2", "retrying", "mdn"],
         EventKind::ListenerFailed => &["partners", "refused"],
         EventKind::ListenerLimitReached => &["partners", "9 were refused", "4 were closed"],
         EventKind::ListenerRecovered => &["partners"],
         EventKind::MessageRefused => &["globex", "203.0.113.9", "no such name"],
         EventKind::LegacyUsed => &["globex", "SHA-1"],
-        EventKind::MessageRepeated => &["globex", "<1@globex>"],
+        EventKind::CertificateExpires => {
+            &["certificate.globex", "CN=Globex", "ends", "2027-01-01", "partner.globex"]
+        }
+        EventKind::CertificateExpired => &["certificate.globex", "CN=Globex", "has expired", "2027-01-01"],
+        EventKind::CertificateFallback => &["globex", "SHA-1"],
+        EventKind::MessageRepeated | EventKind::MessageContentDiffers => &["globex", "<1@globex>"],
         EventKind::ConnectionOpened => {
             &["AS2", "to as2.globex.example:443 (203.0.113.9:443)", "globex-as2", "to deliver", "TLSv1.3"]
         }
@@ -95,11 +103,15 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::FlowRun => &["orders", "ada", "n1", "2 files accepted", "refused"],
         EventKind::FlowDryRun => &["ada", "orders", "5 files"],
         EventKind::EndpointTested => &["ada", "globex-as2", "done"],
-        EventKind::KnownHostAdded | EventKind::KnownHostRemoved => {
-            &["ada", "getafix,172.22.52.130", "ssh-ed25519", "SHA256:abc"]
+        EventKind::KnownHostAdded => {
+            &["ada", "getafix,172.22.52.130", "ssh-ed25519", "SHA256:abc", "0192f7c1"]
         }
+        EventKind::KnownHostRemoved => &["ada", "getafix,172.22.52.130", "ssh-ed25519", "SHA256:abc"],
         EventKind::PayloadRemoved => &["a.edi"],
         EventKind::PayloadQuarantined => &["0192f7a0", "700 bytes"],
+        EventKind::EvidenceRecorded => &["globex-as2"],
+        EventKind::EvidenceRemoved => &["<1@globex>"],
+        EventKind::EvidenceExported => &["ada", "<1@globex>"],
         EventKind::AuditRemoved => &["2026-01", "12 events"],
         EventKind::AuditKeyTrusted => &["n1", "k7"],
         EventKind::AuditRestored => &["ada", "done"],
@@ -130,7 +142,11 @@ fn every_kind_says_who_where_and_what() {
         "month": "2026-01", "child": "0192f7a1", "events": 12, "user": "bob", "change": "made",
     })));
     detail.extend(object(json!({
-        "preferred_node": "n7", "problem": "a file is missing", "hosts": "getafix,172.22.52.130", "key_type": "ssh-ed25519", "fingerprint": "SHA256:abc"
+        "preferred_node": "n7", "problem": "a file is missing", "hosts": "getafix,172.22.52.130", "key_type": "ssh-ed25519", "fingerprint": "SHA256:abc", "kept_of": "0192f7c1", "may_remain": "out/.old.a.edi"
+    })));
+    detail.extend(object(json!({
+        "certificate": "certificate.globex", "subject": "CN=Globex", "not_after": "2027-01-01T00:00:00+00:00",
+        "used_by": "partner.globex (as2.certificates)"
     })));
     let nothing = Map::new();
     for kind in EventKind::ALL {

@@ -4,6 +4,7 @@ use super::forwarded::{Client, TrustedProxies};
 use super::handler::{PeerInfo, Unserved};
 use super::limits::ServerLimits;
 use super::malformed::malformed;
+use super::obs_fold::Folded;
 use super::open_connections::Slot;
 use super::routes::{Registered, Routes, asked_host, without_port};
 use super::standby::Standby;
@@ -24,7 +25,7 @@ use model::{Error, PeerText, Result};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 /// A connection's requests, one after the other.
@@ -44,9 +45,10 @@ impl Exchange {
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        folded: &AtomicBool,
+        folded: &Folded,
     ) -> Result<Response<UnderWay>, NoAnswer> {
         let under_way = Guard::new(self.clone());
+        let folded = folded.take();
         let first = !self.state.recorded.swap(true, Ordering::Relaxed);
         let (peer, refusal) = self.sender(&request, first);
         let host = asked_host(request.uri(), request.headers());
@@ -73,7 +75,10 @@ impl Exchange {
             self.unserved(answer.status(), path.as_str(), &peer).await;
             answer
         } else {
-            let (request, lender) = lend(request.map(|body| self.watched(body)));
+            let (mut request, lender) = lend(request.map(|body| self.watched(body)));
+            if let Some(folded) = &folded {
+                request.extensions_mut().insert(folded.clone());
+            }
             let answer = match found {
                 Some(found) => self.handled(&found, request, peer.clone()).await?,
                 None => {
@@ -88,7 +93,7 @@ impl Exchange {
         if answer.status().is_client_error() || answer.status().is_server_error() {
             self.refused(&peer, answer.status(), path.as_str());
         }
-        if folded.swap(false, Ordering::Relaxed) {
+        if folded.is_some() {
             // Only a connection's first head is unfolded, so a client that folds lines gets a new connection for each
             // request.
             answer = closing(answer);

@@ -6,18 +6,35 @@
 //! and no byte of a body can be changed. A client that folds must use a new connection for its next request.
 
 use crate::Stream;
+use crate::connection::lock;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The names of the fields of a request that continued on the next line, in lower case. In the request's extensions, if there
+/// were any: a protocol may not allow it for some of its fields.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoldedFields(pub Vec<String>);
+
+/// What was folded in a connection's first head.
+#[derive(Default)]
+pub(super) struct Folded(Mutex<Vec<String>>);
+
+impl Folded {
+    /// The fields, once.
+    pub(super) fn take(&self) -> Option<FoldedFields> {
+        let fields = std::mem::take(&mut *lock(&self.0));
+        (!fields.is_empty()).then_some(FoldedFields(fields))
+    }
+}
 
 /// A stream whose first head is unfolded.
 pub(super) struct Unfold {
     stream: Stream,
     head: Head,
-    folded: Arc<AtomicBool>,
+    folded: Arc<Folded>,
 }
 
 enum Head {
@@ -34,8 +51,8 @@ impl Unfold {
         Self { stream, head: Head::Reading { bytes: Vec::new(), bound }, folded: Arc::default() }
     }
 
-    /// Whether the head had folds in it.
-    pub(super) fn folded(&self) -> Arc<AtomicBool> {
+    /// What was folded in the head.
+    pub(super) fn folded(&self) -> Arc<Folded> {
         self.folded.clone()
     }
 }
@@ -64,8 +81,8 @@ impl AsyncRead for Unfold {
                     let look_from = bytes.len().saturating_sub(2);
                     bytes.extend_from_slice(piece);
                     let end = empty_line(&bytes[look_from..]).map(|at| look_from + at);
-                    if end.is_some_and(|end| unfold(&mut bytes[..end])) {
-                        this.folded.store(true, Ordering::Relaxed);
+                    if let Some(end) = end {
+                        *lock(&this.folded.0) = unfold(&mut bytes[..end]);
                     }
                     if end.is_some() || piece.is_empty() || bytes.len() > *bound {
                         let bytes = std::mem::take(bytes);
@@ -94,17 +111,25 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// Replaces the line break of each fold by spaces. A line that begins with white space directly after the request
-/// line is not a fold and stays; it will be refused.
-fn unfold(head: &mut [u8]) -> bool {
-    let Some(first) = find(head, b"\r\n") else { return false };
-    let mut folded = false;
+/// Replaces the line break of each fold by spaces; the names of the folded fields. A line that begins with white space
+/// directly after the request line is not a fold and stays; it will be refused.
+fn unfold(head: &mut [u8]) -> Vec<String> {
+    let Some(first) = find(head, b"\r\n") else { return Vec::new() };
+    let mut folded = Vec::new();
     let mut at = first + 2;
+    // Where the field of the line before begins.
+    let mut field = at;
     while let Some(next) = find(&head[at..], b"\r\n").map(|found| at + found) {
         if matches!(head.get(next + 2), Some(b' ' | b'\t')) {
             head[next] = b' ';
             head[next + 1] = b' ';
-            folded = true;
+            let name = head[field..next].split(|byte| *byte == b':').next().unwrap_or_default();
+            let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
+            if folded.last() != Some(&name) {
+                folded.push(name);
+            }
+        } else {
+            field = next + 2;
         }
         at = next + 2;
     }
@@ -144,15 +169,22 @@ mod tests {
     #[test]
     fn folds_become_spaces_and_nothing_else_changes() {
         let mut head = b"POST / HTTP/1.1\r\nA: one\r\n\ttwo\r\n three\r\nB: x".to_vec();
-        assert!(unfold(&mut head));
+        assert_eq!(unfold(&mut head), ["a"]);
         assert_eq!(head, b"POST / HTTP/1.1\r\nA: one  \ttwo   three\r\nB: x");
+    }
+
+    #[test]
+    fn each_folded_field_is_named_once() {
+        let mut head =
+            b"POST / HTTP/1.1\r\nHost: h\r\nAS2-From:\r\n A\r\n B\r\nC: d\r\nSubject : x\r\n\ty".to_vec();
+        assert_eq!(unfold(&mut head), ["as2-from", "subject"]);
     }
 
     #[test]
     fn a_head_without_folds_stays() {
         for head in [&b"GET / HTTP/1.1\r\nA: b\r\nC: d"[..], b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\n A: b"] {
             let mut copy = head.to_vec();
-            assert!(!unfold(&mut copy));
+            assert!(unfold(&mut copy).is_empty());
             assert_eq!(copy, head);
         }
     }

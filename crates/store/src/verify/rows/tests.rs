@@ -11,7 +11,7 @@ use crate::{
 };
 use model::{
     Actor, AuditEvent, ConnectionClosed, ConnectionFailed, ConnectionId, ConnectionOpened, Direction,
-    EventId, KnownHost, NodeName, PeerText, Protocol, Purpose, Role, Secret, Security, Suspension,
+    ErrorKind, EventId, KnownHost, NodeName, PeerText, Protocol, Purpose, Role, Secret, Security, Suspension,
     SuspensionKind, TransferKind, TransferState,
 };
 use std::time::Duration;
@@ -472,6 +472,32 @@ both! {
         end(store, &again, failed(false), EventKind::DeliveryFailed).await;
         books.agree("failed through the flow in force").await;
 
+        // A receipt that says no, after which it is sent again; one that proves nothing; and one that contradicts.
+        let says = async |one: &Claimed, says: crate::ReceiptSays| {
+            let notes = vec![("unproven_mdn".to_owned(), serde_json::json!({ "attempt": 1, "mdn": "Tm8=" }))];
+            let key = one.delivery.id.to_string();
+            let record = crate::ReceiptRecord { notes, ..crate::ReceiptRecord::default() };
+            store.resolve_noting(&key, says, record, &node("n2"), now()).await.unwrap();
+        };
+        let error = || crate::Failure { kind: ErrorKind::Rejected, text: "no".into() };
+        let refusal = |retry_at, may_contradict| crate::ReceiptSays::Refusal { receipt: receipt(false), error: error(), retry_at, may_contradict };
+        let one = waiting("refused for now", later).await;
+        says(&one, crate::ReceiptSays::NoProof { receipt: receipt(true), error: error() }).await;
+        books.agree("a receipt that proves nothing").await;
+        says(&one, refusal(Some(now()), true)).await;
+        books.agree("refused for now").await;
+        says(&one, refusal(Some(now()), true)).await;
+        books.agree("refused twice").await;
+        let again = claim_one(store, &n1).await;
+        end(store, &again, Finish::Awaiting { deadline: later }, EventKind::DeliveryAwaiting).await;
+        resolve(&one, true).await;
+        says(&one, refusal(Some(now()), false)).await;
+        books.agree("a refusal that does not count").await;
+        says(&one, refusal(None, true)).await;
+        books.agree("contradicted").await;
+        says(&one, crate::ReceiptSays::NoProof { receipt: receipt(true), error: error() }).await;
+        books.agree("contradicted, and nothing proved since").await;
+
         // A receipt that never came; then one that comes after all, to an attempt that was given up.
         let one = waiting("overdue", now()).await;
         end(store, &one, retry(later), EventKind::DeliveryRetrying).await;
@@ -569,6 +595,40 @@ both! {
         books.agree("replied").await;
         removed_payload(store, &one).await;
         books.agree("payload removed").await;
+
+        // Receipts that are sent later: with a message, with a refusal, and again for a repeated message.
+        let later_receipt = |offer| {
+            let mut new = transfer(offer, &["acme-as2"]);
+            (new.transfer.kind, new.transfer.flow) = (TransferKind::Receipt, "listener:as2".into());
+            new
+        };
+        let recording = |new: &NewTransfer| event(EventKind::TransferRecorded, new.transfer.id);
+        let reply = || crate::Reply { head: serde_json::json!({ "status": 200 }), body: vec![] };
+        for key in ["received", "refused"] {
+            store.intake_begin(&n1, key, now()).await.unwrap();
+        }
+        let received = offer("received");
+        let new = later_receipt(Some(received.id));
+        let mut part = transfer(Some(received.id), &[]);
+        part.transfer.state = TransferState::Held;
+        let events = vec![event(EventKind::TransferHeld, part.transfer.id), recording(&new)];
+        let commit = crate::IntakeCommit { lease: n1.clone(), key: "received".into(), offer: received, transfers: vec![part, new], reply: reply(), content: None, evidence: None, events, now: now() };
+        assert_eq!(store.intake_commit(commit).await.unwrap(), crate::IntakeCommitted::Committed);
+        books.agree("a receipt to send").await;
+        let one = claim_one(store, &n1).await;
+        end(store, &one, failed(false), EventKind::DeliveryFailed).await;
+        let new = later_receipt(None);
+        // Not at once after one that failed.
+        let later = now() + std::time::Duration::from_secs(120);
+        assert!(store.repeat_receipts("received", vec![new.clone()], vec![recording(&new)], later).await.unwrap());
+        let new = later_receipt(None);
+        let events = vec![recording(&new)];
+        assert!(store.intake_refuse(&n1, "refused", Some(reply()), vec![new], events, now()).await.unwrap());
+        books.agree("two more receipts to send").await;
+        for one in claim(store, &n1).await {
+            end(store, &one, delivered(), EventKind::DeliveryDelivered).await;
+        }
+        books.agree("receipts sent").await;
 
         // What this version cannot read is put off.
         let new = transfer(None, &["x"]);

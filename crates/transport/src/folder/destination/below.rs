@@ -1,7 +1,9 @@
 //! The directory below the endpoint's that files are delivered to, which may be another one each day.
 
 use super::FolderDestination;
+use model::definition::DeliveryDirectory;
 use model::schedule::TimeZone;
+use model::schema::Values;
 use model::{DirectoryTemplate, Error, ErrorKind, RemotePath, Result, Timestamp};
 
 /// A directory below the endpoint's, by the time at which a file was received.
@@ -29,6 +31,15 @@ impl DirectoryBelow {
     /// The directory at some time.
     fn sample(&self) -> Result<RemotePath, String> {
         self.template.directory(Timestamp::UNIX_EPOCH, self.zone, "flow")
+    }
+
+    /// Where a destination of a flow with these options writes. One that cannot be read is reported where it is checked.
+    pub(in crate::folder) fn delivery_directory(flow: &str, options: &Values) -> DeliveryDirectory {
+        let text = options.text("directory");
+        match text.and_then(|text| Self::parse(text, TimeZone::default()).ok()) {
+            Some(below) => DeliveryDirectory { examples: below.template.examples(flow) },
+            None => DeliveryDirectory::default(),
+        }
     }
 
     /// The directory that all it names are in.

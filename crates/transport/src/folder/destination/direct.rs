@@ -7,6 +7,7 @@
 //! the file is closed: the file is complete, and if it no longer exists, it was collected.
 
 use super::copying::CHUNK;
+use super::locks::LOCKED;
 use super::modified::ModifiedTime;
 use super::publish::{TAKEN, to_note};
 use super::receipt::Arrival;
@@ -129,6 +130,7 @@ impl FolderDestination {
             }
             _ => self.begin_free(delivery, &path, length).await?,
         };
+        let upload = self.note_lock(delivery, LOCKED, &name, upload).await?;
         let connection = upload.connection();
         let evidence = Evidence::Acknowledged;
         let mut writing = Writing {

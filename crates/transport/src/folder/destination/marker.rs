@@ -4,6 +4,7 @@
 //! published writes it again. A receiver that has removed both may see the marker once more after an interruption.
 
 use super::FolderDestination;
+use super::locks::MARKER_LOCKED;
 use crate::folder::Published;
 use crate::{Deliver, Sent};
 use model::{Error, ErrorKind, NameTemplate, RemotePath, Result, TemplateValues, Timestamp, TransferId};
@@ -98,11 +99,13 @@ impl FolderDestination {
         }
         if !self.options.temporary_name {
             let upload = self.begin(marker, marker, Some(0), None).await?;
+            let upload = self.note_lock(delivery, MARKER_LOCKED, marker, upload).await?;
             return upload.finish().await.map(drop);
         }
         self.remove_older(delivery, marker).await;
         let temporary = self.temporary_path(marker, delivery, delivery.claim.attempt);
         let upload = self.begin(&temporary, marker, Some(0), None).await?;
+        let upload = self.note_lock(delivery, MARKER_LOCKED, &temporary, upload).await?;
         upload.finish().await?;
         match self.folder.publish(&temporary, marker, true).await? {
             Published::Published => Ok(()),

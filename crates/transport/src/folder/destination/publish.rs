@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The key of the note written before a publication; null once it is certain that nothing was published.
-pub const PUBLISHING: &str = "publishing";
+pub use model::PUBLISHING;
 
 /// Advice if the name exists.
 pub(super) const TAKEN: &str = "a file of that name exists already; move it away, or set overwrite = \"replace\" or \"rename\" on the \
@@ -37,6 +36,10 @@ pub(super) struct Publishing {
     pub(super) number: u32,
     /// The attempt that wrote the file.
     pub(super) attempt: u32,
+    /// What may remain if the delivery is given up now: the temporary file, and the one that is replaced under another name.
+    /// The event of a cancelled delivery names them.
+    #[serde(default)]
+    pub(super) may_remain: Vec<RemotePath>,
     /// The length in bytes.
     pub(super) size: u64,
     /// The SHA-256 of the bytes.

@@ -9,6 +9,8 @@
 use super::FolderDestination;
 use super::copying::copy;
 use super::dropped::remove_temporary;
+use super::locks::LOCKED;
+use crate::folder::outage::until_back;
 use crate::folder::{Upload, Written};
 use crate::{Deliver, PayloadReader, Resumption};
 use bytes::BytesMut;
@@ -72,7 +74,8 @@ impl FolderDestination {
             Some(reader) => reader,
             None => delivery.payload.open(0..length).await?,
         };
-        let mut upload = self.begin(temporary, path, Some(length), checksum.as_ref()).await?;
+        let upload = self.begin(temporary, path, Some(length), checksum.as_ref()).await?;
+        let mut upload = self.note_lock(delivery, LOCKED, temporary, upload).await?;
         let mut from = 0;
         let mut resumptions = Vec::new();
         loop {
@@ -182,11 +185,27 @@ impl FolderDestination {
         }
     }
 
-    /// Where the file goes on, and the upload that does so; `None` if the whole file must be sent again.
+    /// Where the file goes on, and the upload that does so; `None` if the whole file must be sent again. A server that cannot be
+    /// reached is waited for, some seconds.
     ///
     /// # Errors
     /// The server cannot be asked.
     pub(super) async fn next(
+        &self,
+        delivery: &Deliver,
+        temporary: &RemotePath,
+        broken: &Broken,
+        resumptions: &[Resumption],
+    ) -> Result<Option<(u64, Box<dyn Upload>)>> {
+        let has_too_little = broken.acknowledged.is_some_and(|bytes| bytes < self.options.resume_from);
+        if has_too_little || delivery.payload.length() < self.options.resume_from {
+            return self.next_now(delivery, temporary, broken, resumptions).await;
+        }
+        until_back(|| self.next_now(delivery, temporary, broken, resumptions)).await
+    }
+
+    /// The same, as far as the server can be asked now.
+    async fn next_now(
         &self,
         delivery: &Deliver,
         temporary: &RemotePath,

@@ -2,7 +2,7 @@
 
 use super::copying::CHUNK;
 use super::resume::Transmitted;
-use super::{FolderDestination, Publishing, is_not_shown};
+use super::{FolderDestination, Overwrite, Publishing, is_not_shown};
 use crate::Deliver;
 use crate::folder::{EntryKind, Evidence, ServerChecksum, Upload, Written};
 use model::{Error, ErrorKind, RemotePath, Result};
@@ -60,7 +60,11 @@ impl FolderDestination {
             }
         };
         drop(lease);
+        let replaced = (self.options.overwrite == Overwrite::Replace)
+            .then(|| self.folder.replaced_path(&temporary, &path))
+            .flatten();
         let publishing = Publishing {
+            may_remain: std::iter::once(temporary.clone()).chain(replaced).collect(),
             temporary,
             base: path.clone(),
             name: path,

@@ -47,6 +47,10 @@ impl Metadata {
         }
     }
 
+    pub(super) fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
     /// The metadata in the listing when the offer was found.
     pub(super) fn when_found(identity: &OfferIdentity, changed: Option<Timestamp>) -> Self {
         Self {

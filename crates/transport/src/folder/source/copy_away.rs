@@ -11,6 +11,7 @@ use super::FolderSource;
 use super::compare::{Comparison, is_refusal};
 use super::content::{Content, READING, Summing, Wholeness};
 use super::move_away::{Moved, NUMBER_LIMIT, beside, found, numbered};
+use super::settle::version_to_remove;
 use super::taken::{Match, Taken};
 use crate::folder::names;
 use crate::folder::sum::fill;
@@ -239,12 +240,15 @@ impl FolderSource {
 
     /// Removes the original, of which a complete copy exists.
     pub(super) async fn remove_original(&self, taken: &Taken<'_>, copy: &RemotePath) -> Result<()> {
-        match self.compare_with_taken(taken).await? {
+        let compared = self.compare_with_taken(taken).await?;
+        match &compared {
             Comparison::Same(_) | Comparison::Doubtful(_) => {}
             // Missing: an earlier call removed it. Different: the new file will be offered.
             Comparison::Missing | Comparison::Different(_) => return Ok(()),
         }
-        match found(self.folder.remove(taken.path()).await) {
+        // One that was replaced after it was compared stays, and will be offered.
+        let version = version_to_remove(taken, &compared);
+        match found(self.folder.remove_version(taken.path(), version).await) {
             Err(error) if is_refusal(&error) => {
                 Err(Error::new(error.kind(), error.retry(), REMOVE_ORIGINAL)
                     .with("path", taken.path())

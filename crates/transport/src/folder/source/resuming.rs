@@ -6,11 +6,13 @@
 
 use super::FolderSource;
 use super::claim::found_at_source;
+use crate::folder::FileReader;
 use crate::folder::destination::is_cut;
+use crate::folder::outage::until_back;
 use crate::{AfterRead, FoundOffer, Resumption, Resumptions, Source};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use model::{Error, Result};
+use model::{Error, RemotePath, Result};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,6 +20,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// How often a reading goes on. Each time it must have come further than the time before.
 const LIMIT: usize = 64;
+
+/// The bytes from which a server that cannot be reached is waited for; fewer are as quickly read again.
+const LEAST: u64 = 256 * 1024;
 
 type Bytes = Box<dyn AsyncRead + Send + Unpin>;
 
@@ -65,19 +70,13 @@ impl Resuming {
         async move {
             let at_source = found_at_source(&offer);
             let path = &at_source.identity.path;
-            match source.look_again(&offer).await {
-                Ok(AfterRead::Unchanged) => {}
-                Ok(after) => {
-                    tracing::info!(%path, ?after, "a file whose reading broke off is not as it was; its reading ends");
-                    return Err(broken);
-                }
-                Err(error) => {
-                    tracing::info!(%path, error = %error.chain(), "a file whose reading broke off cannot be looked at; its reading ends");
-                    return Err(broken);
-                }
-            }
-            let reader = match source.folder.read(path, position).await {
-                Ok(reader) => reader,
+            let opened = match position < LEAST {
+                true => source.read_on(&offer, path, position).await,
+                false => until_back(|| source.read_on(&offer, path, position)).await,
+            };
+            let reader = match opened {
+                Ok(Some(reader)) => reader,
+                Ok(None) => return Err(broken),
                 Err(error) => {
                     tracing::info!(%path, error = %error.chain(), "a file whose reading broke off cannot be opened again; its reading ends");
                     return Err(broken);
@@ -89,6 +88,24 @@ impl Resuming {
             Ok(reader.bytes)
         }
         .boxed()
+    }
+}
+
+impl FolderSource {
+    /// Opens a file at the byte that was reached; `None` if it is not as it was.
+    async fn read_on(
+        &self,
+        offer: &FoundOffer,
+        path: &RemotePath,
+        position: u64,
+    ) -> Result<Option<FileReader>> {
+        match self.look_again(offer).await? {
+            AfterRead::Unchanged => self.folder.read(path, position).await.map(Some),
+            after => {
+                tracing::info!(%path, ?after, "a file whose reading broke off is not as it was; its reading ends");
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! Everything is decided from the offer alone, so any node can repeat a call that was interrupted.
 //!
-//! Known gap, if a server has no file handles: another program may replace the file between the last `stat` and the
-//! `remove`, in a plain delete and at the end of a copy. Archiving and moving by renaming have no such gap: the moved
+//! Known gap, if a server neither has file handles nor deletes by version (`Folder::remove_version`): another program may
+//! replace the file between the last `stat` and the `remove`, in a plain delete and at the end of a copy. Archiving and moving by renaming have no such gap: the moved
 //! file is checked, and put back if it is not the one that was read.
 
 use super::compare::{Comparison, is_refusal};
 use super::move_away::{Moved, found};
+use super::taken::Taken;
 use super::{FolderSource, RELATIVE};
 use crate::OfferNotes;
 use crate::folder::{After, Published, names};
@@ -80,7 +81,8 @@ impl FolderSource {
 
     async fn delete(&self, offer: &Offer) -> Result<Settled> {
         let taken = self.taken(offer);
-        match self.compare_with_taken(&taken).await? {
+        let compared = self.compare_with_taken(&taken).await?;
+        match &compared {
             Comparison::Missing => {
                 self.sync_parent(taken.path()).await?;
                 let was_gone = OfferNotes::of(&offer.source_data).gone;
@@ -96,8 +98,12 @@ impl FolderSource {
             Some(false) => return Ok(Settled::Changed),
             None => return Ok(Settled::Gone),
         }
-        if found(self.folder.remove(taken.path()).await)?.is_none() {
-            self.sync_parent(taken.path()).await?;
+        let version = version_to_remove(&taken, &compared);
+        match found(self.folder.remove_version(taken.path(), version).await)? {
+            Some(true) => {}
+            // It was replaced after it was compared.
+            Some(false) => return Ok(Settled::Changed),
+            None => self.sync_parent(taken.path()).await?,
         }
         Ok(Settled::Done)
     }
@@ -220,6 +226,15 @@ impl FolderSource {
         if let Ok(mut made) = self.made.lock() {
             made.clear();
         }
+    }
+}
+
+/// The version on condition of which a file is removed that was compared just now. A server compares it with what `stat` reports,
+/// which may be another one than in listings. `None` if `stat` reports another one each time: none would ever be right.
+pub(super) fn version_to_remove<'a>(taken: &'a Taken<'_>, compared: &Comparison) -> Option<&'a str> {
+    match compared {
+        Comparison::Same(_) => taken.at_open().version().or(taken.identity.version.as_deref()),
+        Comparison::Doubtful(_) | Comparison::Different(_) | Comparison::Missing => None,
     }
 }
 

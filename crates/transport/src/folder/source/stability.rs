@@ -30,8 +30,8 @@ impl Listing {
 }
 
 impl FolderSource {
-    /// The candidates that this poll takes, in their order: those that stayed the same for `stable_for`, and no more than
-    /// `read_limit`. The others are kept in `discovery.pending`, and reported as skipped. `begun` is when the listing
+    /// The candidates that this poll takes, in their order: those that stayed the same for `stable_for` and for which there is
+    /// room, and no more than `read_limit`. The others are kept in `discovery.pending`, and reported as skipped. `begun` is when the listing
     /// began, by the monotonic clock.
     pub(super) fn choose(
         &self,
@@ -64,13 +64,13 @@ impl FolderSource {
                 (true, _) => None,
             };
             let why = match seen {
-                Seen::Stable if taken.len() < limit => {
+                Seen::Stable if taken.len() < limit && discovery.known.has_room(&candidate.identity) => {
                     taken.push(candidate);
                     continue;
                 }
                 Seen::Stable => {
                     look_again = None;
-                    SkipReason::ReadLimit
+                    if taken.len() < limit { SkipReason::NoRoom } else { SkipReason::ReadLimit }
                 }
                 Seen::New | Seen::Unchanged => SkipReason::New,
                 Seen::Changed(times) => {

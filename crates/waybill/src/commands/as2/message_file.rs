@@ -2,12 +2,12 @@
 //! only when it is whole.
 
 use super::file_error;
-use super::threads::WriteBehind;
 use model::{Error, ErrorKind, Result};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use transport_as2::threads::{Queue, WriteBehind};
 
 /// A message on its way to a file. Dropped without [`MessageFile::publish`], it leaves nothing; what was
 /// under its name before is there still.
@@ -46,7 +46,8 @@ impl MessageFile {
         let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty());
         let temporary =
             directory.unwrap_or(Path::new(".")).join(format!(".waybill-{}.part", std::process::id()));
-        let file = File::create_new(&temporary).and_then(WriteBehind::new).map_err(failed)?;
+        let file = File::create_new(&temporary).map_err(failed)?;
+        let file = WriteBehind::new(file, Queue::OF_A_COMMAND).map_err(failed)?;
         Ok(Self { place: place.to_owned(), temporary, file, count: 0 })
     }
 

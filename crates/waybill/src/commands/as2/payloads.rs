@@ -1,7 +1,6 @@
 //! The payloads of an unpacked message: written under temporary names, published only when the whole
 //! message was proved.
 
-use super::threads::WriteBehind;
 use super::unpack::lacking;
 use crate::cli::values::Protections;
 use model::{Error, Result};
@@ -10,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use transport_as2::safe_file_name;
+use transport_as2::threads::{Queue, WriteBehind};
 
 /// Takes the payloads of one message into a directory. Dropped without [`Payloads::publish`], it leaves
 /// nothing there.
@@ -129,7 +129,7 @@ impl PartReceiver for Payloads {
         let temporary =
             self.directory.join(format!(".waybill-{}-{}.part", std::process::id(), self.written.len()));
         let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        self.written.push(Written { temporary, name, file: WriteBehind::new(file)? });
+        self.written.push(Written { temporary, name, file: WriteBehind::new(file, Queue::OF_A_COMMAND)? });
         match self.written.last_mut() {
             Some(written) => Ok(Box::new(&mut written.file)),
             None => Err(io::Error::other("no payload was begun")),
@@ -146,7 +146,8 @@ mod tests {
             Payloads::into_directory(directory, "<1@test>", Protections { signed: false, encrypted: false });
         for (number, name) in names.iter().enumerate() {
             let temporary = directory.join(format!(".{number}.part"));
-            let mut file = WriteBehind::new(File::create_new(&temporary).unwrap()).unwrap();
+            let file = File::create_new(&temporary).unwrap();
+            let mut file = WriteBehind::new(file, Queue::OF_A_COMMAND).unwrap();
             file.write_all(name.as_bytes()).unwrap();
             payloads.written.push(Written { temporary, name: (*name).to_owned(), file });
         }

@@ -1,7 +1,6 @@
 //! `waybill as2 unpack`: a message out of a file, its payloads into a directory.
 
 use super::payloads::{MissingProtection, Payloads};
-use super::threads::ReadAhead;
 use super::{certificate, file_error, private_key};
 use crate::cli::Unpack;
 use crate::cli::values::Protections;
@@ -14,6 +13,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::process::ExitCode;
 use transport_as2::disposition::{Disposition, DispositionError};
+use transport_as2::threads::{Queue, ReadAhead};
 use transport_as2::{disposition_of, read_name};
 
 /// Why a message was not taken.
@@ -91,8 +91,7 @@ fn read(
     digests: &[Digest],
     told: &mut Value,
 ) -> std::result::Result<(), Refused> {
-    let ahead = ReadAhead::new(file).map_err(|e| file_error("read the message", &unpack.message, e))?;
-    let mut reader = BufReader::new(ahead);
+    let mut reader = BufReader::new(ReadAhead::new(file, Queue::OF_A_COMMAND));
     let (headers, rest) = Headers::read(&mut reader, &Limits::default())?;
     let head = Head::of(&headers);
     told["from"] = head.from.as_deref().map(read_name).into();

@@ -11,10 +11,12 @@ struct Example {
     before: &'static str,
     after: &'static str,
     warnings: usize,
+    /// Whether it is checked without the definitions that are usually beside it, whose names it has.
+    is_whole: bool,
 }
 
 const fn example(page: &'static str) -> Example {
-    Example { page, before: "", after: "", warnings: 0 }
+    Example { page, before: "", after: "", warnings: 0, is_whole: false }
 }
 
 /// Endpoints that pages name and do not define.
@@ -24,6 +26,31 @@ const GLOBEX: &str = "[endpoint.globex-drop]\ntransport = \"file\"\nurl = \"file
 
 /// All examples, in the order in which they stand on each page.
 const EXAMPLES: &[Example] = &[
+    Example {
+        before: "[endpoint.erp-out]\ntransport = \"file\"\nurl = \"file:///srv/waybill/out\"\n\
+                 [endpoint.erp-in]\ntransport = \"file\"\nurl = \"file:///srv/waybill/in\"\n",
+        is_whole: true,
+        ..example("as2.md")
+    },
+    Example {
+        before: "[certificate.globex-2026]\npem = \"${file:x}\"\n",
+        is_whole: true,
+        ..example("as2.md")
+    },
+    Example {
+        before: "[key.acme-2026]\nprivate_key = \"${file:x}\"\ncertificate = \"${file:x}\"\n\
+                 [key.acme-2027]\nprivate_key = \"${file:x}\"\ncertificate = \"${file:x}\"\n\
+                 [certificate.globex-2026]\npem = \"${file:x}\"\n[certificate.globex-2027]\npem = \"${file:x}\"\n",
+        is_whole: true,
+        ..example("as2.md")
+    },
+    example("certificates.md"),
+    Example {
+        before: "[certificate.globex-2026]\npem = \"${file:x}\"\n",
+        after: "certificates = [\"globex-2026\"]\n",
+        is_whole: true,
+        ..example("evidence.md")
+    },
     Example {
         before: "[endpoint.partner]\ntransport = \"file\"\nurl = \"file:///srv/waybill/partner\"\n",
         ..example("file.md")
@@ -97,7 +124,7 @@ fn at_desk(desk: &Desk, text: &str) -> String {
     let mut lines = Vec::new();
     for line in text.replace("/srv/exchange", "/srv/waybill").lines() {
         let name = match line.split([' ', '=']).next() {
-            Some("pem") => "good.pem",
+            Some("pem" | "certificate") => "good.pem",
             Some("password" | "passphrase" | "token") => "good.password",
             _ => "good.key",
         };
@@ -127,8 +154,8 @@ async fn every_example_of_the_pages_is_valid() {
             let example = example.unwrap_or_else(|| {
                 panic!("an example of docs/{page} is not among those that are checked here: add it\n{block}")
             });
-            let (valid, lines) =
-                desk.check(&at_desk(&desk, &format!("{}{block}\n{}", example.before, example.after)));
+            let text = at_desk(&desk, &format!("{}{block}\n{}", example.before, example.after));
+            let (valid, lines) = if example.is_whole { desk.check_alone(&text) } else { desk.check(&text) };
             assert!(valid && lines.len() == example.warnings, "docs/{page}:\n{block}\n{lines:#?}");
         }
     }

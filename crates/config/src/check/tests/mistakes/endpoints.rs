@@ -186,7 +186,7 @@ fn several_addresses() {
         (
             "[endpoint.e]\ntransport = \"file\"\nurl = [\"file:///srv/other\", \"file:///srv/in\"]\n\
              [flow.f]\nsource = { endpoint = \"folder\", after = \"delete\" }\ndestination = { endpoint = \"e\" }",
-            "error: flow.f.destination.endpoint: is the directory that this flow polls",
+            "error: flow.f.destination.endpoint: is a directory that this flow polls",
         ),
     ]);
 }

@@ -331,7 +331,7 @@ fn flows() {
         ),
         (
             &destination("endpoint = \"orders\""),
-            "error: flow.f.destination[1].endpoint: is the directory that this flow polls",
+            "error: flow.f.destination[1].endpoint: is a directory that this flow polls",
         ),
         (&format!("{}[flow.f]\nretention = \"month\"", ""), "error: flow.f.retention: must be a duration"),
         (

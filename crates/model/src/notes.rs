@@ -1,0 +1,7 @@
+//! Notes of deliveries that more than the transport which writes them reads.
+
+/// The key of the note that is written before a file is published; null once it is certain that nothing was published.
+pub const PUBLISHING: &str = "publishing";
+
+/// Its field with the paths that may remain at the destination if nobody acts for the delivery any more.
+pub const MAY_REMAIN: &str = "may_remain";

@@ -1,0 +1,223 @@
+//! A message that was read and proved: its parts become durable, are recorded with the reply, and the reply is given.
+
+use super::Receiver;
+use crate::disposition::{Disposition, DispositionError};
+use crate::evidence::{self, Received};
+use crate::fallback;
+use crate::later_reply::given;
+use crate::legacy;
+use crate::material::hexadecimal;
+use crate::parties::Parties;
+use crate::receive::ReadMessage;
+use crate::reject::{try_again_later, with_peer};
+use crate::reply::{ReplyContent, stored_reply};
+use crate::request::RequestHead;
+use model::{AuditEvent, Error, ErrorKind, RemotePath, Result};
+use net::http::PeerInfo;
+use serde_json::{Map, Value};
+use smime::{Report, Weakness};
+use transport::{Message, Reception, StagedPart, StagedPayload, StoredReply, Wanted};
+
+impl Receiver {
+    /// Makes the parts durable, records them with the reply, and only then gives it.
+    pub(super) async fn commit(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        peer: &PeerInfo,
+        message: ReadMessage,
+        reception: Box<dyn Reception>,
+    ) -> Result<StoredReply> {
+        let cause = match self.takes(parties, &message, reception.as_ref()) {
+            Takes::Yes => None,
+            Takes::Not(cause) => Some(cause),
+            Takes::Later(cause) => return self.come_again(head, parties, peer, &cause).await,
+        };
+        if let Some(cause) = cause {
+            let answer = ReplyContent {
+                disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
+                mic: None,
+                by_pss: false,
+                text: "The message was read, but no flow accepts this file.".into(),
+            };
+            return self.refuse(head, parties, peer, reception, answer, &cause).await;
+        }
+        // The SignerInfo's digest wins over what was asked for.
+        let algorithm = message.report.signed().map(|proof| proof.digest);
+        let algorithm =
+            algorithm.or_else(|| head.mdn.digests.first().copied()).unwrap_or(smime::Digest::Sha256);
+        let mic = message.report.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
+        let metadata = metadata(head, parties, &message, mic.as_deref());
+        let message_by_pss =
+            message.report.signed().is_some_and(|proof| proof.scheme == smime::SignatureScheme::RsaPss);
+        let events = self.events(head, parties, &message.report, peer);
+        let ReadMessage { report, parts, signed_content, .. } = message;
+        let committed = tokio::task::spawn_blocking(move || {
+            let signed_content = match signed_content.and_then(|(copy, _)| copy.into_part()) {
+                Some(part) => Some(part.commit()?),
+                None => None,
+            };
+            let parts = parts
+                .into_iter()
+                .map(|part| Ok((part.writer.commit()?, part.file_name, part.raw_name, part.media_type)))
+                .collect::<Result<Vec<(StagedPayload, String, Option<model::PeerText>, Option<String>)>>>()?;
+            Ok::<_, Error>((parts, signed_content))
+        });
+        let (committed, signed_content) = committed
+            .await
+            .map_err(|e| Error::transient(ErrorKind::Internal, "commit a message").caused_by(e))??;
+        let parts = committed
+            .into_iter()
+            .map(|(staged, file_name, raw_name, media_type)| StagedPart {
+                staged,
+                file_name: RemotePath::from(file_name.as_str()),
+                media_type,
+                metadata: raw_name
+                    .map(|raw| Map::from_iter([("as2_file_name".to_owned(), Value::from(raw.as_str()))]))
+                    .unwrap_or_default(),
+                connection: Some(peer.connection),
+            })
+            .collect();
+        let answer = ReplyContent {
+            disposition: Disposition::Processed,
+            mic,
+            by_pss: message_by_pss,
+            text: format!(
+                "The message from {} to {} with the Message-ID {} was received and stored.",
+                head.from, head.to, head.message_id
+            ),
+        };
+        let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
+        let evidence = evidence::of_received(Received {
+            head,
+            partner: &parties.partner,
+            identity: &parties.identity.name,
+            report: &report,
+            mic: answer.mic.as_deref(),
+            signer: parties.verified_with(&report).map(|known| &known.certificate),
+            receipt_signer: (head.mdn.wanted && head.mdn.signed).then_some(&parties.own.certificate),
+            reply: &reply,
+            signed_content,
+        })?;
+        let receipts = self.later_receipts(head, parties, peer, &reply).await?;
+        let message = Message {
+            listener: self.listener.clone(),
+            endpoint: format!("as2/{}", parties.identity.name),
+            partner: Some(parties.partner.name.clone()),
+            parts,
+            metadata,
+            events,
+            evidence,
+            receipts,
+        };
+        match reception.commit(message, reply.clone()).await {
+            Ok(_) => Ok(given(parties, reply)),
+            Err(error) if error.kind() == ErrorKind::Throttled => {
+                self.come_again(head, parties, peer, &error.chain()).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a flow here takes each part of the message.
+    fn takes(&self, parties: &Parties, message: &ReadMessage, reception: &dyn Reception) -> Takes {
+        let partner = &parties.partner.name;
+        if message.parts.is_empty() {
+            return Takes::Not("the message contains no payload".to_owned());
+        }
+        for part in &message.parts {
+            let name = RemotePath::from(part.file_name.as_str());
+            match reception.wanted(&self.listener, Some(partner), &name) {
+                Wanted::Yes => {}
+                Wanted::No => {
+                    return Takes::Not(format!(
+                        "no flow accepts {name} from partner {partner}: define one whose source has this listener, this partner and a mask for this name"
+                    ));
+                }
+                Wanted::Paused(cause) => return Takes::Later(cause),
+            }
+        }
+        Takes::Yes
+    }
+
+    /// Accepts nothing for the moment: the answer asks the sender to send the message again later.
+    async fn come_again(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        peer: &PeerInfo,
+        cause: &str,
+    ) -> Result<StoredReply> {
+        let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
+        self.record(event.peer_detail("reason", cause).detail("status", 503)).await?;
+        Ok(try_again_later("This message cannot be accepted at the moment: send it again later."))
+    }
+
+    /// The events of what of an exchange was too weak for today, though allowed, and of keys and certificates that were used
+    /// outside their windows.
+    fn events(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        report: &Report,
+        peer: &PeerInfo,
+    ) -> Vec<AuditEvent> {
+        let mut weak = legacy::of_report(report);
+        if head.mdn.wanted && head.mdn.signed {
+            weak.extend(parties.legacy.clone());
+            let digest = legacy::receipt_digest(&head.mdn.digests, &parties.partner.agreement);
+            weak.extend(
+                Weakness::of_digest(digest).map(|weak| format!("the signature of our receipt: {weak}")),
+            );
+        }
+        let weak = legacy::event(&self.services, &parties.partner, &weak);
+        let outside = fallback::event(&self.services, &parties.partner, &parties.used_outside(report));
+        let events = weak.into_iter().chain(outside);
+        events.map(|event| with_peer(event, peer).peer_detail("message_id", &head.message_id)).collect()
+    }
+}
+
+/// Whether the flows here take a message.
+enum Takes {
+    Yes,
+    /// Never, for this reason.
+    Not(String),
+    /// Not at the moment, for this reason.
+    Later(String),
+}
+
+fn metadata(
+    head: &RequestHead,
+    parties: &Parties,
+    message: &ReadMessage,
+    mic: Option<&str>,
+) -> Map<String, Value> {
+    let safe = |text: &str| Value::from(model::PeerText::from(text).as_str());
+    let mut metadata = Map::new();
+    metadata.insert("as2_from".into(), safe(&head.from));
+    metadata.insert("as2_to".into(), safe(&head.to));
+    metadata.insert("as2_message_id".into(), safe(&head.message_id));
+    if let Some(subject) = &head.subject {
+        metadata.insert("as2_subject".into(), safe(subject));
+    }
+    if let Some(features) = &head.features {
+        metadata.insert("as2_features".into(), safe(features));
+    }
+    if let Some(cipher) = message.report.encrypted() {
+        metadata.insert("as2_cipher".into(), cipher.name().into());
+    }
+    if let Some(proof) = message.report.signed() {
+        let fingerprint = hexadecimal(&proof.fingerprint);
+        metadata.insert("as2_signer".into(), fingerprint.into());
+    }
+    if let Some(own) = parties.decrypted_with(&message.report) {
+        metadata.insert("as2_decrypted_with".into(), own.name.as_str().into());
+    }
+    if let Some(known) = parties.verified_with(&message.report) {
+        metadata.insert("as2_verified_with".into(), known.name.as_str().into());
+    }
+    if let Some(mic) = mic {
+        metadata.insert("as2_mic".into(), mic.into());
+    }
+    metadata
+}

@@ -1,0 +1,427 @@
+//! Receipts that partners send later, for messages of ours. Nothing of them is staged: each is at most 1 MiB, is judged, and
+//! goes into the record of its delivery, before its sender is answered.
+
+use super::Receiver;
+use crate::admission::Admitted;
+use crate::agreement::{Identity, MdnRequest, Partner, identity_named, partner_named};
+use crate::coding::Coding;
+use crate::destination::LARGEST_KEPT;
+use crate::fallback;
+use crate::later_evidence::of_awaited;
+use crate::later_fallback::{OnceMore, once_more};
+use crate::later_receipt::{
+    Judged, correlation, digest, earlier, judge, not_proving, proving, was_sent_once,
+};
+use crate::legacy;
+use crate::material::{Certificate, Material};
+use crate::mdn::{self, LARGEST_MDN, ReadMdn, Trust};
+use crate::prepared::{NOTE, is_current};
+use crate::receipt::{Expected, PartnerResponse};
+use crate::reject::{CROWDED, try_again_later, with_peer};
+use crate::rejection::Rejection;
+use crate::reply::plain_reply;
+use crate::request::RequestHead;
+use crate::sent_message::{ANSWERED, SentMessage, refusal_note};
+use crate::streaming::{Arriving, BodyReader};
+use crate::unknown::{UnknownAnswer, dropped};
+use bytes::Bytes;
+use http::StatusCode;
+use model::definition::Definitions;
+use model::{AuditEvent, DeliveryState, Error, ErrorKind, EventKind, Result, Retry, Timestamp, UNPROVEN_MDN};
+use net::http::PeerInfo;
+use openssl::x509::X509;
+use serde_json::Value;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::SystemTime;
+use transport::{Awaited, JudgedBy, Judgement, Resolution, Resolved, StoredReply};
+
+/// A receipt that was read, from a partner that is known here.
+struct Arrived<'a> {
+    head: &'a RequestHead,
+    peer: &'a PeerInfo,
+    material: Arc<Material>,
+    /// Who we are to the partner.
+    identity: Identity,
+    partner: Partner,
+    /// The certificates that verify.
+    verifying: Vec<Arc<Certificate>>,
+    certificates: Vec<X509>,
+    read: ReadMdn,
+    response: PartnerResponse,
+    now: Timestamp,
+}
+
+impl Receiver {
+    /// Takes a receipt, and gives the answer to whoever sent it.
+    ///
+    /// # Errors
+    /// Nothing was recorded: the sender gets no answer, and sends the receipt again.
+    pub(super) async fn take_receipt(
+        &self,
+        head: &RequestHead,
+        coding: Coding,
+        arriving: &mut Arriving,
+        peer: &PeerInfo,
+    ) -> Result<StoredReply> {
+        let material = self.materials.of(self.services.directory.definitions());
+        let definitions = &*material.definitions;
+        let parties = partner_named(definitions, &head.from).zip(identity_named(definitions, &head.to));
+        let Some((partner, identity)) = parties else {
+            let reason = "the AS2-From or AS2-To of the receipt is not known here";
+            return self
+                .unmatched(head, peer, None, reason, "The sender or receiver is unknown to this system.")
+                .await;
+        };
+        let now = self.services.clock.now();
+        let verifying = material.verifying(&partner, now)?;
+        let certificates: Vec<X509> = verifying.iter().map(|known| known.certificate.clone()).collect();
+        arriving.set_limit(LARGEST_MDN as u64);
+        let read = self.read_receipt(head, (coding, now), (&partner, &certificates), arriving, peer).await?;
+        // Its place is kept until it is judged: that may read the whole payload.
+        let (body, read, _admitted) = match read {
+            Collected::Read(body, read, admitted) => (body, read, admitted),
+            Collected::Answer(reply) => return Ok(reply),
+        };
+        let read = match *read {
+            Ok(read) => read,
+            Err(error) => {
+                let reason = error.chain();
+                return self
+                    .unmatched(head, peer, Some(&partner), &reason, "The receipt cannot be read.")
+                    .await;
+            }
+        };
+        let (status, headers, connection) = (StatusCode::OK, head.headers.clone(), Some(peer.connection));
+        let response = PartnerResponse { status, headers, body, connection };
+        let material = Arc::clone(&material);
+        let arrived =
+            Arrived { head, peer, material, identity, partner, verifying, certificates, read, response, now };
+        self.match_receipt(definitions, &arrived).await
+    }
+
+    /// Reads the body of a receipt, under the limits of messages.
+    async fn read_receipt(
+        &self,
+        head: &RequestHead,
+        (coding, now): (Coding, Timestamp),
+        (partner, certificates): (&Partner, &[X509]),
+        arriving: &mut Arriving,
+        peer: &PeerInfo,
+    ) -> Result<Collected<'_>> {
+        let refusal = || self.refusal(peer, Some(head)).partner(&partner.name);
+        if let Err(error) = arriving.begin().await {
+            self.record(refusal().error(&error)).await?;
+            return Err(error);
+        }
+        let waits = arriving.waits();
+        let admitted = match self.admission.enter(peer.remote.ip(), &partner.name).await {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                self.record(refusal().error(&error)).await?;
+                return match error.kind() {
+                    ErrorKind::Throttled => Ok(Collected::Answer(try_again_later(CROWDED))),
+                    _ => Err(error),
+                };
+            }
+        };
+        drop(waits);
+        let (sender, reader) = BodyReader::channel();
+        let (headers, certificates) = (head.headers.clone(), certificates.to_vec());
+        let (accept_expired, legacy) = (partner.agreement.accept_expired, partner.agreement.legacy);
+        let blocking = tokio::task::spawn_blocking(move || {
+            let mut body = Vec::new();
+            coding.decoder(reader, LARGEST_MDN as u64).read_to_end(&mut body)?;
+            let trust =
+                Trust { certificates: &certificates, now: SystemTime::from(now), accept_expired, legacy };
+            let read = mdn::read(&headers, &body, trust);
+            Ok::<_, io::Error>((Bytes::from(body), read))
+        });
+        let pump = arriving.pump(sender, LARGEST_MDN as u64, || self.admission.is_crowded());
+        let (read, ()) = tokio::join!(blocking, pump);
+        let read =
+            read.map_err(|error| Error::transient(ErrorKind::Internal, "read a receipt").caused_by(error))?;
+        match read {
+            Ok((body, read)) => Ok(Collected::Read(body, Box::new(read), admitted)),
+            Err(error) => match broken(error) {
+                Broken::Content(reason) => {
+                    self.record(refusal().peer_detail("reason", &reason).detail("status", 400)).await?;
+                    Ok(Collected::Answer(plain_reply(StatusCode::BAD_REQUEST, &reason)))
+                }
+                Broken::Connection(error) => {
+                    self.record(refusal().error(&error)).await?;
+                    Err(error)
+                }
+            },
+        }
+    }
+
+    /// Finds the message that a receipt is about, and records what the receipt says of it.
+    async fn match_receipt(&self, definitions: &Definitions, arrived: &Arrived<'_>) -> Result<StoredReply> {
+        let Arrived { head, peer, partner, read, .. } = arrived;
+        let Some(original) = read.mdn.original_message_id.as_deref() else {
+            let reason = "the receipt names no message (Original-Message-ID)";
+            return self.unmatched(head, peer, Some(partner), reason, "The receipt names no message.").await;
+        };
+        let message_id = correlation(original);
+        for _ in 0..MOST_JUDGEMENTS {
+            if let Some(reply) = self.judge_once(definitions, arrived, &message_id).await? {
+                return Ok(reply);
+            }
+        }
+        Err(Error::transient(ErrorKind::Internal, "judge a receipt while its delivery changes")
+            .with("message_id", &message_id))
+    }
+
+    /// Judges a receipt for this message, and records what it says; none where the message's delivery has changed
+    /// meanwhile.
+    async fn judge_once(
+        &self,
+        definitions: &Definitions,
+        arrived: &Arrived<'_>,
+        message_id: &str,
+    ) -> Result<Option<StoredReply>> {
+        let Arrived { head, peer, partner, .. } = arrived;
+        let Some(awaited) = self.intake.awaited(message_id).await? else {
+            let reason = format!("no message {message_id} was sent from here");
+            return self.unmatched(head, peer, Some(partner), &reason, NOT_AWAITED).await.map(Some);
+        };
+        let sent = SentMessage::noted(&awaited.notes, message_id)?;
+        if !is_from_receiver(definitions, arrived, &awaited, sent.as_ref()) {
+            let reason = format!(
+                "message {message_id} was not sent by {} to {}: the receipt counts for nothing",
+                head.to, head.from
+            );
+            return self.unmatched(head, peer, Some(partner), &reason, NOT_AWAITED).await.map(Some);
+        }
+        let resolution = self.resolution(arrived, &awaited, sent.as_ref(), message_id).await?;
+        let answer = match self.intake.resolve(message_id, resolution).await? {
+            Resolved::Matched => "",
+            Resolved::Already => "The receipt was recorded; it changed nothing.",
+            Resolved::Unproven => {
+                "The receipt was recorded, but it does not prove that the message was received."
+            }
+            Resolved::Unmatched => return Ok(Some(plain_reply(StatusCode::BAD_REQUEST, NOT_AWAITED))),
+            Resolved::Changed => return Ok(None),
+        };
+        Ok(Some(plain_reply(StatusCode::OK, answer)))
+    }
+
+    /// What is recorded of a receipt.
+    async fn resolution(
+        &self,
+        arrived: &Arrived<'_>,
+        awaited: &Awaited,
+        sent: Option<&SentMessage>,
+        message_id: &str,
+    ) -> Result<Resolution> {
+        let Arrived { partner, verifying, certificates, read, response, now, .. } = arrived;
+        let agreement = match sent {
+            Some(sent) => sent.agreement(&partner.agreement),
+            None => partner.agreement.clone(),
+        };
+        let mic = sent.and_then(SentMessage::mic);
+        let of = |fingerprint: fn(&SentMessage) -> &String| sent.map(|sent| fingerprint(sent).as_str());
+        let expected = Expected {
+            endpoint: &awaited.endpoint,
+            agreement: &agreement,
+            certificates,
+            own_fingerprint: of(|sent| &sent.own_fingerprint).unwrap_or_default(),
+            recipient_fingerprint: of(|sent| &sent.recipient_fingerprint).unwrap_or_default(),
+            now: *now,
+            message_id,
+            earlier: earlier(awaited, sent, message_id),
+            mic: mic.as_ref(),
+        };
+        let content_headers = sent.map(SentMessage::content_headers).unwrap_or_default();
+        // Not read where nothing can come of it, but of one that was cancelled or has expired, whose receipt counts.
+        let has_ended = matches!(awaited.state, DeliveryState::Delivered | DeliveryState::Failed);
+        let payload = (!has_ended).then(|| awaited.payload.clone());
+        let judged = match agreement.mdn {
+            MdnRequest::None => Judged::NoProof(unsolicited(message_id)),
+            _ => judge(read, response, &expected, payload, content_headers).await,
+        };
+        let mut notes: Vec<(String, Value)> = Vec::new();
+        if let Some(kept) = response.unproven_mdn(awaited.attempt, LARGEST_KEPT) {
+            let kept = serde_json::to_value(kept)
+                .map_err(|error| Error::permanent(ErrorKind::Internal, "keep a receipt").caused_by(error))?;
+            notes.push((UNPROVEN_MDN.to_owned(), kept));
+        }
+        let (mut events, mut if_retried, mut evidence) = (Vec::new(), Vec::new(), None);
+        let receipt = || not_proving(read, response, message_id, *now);
+        let judgement = match judged {
+            Judged::Proof(proof) => {
+                let signer = proof.signed_by().unwrap_or_default();
+                let signed_with = verifying.iter().find(|known| known.fingerprint == signer);
+                let signed_with = signed_with.map(|known| known.name.as_str());
+                let outside = signed_with.and_then(|name| {
+                    let used = "the receipt was signed with the certificate";
+                    fallback::outside(used, &partner.certificates, name, *now)
+                });
+                events.extend(fallback::event(&self.services, partner, outside.as_slice()));
+                let parties = (&arrived.identity, partner);
+                evidence =
+                    sent.and_then(|sent| of_awaited(sent, &awaited.notes, message_id, parties, certificates));
+                let (receipt, used) = proving(*proof, sent, signed_with, *now);
+                events.extend(legacy::event(&self.services, partner, &used));
+                Judgement::Proof(receipt)
+            }
+            // Another one was sent in its place, and that one's receipt is awaited.
+            Judged::Refusal { error, .. } if !is_current(awaited.notes.get(NOTE), message_id) => {
+                let error = response.on_connection(error);
+                Judgement::NoProof { receipt: receipt(), error }
+            }
+            Judged::Refusal { error, may_contradict } => {
+                let judged = (response.on_connection(error), may_contradict);
+                let refused = self.refused(arrived, (awaited, sent), message_id, judged)?;
+                notes.extend(refused.notes);
+                if_retried = refused.if_retried;
+                refused.judgement
+            }
+            Judged::NoProof(error) => {
+                let error = response.on_connection(error);
+                Judgement::NoProof { receipt: receipt(), error }
+            }
+        };
+        // A proof counts whatever was sent since.
+        let judged_by = match judgement {
+            Judgement::Proof(_) => None,
+            Judgement::Refusal { .. } | Judgement::NoProof { .. } => Some(judged_by(awaited)),
+        };
+        let digest = Some(digest(read, &arrived.head.message_id, &response.body));
+        Ok(Resolution { judgement, notes, events, if_retried, digest, judged_by, evidence })
+    }
+
+    /// What follows from a refusal of the message that was sent last.
+    fn refused(
+        &self,
+        arrived: &Arrived<'_>,
+        (awaited, sent): (&Awaited, Option<&SentMessage>),
+        message_id: &str,
+        (mut error, may_contradict): (Error, bool),
+    ) -> Result<Resolution> {
+        let Arrived { partner, material, read, response, now, .. } = arrived;
+        let receipt = not_proving(read, response, message_id, *now);
+        let parties = (&arrived.identity, partner);
+        let follows = match sent {
+            Some(sent) => {
+                once_more(&read.mdn.disposition, material, parties, (awaited, sent), message_id, *now)?
+            }
+            None => OnceMore::Not,
+        };
+        let mut notes = vec![(ANSWERED.to_owned(), refusal_note(message_id, awaited.attempt))];
+        let mut if_retried = Vec::new();
+        match follows {
+            OnceMore::Not => {}
+            // Another message is made in its place, and that one's receipt is awaited.
+            OnceMore::Handled => return Ok(Judgement::NoProof { receipt, error }.into()),
+            OnceMore::Sent(more, words) => {
+                notes.extend(more);
+                if_retried.extend(fallback::event(&self.services, partner, &[words]));
+                error = error.retry_as(Retry::Transient);
+            }
+            OnceMore::Unusable(why) => error = error.with("could not be sent once more", why),
+            OnceMore::Spent(note) => notes.push(note),
+        }
+        // Of a message that went out more than once it may be about an earlier time than the proof.
+        let may_contradict = may_contradict && was_sent_once(awaited.attempt, sent);
+        let judgement = Judgement::Refusal { receipt, error, may_contradict };
+        Ok(Resolution { notes, if_retried, ..Resolution::from(judgement) })
+    }
+
+    /// Records a receipt that is about no message of ours, and refuses it politely: its sender need not come again.
+    ///
+    /// # Errors
+    /// It could not be recorded; or to unknown names no answer is to be given.
+    async fn unmatched(
+        &self,
+        head: &RequestHead,
+        peer: &PeerInfo,
+        partner: Option<&Partner>,
+        reason: &str,
+        answer: &str,
+    ) -> Result<StoredReply> {
+        let event = with_peer(self.services.event(EventKind::ReceiptUnmatched), peer);
+        let event = event
+            .peer_detail("as2_from", &head.from)
+            .peer_detail("as2_to", &head.to)
+            .peer_detail("message_id", &head.message_id)
+            .peer_detail("reason", reason);
+        // Other answers to unknown names are a 200, which would say that the receipt is on record.
+        let is_dropped = partner.is_none() && matches!(self.unknown, UnknownAnswer::Drop);
+        let event = match is_dropped {
+            true => event.detail("answered_with", self.unknown.as_str()),
+            false => event.detail("status", StatusCode::BAD_REQUEST.as_u16()),
+        };
+        let event: AuditEvent = match partner {
+            Some(partner) => event.partner(&partner.name),
+            None => event,
+        };
+        self.record(event).await?;
+        if is_dropped {
+            return Err(dropped(reason));
+        }
+        Ok(plain_reply(StatusCode::BAD_REQUEST, answer))
+    }
+}
+
+/// How often a receipt is judged while its delivery changes. Then its sender gets no answer, and sends it again.
+const MOST_JUDGEMENTS: usize = 8;
+
+/// What of a delivery its receipt is judged by, besides what was noted of the message once for all.
+fn judged_by(awaited: &Awaited) -> JudgedBy {
+    let keys = [NOTE, fallback::NOTE, ANSWERED];
+    let notes = keys.into_iter().map(|key| (key.to_owned(), awaited.notes.get(key).cloned()));
+    JudgedBy { attempt: awaited.attempt, notes: notes.collect() }
+}
+
+/// What is said of a receipt for a message that is not known.
+const NOT_AWAITED: &str = "No message is waiting for this receipt.";
+
+/// A receipt whose body was read, or the answer where it could not be.
+enum Collected<'a> {
+    Read(Bytes, Box<Result<ReadMdn>>, Admitted<'a>),
+    Answer(StoredReply),
+}
+
+/// The error of a receipt that was not asked for: whatever it says, it is recorded and nothing else.
+fn unsolicited(message_id: &str) -> Error {
+    Error::permanent(ErrorKind::Protocol, "use a receipt that was not asked for")
+        .with("message_id", message_id)
+}
+
+/// Why a receipt could not be read to its end.
+enum Broken {
+    /// A sentence for its sender.
+    Content(String),
+    Connection(Error),
+}
+
+fn broken(error: io::Error) -> Broken {
+    let error = match error.downcast::<Rejection>() {
+        Ok(rejection) => return Broken::Content(rejection.text()),
+        Err(error) => error,
+    };
+    Broken::Connection(match error.downcast::<Error>() {
+        Ok(own) => own,
+        Err(error) => Error::transient(ErrorKind::Unreachable, "read a receipt").caused_by(error),
+    })
+}
+
+/// Whether a receipt comes from the partner that its message went to, and is for us who sent it, by their names. Without a
+/// note of the message these are the endpoint's.
+fn is_from_receiver(
+    definitions: &Definitions,
+    arrived: &Arrived<'_>,
+    awaited: &Awaited,
+    sent: Option<&SentMessage>,
+) -> bool {
+    let (head, partner) = (arrived.head, &arrived.partner);
+    if let Some(sent) = sent {
+        return sent.partner == partner.name && sent.to == head.from && sent.from == head.to;
+    }
+    let Some(endpoint) = definitions.endpoints.get(&awaited.endpoint) else { return false };
+    let own = identity_named(definitions, &head.to);
+    endpoint.partner() == Some(partner.name.as_str())
+        && own.is_some_and(|own| endpoint.options.text("identity") == Some(own.name.as_str()))
+}

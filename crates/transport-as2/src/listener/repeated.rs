@@ -1,0 +1,174 @@
+//! Messages under a Message-ID that was answered before: repetitions, and other messages that took the same id.
+//!
+//! A partner may sign and encrypt a repetition anew, so that its bytes differ: what counts is the content, which has to be
+//! read for that. Nothing of it is kept. What it is answered goes into the answer, or later to where its sender wants its
+//! receipt.
+
+use super::Receiver;
+use super::receiver::Arrival;
+use crate::agreement::DuplicatePolicy;
+use crate::coding::Coding;
+use crate::disposition::{Disposition, DispositionError};
+use crate::later_reply::accepted;
+use crate::parties::Parties;
+use crate::receive::ReadMessage;
+use crate::reject::{try_again_later, with_peer};
+use crate::reply::{ReplyContent, mic_of, stored_reply};
+use crate::request::RequestHead;
+use crate::streaming::Arriving;
+use model::{Error, ErrorKind, EventKind, PeerText, Result, Sha256};
+use net::http::PeerInfo;
+use transport::{AnsweredMessage, PartWriter, StoredReply, content_digest};
+
+/// Bytes that are read back at once.
+const CHUNK: usize = 64 * 1024;
+
+impl Receiver {
+    /// Answers a message whose Message-ID was answered before.
+    pub(super) async fn answer_again(
+        &self,
+        head: &RequestHead,
+        coding: Coding,
+        parties: Parties,
+        arriving: &mut Arriving,
+        peer: &PeerInfo,
+        earlier: AnsweredMessage,
+    ) -> Result<StoredReply> {
+        let message = match self.read_whole(head, coding, &parties, arriving, peer, false).await? {
+            Arrival::Message(message) => message,
+            Arrival::Later(reply) => return Ok(reply),
+            Arrival::Unreadable { disposition, text, cause } => {
+                let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
+                let event =
+                    event.peer_detail("reason", &cause).detail("disposition", disposition.to_string());
+                self.record(event).await?;
+                let answer = ReplyContent { disposition, mic: None, by_pss: false, text };
+                let reply = self.not_stored(head, &parties, &answer)?;
+                return self.say_no(head, &parties, peer, reply).await;
+            }
+        };
+        // Signed as the answer to the first one is.
+        let parties = parties.answering(&message.report);
+        let by_pss =
+            message.report.signed().is_some_and(|proof| proof.scheme == smime::SignatureScheme::RsaPss);
+        let content = tokio::task::spawn_blocking(move || content_of(&message))
+            .await
+            .map_err(|error| Error::transient(ErrorKind::Internal, "hash a message").caused_by(error))??;
+        match earlier.content {
+            Some(first) if first != content => {
+                self.refuse_other(head, &parties, peer, by_pss, (first, content)).await
+            }
+            _ => self.answer_repetition(head, &parties, peer, by_pss, earlier.reply).await,
+        }
+    }
+
+    /// The same message once more.
+    async fn answer_repetition(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        peer: &PeerInfo,
+        by_pss: bool,
+        reply: StoredReply,
+    ) -> Result<StoredReply> {
+        let event = self.services.event(EventKind::MessageRepeated).partner(&parties.partner.name);
+        let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
+        self.services.audit.record(vec![event]).await?;
+        let text = format!(
+            "The message with the Message-ID {} had been received before and was not processed again.",
+            head.message_id
+        );
+        let duplicate = "duplicate-document".to_owned();
+        let reply = match parties.partner.agreement.duplicates {
+            DuplicatePolicy::Repeat => reply,
+            // With the MIC of the first one: what is answered is the message, and its Message-ID names one content.
+            DuplicatePolicy::Warn => {
+                let (disposition, mic) = (Disposition::Warning(duplicate), mic_of(&reply));
+                self.not_stored(head, parties, &ReplyContent { disposition, mic, by_pss, text })?
+            }
+            DuplicatePolicy::Error => {
+                let disposition = Disposition::Error(DispositionError::Other(duplicate));
+                self.not_stored(head, parties, &ReplyContent { disposition, mic: None, by_pss, text })?
+            }
+        };
+        Ok(self.give_again(head, parties, peer, reply, false).await?.unwrap_or_else(|| {
+            let message_id = PeerText::from(head.message_id.as_str());
+            tracing::info!(%message_id, "the receipt of a repeated message is still on its way, and is not sent a second time");
+            accepted()
+        }))
+    }
+
+    /// Another message under the id of an earlier one. "Duplicate" would tell the sender that we have it.
+    async fn refuse_other(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        peer: &PeerInfo,
+        by_pss: bool,
+        (first, content): (Sha256, Sha256),
+    ) -> Result<StoredReply> {
+        let event = self.services.event(EventKind::MessageContentDiffers).partner(&parties.partner.name);
+        let event = with_peer(event, peer)
+            .peer_detail("as2_from", &head.from)
+            .peer_detail("as2_to", &head.to)
+            .peer_detail("message_id", &head.message_id)
+            .detail("content", content.to_string())
+            .detail("first_content", first.to_string())
+            .detail("reason", "its Message-ID was used before for other content");
+        self.record(event).await?;
+        let text = format!(
+            "A message with other content was received before under the Message-ID {}. This one was not processed: \
+             send it under a Message-ID of its own.",
+            head.message_id
+        );
+        let disposition = Disposition::Error(DispositionError::UnexpectedProcessingError);
+        let reply = self.not_stored(head, parties, &ReplyContent { disposition, mic: None, by_pss, text })?;
+        self.say_no(head, parties, peer, reply).await
+    }
+
+    /// Gives an answer that says no. While the receipt of the first message is still on its way to the same sender, which would
+    /// take it for the answer to this one, the sender is asked to come again.
+    async fn say_no(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        peer: &PeerInfo,
+        reply: StoredReply,
+    ) -> Result<StoredReply> {
+        let given = self.give_again(head, parties, peer, reply, true).await?;
+        Ok(given.unwrap_or_else(|| {
+            try_again_later(
+                "The receipt for an earlier message with this Message-ID is still on its way: send this one again later.",
+            )
+        }))
+    }
+
+    /// An answer that is not stored: the stored one is that of the first message.
+    fn not_stored(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        answer: &ReplyContent,
+    ) -> Result<StoredReply> {
+        stored_reply(&self.services, head, Some(parties), answer)
+    }
+}
+
+/// The digest of what a message holds, by its parts in staging. Blocks.
+fn content_of(message: &ReadMessage) -> Result<Sha256> {
+    let parts = message.parts.iter().map(|part| sha256_of(&*part.writer)).collect::<Result<Vec<_>>>()?;
+    Ok(content_digest(&parts))
+}
+
+fn sha256_of(part: &dyn PartWriter) -> Result<Sha256> {
+    let (mut hasher, mut chunk, mut at) = (openssl::sha::Sha256::new(), vec![0; CHUNK], 0);
+    loop {
+        match part.read_at(&mut chunk, at)? {
+            0 => return Ok(Sha256(hasher.finish())),
+            count => {
+                hasher.update(&chunk[..count]);
+                at += count as u64;
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Whether what arrives is a receipt, seen from its head and its first bytes: a receipt is held to other rules than a message,
+//! and is none for staging.
+
+use crate::coding::Coding;
+use crate::request::RequestHead;
+use crate::streaming::Arriving;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use model::Result;
+use smime::{Headers, Limits};
+use std::io::{Cursor, Read};
+
+/// Bytes in which the fields of a signed part are looked for.
+const SEEN: usize = 16 * 1024;
+
+/// Whether it is a receipt. One that is encrypted or compressed cannot be told from a message here. Of a sender that is not
+/// known nothing is awaited: its head alone counts.
+///
+/// # Errors
+/// The connection broke.
+pub(super) async fn seems_receipt(
+    head: &RequestHead,
+    coding: Coding,
+    arriving: &mut Arriving,
+    is_known: bool,
+) -> Result<bool> {
+    if is_report(&head.headers, head.mdn.wanted) {
+        return Ok(true);
+    }
+    // A receipt asks for none (RFC 4130, 7.2): no more is seen of what does before its turn.
+    if head.mdn.wanted || !is_known {
+        return Ok(false);
+    }
+    // Nothing is held for it yet: its connection may go for another one.
+    let _waits = arriving.waits();
+    holds_receipt(head, coding, arriving, SEEN).await
+}
+
+/// Whether a message that asks for a receipt is one: some partners copy the fields of ours onto it. No more than its first
+/// piece is awaited, as for any message.
+///
+/// # Errors
+/// The connection broke.
+pub(super) async fn asks_but_is_receipt(
+    head: &RequestHead,
+    coding: Coding,
+    arriving: &mut Arriving,
+) -> Result<bool> {
+    Ok(head.mdn.wanted && holds_receipt(head, coding, arriving, 1).await?)
+}
+
+/// Whether what is signed is a receipt, by about so many of its first bytes.
+async fn holds_receipt(
+    head: &RequestHead,
+    coding: Coding,
+    arriving: &mut Arriving,
+    wanted: usize,
+) -> Result<bool> {
+    let strict = head.mdn.wanted;
+    let Some(media) = head.headers.content_type() else { return Ok(false) };
+    match media.essence() {
+        "multipart/signed" => {
+            let seen = plain(coding, &arriving.peek(wanted).await?);
+            let boundary = media.parameter("boundary").unwrap_or_default();
+            Ok(signs_report(&seen, &boundary, strict))
+        }
+        "application/pkcs7-mime" | "application/x-pkcs7-mime" => {
+            let seen = plain(coding, &arriving.peek(wanted).await?);
+            Ok(opaque_report(&seen, strict))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Whether these are the fields of a report; strictly, of one that says that it is a receipt.
+fn is_report(fields: &Headers, strict: bool) -> bool {
+    fields.content_type().is_some_and(|media| {
+        let kind = media.parameter("report-type").unwrap_or_default();
+        media.essence() == "multipart/report"
+            && (!strict || kind.eq_ignore_ascii_case("disposition-notification"))
+    })
+}
+
+/// The beginning without its content coding, as far as it can be read.
+fn plain(coding: Coding, seen: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    // It ends in the middle, where a coding says so.
+    let read = coding.decoder(Cursor::new(seen.to_vec()), 4 * SEEN as u64).read_to_end(&mut plain);
+    if let Err(error) = read {
+        tracing::trace!(%error, "the beginning of a message was decoded as far as it has come");
+    }
+    plain
+}
+
+/// Whether the first part of a signed message is a report.
+fn signs_report(seen: &[u8], boundary: &str, strict: bool) -> bool {
+    let delimiter = format!("--{boundary}");
+    let Some(at) = position(seen, delimiter.as_bytes()).filter(|_| !boundary.is_empty()) else {
+        return false;
+    };
+    let after = &seen[at + delimiter.len()..];
+    let Some(end) = after.iter().position(|byte| *byte == b'\n') else { return false };
+    begins_report(&after[end + 1..], strict)
+}
+
+/// Whether an entity begins as a report. Fields that do not end here are read as far as they have come.
+fn begins_report(entity: &[u8], strict: bool) -> bool {
+    Headers::parse(entity, &Limits::default()).is_ok_and(|(fields, _)| is_report(&fields, strict))
+}
+
+/// The object identifier of what a SignedData holds (id-data; RFC 5652, 4), as it is written before it.
+const DATA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
+
+/// Whether the entity inside an opaque signature is a report. Encrypted and compressed content is none, as it stands.
+fn opaque_report(seen: &[u8], strict: bool) -> bool {
+    let binary = if seen.first() == Some(&0x30) { seen.to_vec() } else { from_base64(seen) };
+    position(&binary, DATA)
+        .and_then(|at| encapsulated(&binary[at + DATA.len()..]))
+        .is_some_and(|entity| begins_report(&entity, strict))
+}
+
+/// What is encapsulated behind its object identifier, as far as it has come: `[0]` with an octet string, which may be in
+/// pieces.
+fn encapsulated(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (0xa0, _, rest) = element(bytes)? else { return None };
+    let (mut tag, mut length, mut rest) = element(rest)?;
+    if tag == 0x24 {
+        (tag, length, rest) = element(rest)?;
+    }
+    let mut content = Vec::new();
+    while tag == 0x04 {
+        content.extend_from_slice(&rest[..length.min(rest.len())]);
+        let Some(next) = rest.get(length..).and_then(element) else { break };
+        (tag, length, rest) = next;
+    }
+    Some(content)
+}
+
+/// The tag and the length of an element, and what follows them. A length that is not told is 0.
+fn element(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
+    let (tag, rest) = bytes.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    if *first < 0x80 {
+        return Some((*tag, usize::from(*first), rest));
+    }
+    let count = usize::from(*first & 0x7f);
+    if count > 8 {
+        return None;
+    }
+    let (digits, rest) = rest.split_at_checked(count)?;
+    let length = digits.iter().fold(0_u64, |length, digit| (length << 8) | u64::from(*digit));
+    Some((*tag, usize::try_from(length).ok()?, rest))
+}
+
+/// The beginning of what is in base64, as far as whole groups have come.
+fn from_base64(seen: &[u8]) -> Vec<u8> {
+    let mut text: Vec<u8> = seen.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let end = text.iter().position(|byte| !byte.is_ascii_alphanumeric() && !b"+/".contains(byte));
+    text.truncate(end.unwrap_or(text.len()) / 4 * 4);
+    BASE64.decode(text).unwrap_or_default()
+}
+
+fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len().max(1)).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signed_report_is_told_by_its_first_part() {
+        let report =
+            "Content-Type: multipart/report; report-type=disposition-notification;\r\n boundary=x\r\n\r\n--x";
+        for (seen, expected) in [
+            (format!("--b\r\n{report}"), true),
+            (format!("\r\npreamble\r\n--b  \n{report}"), true),
+            (
+                "--b\r\nContent-Transfer-Encoding: 7bit\r\nCONTENT-TYPE:\tMultipart/Report\r\n\r\n".into(),
+                true,
+            ),
+            ("--b\r\nContent-Type: application/edi-x12\r\n\r\nmultipart/report".into(), false),
+            ("--b\r\nContent-Type: multi".into(), false),
+            ("--b".into(), false),
+            (format!("--other\r\n{report}"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(signs_report(seen.as_bytes(), "b", false), expected, "{seen}");
+        }
+        assert!(!signs_report(format!("--\r\n{report}").as_bytes(), "", false));
+    }
+
+    /// The beginning of a SignedData: in one octet string, or in pieces of unknown length.
+    fn opaque(entity: &[u8], in_pieces: bool) -> Vec<u8> {
+        let string = |bytes: &[u8]| {
+            let length = u16::try_from(bytes.len()).unwrap().to_be_bytes();
+            [&[0x04, 0x82][..], &length, bytes].concat()
+        };
+        let content = if in_pieces {
+            let (one, two) = entity.split_at(entity.len() / 2);
+            [&[0xa0, 0x80, 0x24, 0x80][..], &string(one), &string(two), &[0; 4]].concat()
+        } else {
+            [&[0xa0, 0x80][..], &string(entity), &[0; 2]].concat()
+        };
+        [&[0x30, 0x80][..], DATA, &content].concat()
+    }
+
+    #[test]
+    fn an_opaque_report_is_told_by_the_entity_that_is_signed() {
+        let report = "Content-Type: multipart/report; report-type=disposition-notification\r\n\r\n--x";
+        let other = "Content-Type: multipart/report; report-type=delivery-status\r\n\r\n--x";
+        let file = "Content-Type: text/plain\r\n\r\nContent-Type: multipart/report\r\n\r\n";
+        for in_pieces in [false, true] {
+            for (entity, loosely, strictly) in
+                [(report, true, true), (other, true, false), (file, false, false), ("", false, false)]
+            {
+                let seen = opaque(entity.as_bytes(), in_pieces);
+                let lines = base64::engine::general_purpose::STANDARD.encode(&seen);
+                let lines: Vec<String> =
+                    lines.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into()).collect();
+                for seen in [&seen[..], lines.join("\r\n").as_bytes()] {
+                    assert_eq!(opaque_report(seen, false), loosely, "{in_pieces}: {entity}");
+                    assert_eq!(opaque_report(seen, true), strictly, "{in_pieces}: {entity}");
+                    // It may end anywhere.
+                    for end in 0..seen.len() {
+                        assert!(!opaque_report(&seen[..end], true) || strictly, "{in_pieces}: {entity}");
+                    }
+                }
+            }
+        }
+        // A length that is too much.
+        assert!(!opaque_report(
+            &[&[0x30][..], DATA, &[0xa0, 0x89, 1, 1, 1, 1, 1, 1, 1, 1, 1]].concat(),
+            false
+        ));
+        assert!(!opaque_report(&[&[0x30][..], DATA, &[0xa0, 0x80, 0x04, 0x88], &[0xff; 8]].concat(), false));
+    }
+
+    #[test]
+    fn what_is_coded_is_read_as_far_as_it_has_come() {
+        use flate2::{Compression, write::GzEncoder};
+        use std::io::Write as _;
+        let mut coder = GzEncoder::new(Vec::new(), Compression::default());
+        coder.write_all(b"--b\r\nContent-Type: multipart/report\r\n\r\n").unwrap();
+        coder.flush().unwrap();
+        let begun = coder.get_ref().clone();
+        assert!(signs_report(&plain(Coding::Gzip, &begun), "b", false));
+        assert_eq!(plain(Coding::Identity, b"abc"), b"abc");
+    }
+}

@@ -1,0 +1,263 @@
+//! Both sides of an exchange that we begin: what a message is signed with and encrypted for, and what verifies its receipt.
+//!
+//! That is what is in force now (`choice`). A message that the partner may have goes out again as it was, also when something
+//! else has come into force since: drawn anew, it would be delivered twice.
+
+use crate::agreement::{Identity, Partner};
+use crate::disposition::Disposition;
+use crate::fallback::{self, Instead, NotedFallback};
+use crate::legacy;
+use crate::material::{Certificate, Material, Own, usable};
+use crate::outgoing::OwnKey;
+use crate::prepared;
+use model::definition::Endpoint;
+use model::{Error, ErrorKind, Result, Timestamp};
+use openssl::x509::X509;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The partner and our own side of the exchange, ready.
+pub(crate) struct Partnership {
+    pub(crate) partner: Partner,
+    pub(crate) identity: Identity,
+    /// The key that signs.
+    pub(crate) own: Arc<Own>,
+    /// All keys of the identity: one of them opens the notes of earlier attempts.
+    pub(crate) own_keys: Vec<OwnKey>,
+    /// The certificate that messages are encrypted for; none where they are not encrypted.
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    /// Of the certificates that messages are encrypted for, with commas between.
+    pub(crate) recipient_fingerprint: String,
+    /// The certificates that verify receipts.
+    pub(crate) certificates: Vec<X509>,
+    /// What of it is too weak for today, as the agreement allows.
+    pub(crate) legacy: Vec<String>,
+    /// Certificates that messages are encrypted for beside the partner's.
+    also: Vec<Arc<Certificate>>,
+    verifying: Vec<Arc<Certificate>>,
+    material: Arc<Material>,
+    now: Timestamp,
+}
+
+impl Partnership {
+    /// The partner and identity of an endpoint, for a delivery with these notes.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: the definitions do not have what is needed now, or it cannot be read. `Internal`: a note cannot be
+    /// read.
+    pub(crate) fn of(
+        endpoint: &Endpoint,
+        material: Arc<Material>,
+        notes: &BTreeMap<String, Value>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let missing = |what: &'static str| {
+            Error::permanent(ErrorKind::ConfigInvalid, "find the partner and identity of an AS2 endpoint")
+                .with("endpoint", &endpoint.name)
+                .with("missing", what)
+        };
+        let definitions = Arc::clone(&material.definitions);
+        let name = endpoint.partner().ok_or_else(|| missing("partner"))?;
+        let partner = Partner::of(definitions.partner(name)?)?;
+        let name = endpoint.options.text("identity").ok_or_else(|| missing("identity"))?;
+        let identity = Identity::of(definitions.identity(name)?)?;
+        let pinned = Pinned::of(notes)?;
+        let own = match pinned.own(&material, &identity)? {
+            Some(own) => own,
+            None => signing(&material, &identity, &partner, now)?,
+        };
+        let certificate = match pinned.certificate(&material, &partner)? {
+            Some(certificate) => Some(certificate),
+            None => material.encrypting(&partner, now)?,
+        };
+        let read = |name| material.own(&identity, name).map(|own| own.key.clone());
+        let own_keys = identity.keys.names().map(read).collect::<Result<_>>()?;
+        let verifying = material.verifying(&partner, now)?;
+        let partnership = Self {
+            also: material.also_recipients(&partner)?,
+            certificates: verifying.iter().map(|known| known.certificate.clone()).collect(),
+            recipient_fingerprint: String::new(),
+            legacy: Vec::new(),
+            partner,
+            identity,
+            own,
+            own_keys,
+            certificate,
+            verifying,
+            material,
+            now,
+        };
+        partnership.described()
+    }
+
+    /// The same with another key or certificate.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: it is weaker than the agreement allows.
+    pub(crate) fn with(mut self, instead: &Instead) -> Result<Self> {
+        match instead {
+            Instead::Key(own) => self.own = Arc::clone(own),
+            Instead::Certificate(certificate) => self.certificate = Some(Arc::clone(certificate)),
+        }
+        self.described()
+    }
+
+    /// With what follows from the key and the certificates.
+    fn described(mut self) -> Result<Self> {
+        let partner = &self.partner;
+        let encrypted_for: Vec<&X509> = self.encrypted_for().map(|known| &known.certificate).collect();
+        let mut legacy = legacy::of_message(partner, &encrypted_for)?;
+        if partner.agreement.send_security.signs() {
+            legacy.extend(legacy::of_own_key(&self.own, &self.identity, partner)?);
+        }
+        let fingerprints: Vec<&str> = self.encrypted_for().map(|known| known.fingerprint.as_str()).collect();
+        let recipient_fingerprint = fingerprints.join(", ");
+        (self.legacy, self.recipient_fingerprint) = (legacy, recipient_fingerprint);
+        Ok(self)
+    }
+
+    /// The certificates that messages are encrypted for: the partner's, which some products look for in the first place, then
+    /// the others.
+    fn encrypted_for(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        let first = self.certificate.as_ref();
+        let is_first = move |other: &&Arc<Certificate>| {
+            first.is_some_and(|first| first.fingerprint == other.fingerprint)
+        };
+        first.into_iter().chain(self.also.iter().filter(move |other| !is_first(other)))
+    }
+
+    /// The certificates that a new message is encrypted for.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: one of them may not be used now.
+    pub(crate) fn recipients(&self) -> Result<Vec<X509>> {
+        let checked = |known: &Arc<Certificate>| {
+            usable(known, &self.partner, self.now).map(|()| known.certificate.clone())
+        };
+        self.encrypted_for().map(checked).collect()
+    }
+
+    /// What helps after the partner refused a message in this way; none where nothing else is to be tried.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: a key or certificate cannot be read.
+    pub(crate) fn instead(&self, disposition: &Disposition) -> Result<Option<Instead>> {
+        Instead::after(
+            disposition,
+            &self.material,
+            (&self.identity, &*self.own),
+            (&self.partner, self.certificate.as_deref()),
+            self.now,
+        )
+    }
+
+    /// The certificate of the partner with a fingerprint.
+    pub(crate) fn verified_with(&self, fingerprint: &str) -> Option<&Certificate> {
+        self.verifying.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
+    }
+
+    /// What a receipt used though it is not in force, for the event.
+    pub(crate) fn used_outside(&self, fingerprint: &str) -> Option<String> {
+        let name = &self.verified_with(fingerprint)?.name;
+        let certificates = &self.partner.certificates;
+        fallback::outside("the receipt was signed with the certificate", certificates, name, self.now)
+    }
+
+    /// What a message is sent with, by the names that the definitions give it: for the receipt.
+    pub(crate) fn sent_with(&self) -> Vec<(&'static str, String)> {
+        let security = self.partner.agreement.send_security;
+        let names: Vec<&str> = self.encrypted_for().map(|known| known.name.as_str()).collect();
+        let key = security.signs().then(|| ("sent_signed_with", self.own.name.clone()));
+        let certificates = security.encrypts().then(|| ("sent_encrypted_with", names.join(", ")));
+        key.into_iter().chain(certificates).collect()
+    }
+
+    /// In words, for a test of the endpoint.
+    pub(crate) fn describe(&self) -> String {
+        let sent: Vec<String> = self
+            .sent_with()
+            .into_iter()
+            .map(|(what, name)| match what {
+                "sent_signed_with" => {
+                    format!("signed with {name} (ends {})", day(self.own.validity.not_after))
+                }
+                _ => {
+                    let ends = self.certificate.as_ref().map(|known| day(known.validity.not_after));
+                    format!("encrypted for {name} (ends {})", ends.unwrap_or_default())
+                }
+            })
+            .collect();
+        let sent = if sent.is_empty() { "neither signed nor encrypted".to_owned() } else { sent.join(", ") };
+        format!("{} to {}: {sent}", self.identity.as2_id, self.partner.as2_id)
+    }
+}
+
+fn day(time: Timestamp) -> String {
+    time.format("%Y-%m-%d").to_string()
+}
+
+/// The key that signs now; where nothing is signed, any.
+fn signing(material: &Material, identity: &Identity, partner: &Partner, now: Timestamp) -> Result<Arc<Own>> {
+    let signing = material.signing(identity, now);
+    match identity.keys.all.first() {
+        Some(any) if signing.is_err() && !partner.agreement.send_security.signs() => {
+            material.own(identity, &any.name)
+        }
+        _ => signing,
+    }
+}
+
+/// What the notes of earlier attempts say to send with.
+enum Pinned<'a> {
+    /// Whatever is in force.
+    Nothing,
+    /// The partner may have the message that was drawn under these terms.
+    Terms(&'a str),
+    /// A message was refused, and another is sent with this key or certificate.
+    Instead(String),
+}
+
+impl<'a> Pinned<'a> {
+    fn of(notes: &'a BTreeMap<String, Value>) -> Result<Self> {
+        if let Some(terms) = prepared::open_terms(notes) {
+            return Ok(Self::Terms(terms));
+        }
+        Ok(match NotedFallback::of(notes)? {
+            Some(noted) if !noted.is_spent => Self::Instead(noted.instead),
+            _ => Self::Nothing,
+        })
+    }
+
+    fn is(&self, fingerprint: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            // One line has the fingerprint of our key, and one those of the certificates, the partner's first.
+            Self::Terms(terms) => terms.lines().any(|line| line.split(", ").next() == Some(fingerprint)),
+            Self::Instead(instead) => instead == fingerprint,
+        }
+    }
+
+    /// The key, if it is still one of the identity's.
+    fn own(&self, material: &Material, identity: &Identity) -> Result<Option<Arc<Own>>> {
+        if matches!(self, Self::Nothing) {
+            return Ok(None);
+        }
+        let all = identity.keys.names().map(|name| material.own(identity, name));
+        let all: Vec<_> = all.collect::<Result<_>>()?;
+        Ok(all.into_iter().find(|own| self.is(&own.fingerprint)))
+    }
+
+    /// The certificate, if it is still one of the partner's and messages to it are encrypted.
+    fn certificate(&self, material: &Material, partner: &Partner) -> Result<Option<Arc<Certificate>>> {
+        if matches!(self, Self::Nothing) || !partner.agreement.send_security.encrypts() {
+            return Ok(None);
+        }
+        let all = partner.certificates.names().map(|name| material.certificate(name));
+        let all: Vec<_> = all.collect::<Result<_>>()?;
+        Ok(all.into_iter().find(|known| self.is(&known.fingerprint)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! A copy of signed content in staging, written while the content passes by: it is kept as evidence.
+
+use crate::rejection::Rejection;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use transport::PartWriter;
+
+/// A copy that is being written. Its clones write to the same part.
+#[derive(Clone)]
+pub(crate) struct SignedCopy(Arc<Mutex<Option<Box<dyn PartWriter>>>>);
+
+impl SignedCopy {
+    /// Writes to this part.
+    pub(crate) fn new(part: Box<dyn PartWriter>) -> Self {
+        Self(Arc::new(Mutex::new(Some(part))))
+    }
+
+    /// A writer that takes so many bytes at most.
+    pub(crate) fn writer(&self, most: u64) -> CopyWriter {
+        CopyWriter { copy: self.clone(), room: most, most }
+    }
+
+    /// The part with all that was written; none if it was taken before.
+    pub(crate) fn into_part(self) -> Option<Box<dyn PartWriter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(part) => part.append(bytes).map_err(io::Error::other),
+            None => Err(io::Error::other("the copy of signed content has ended")),
+        }
+    }
+}
+
+/// Writes to a copy.
+pub(crate) struct CopyWriter {
+    copy: SignedCopy,
+    room: u64,
+    most: u64,
+}
+
+impl Write for CopyWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.room.checked_sub(bytes.len() as u64) {
+            Some(left) => self.room = left,
+            None => return Err(io::Error::other(Rejection::TooLarge { most: self.most })),
+        }
+        self.copy.append(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

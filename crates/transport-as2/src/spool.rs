@@ -1,0 +1,129 @@
+//! Messages that cannot be made again exactly are written to staging whole before they are sent: zlib promises no equal
+//! output from one version to the next. The other messages are made again for each attempt.
+
+use crate::noted_signature;
+use crate::streaming::{CHUNK, stream_error};
+use model::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
+use smime::{Measured, Mic, MicSlot, NameStyle, Signature};
+use std::io::{self, Read as _};
+use std::sync::Arc;
+use transport::{Deliver, KeptBytes, Payload, Services, StagedPayload};
+
+/// The key of the note.
+pub(crate) const NOTE: &str = "as2_spool";
+/// What the note has of a signature that would differ if it were made again: the evidence of the message needs it.
+const SIGNATURE: &str = "signature";
+
+/// A message's body in staging.
+#[derive(Clone)]
+pub(crate) struct Spooled {
+    body: Arc<dyn Payload>,
+    /// The MIC that the receipt must show.
+    mic: Mic,
+    /// Its signature, if that would differ if it were made again.
+    pub(crate) signature: Option<Signature>,
+}
+
+/// A body from staging. Its MIC is told once all of it was read: a receipt that comes before is none for this message.
+struct FromStaging<R> {
+    body: smime::Payload<R>,
+    mic: Mic,
+    slot: MicSlot,
+}
+
+impl<R: io::Read> io::Read for FromStaging<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.body.read(out)?;
+        if count == 0 && !out.is_empty() {
+            self.slot.set(self.mic.clone());
+        }
+        Ok(count)
+    }
+}
+
+impl<R: io::Read> Measured for FromStaging<R> {
+    fn total_len(&self) -> Option<u64> {
+        self.body.total_len()
+    }
+}
+
+impl Spooled {
+    /// The body from its beginning, and where its MIC is told.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) async fn open(&self) -> Result<(Box<dyn Measured + Send>, MicSlot)> {
+        let (body, length) = (Arc::clone(&self.body), self.body.length());
+        let opened = tokio::task::spawn_blocking(move || body.open_blocking(0..length)).await;
+        let reader = opened.map_err(|error| {
+            Error::transient(ErrorKind::Internal, "open a message in staging").caused_by(error)
+        })??;
+        let slot = MicSlot::default();
+        let body = smime::Payload::new(reader, length);
+        Ok((Box::new(FromStaging { body, mic: self.mic.clone(), slot: slot.clone() }), slot))
+    }
+}
+
+/// The body that an earlier attempt wrote for a message, or this one, durable. `signed` tells the signature that was made with it.
+///
+/// # Errors
+/// Local errors, such as `StorageFull`; the payload cannot be read; the claim was lost.
+pub(crate) async fn spooled(
+    services: &Services,
+    delivery: &Deliver,
+    (message_id, signed): (&str, impl Fn() -> Option<Signature>),
+    body: Box<dyn Measured + Send>,
+    mic: MicSlot,
+) -> Result<Spooled> {
+    if let Some(note) = delivery.notes.get(NOTE) {
+        let kept = KeptBytes::of(note)?;
+        // One under another Message-ID was made under other terms.
+        if text(&kept.about, "message_id")? == message_id {
+            let note = kept.about.get(SIGNATURE);
+            let signature = note.map_or(Ok(None), |note| noted_signature::read(note, message_id))?;
+            return Ok(Spooled { mic: read_mic(&kept.about)?, body: delivery.log.kept(&kept)?, signature });
+        }
+    }
+    let staged = write(services, body).await?;
+    let value = mic.get().ok_or_else(|| {
+        Error::permanent(ErrorKind::Internal, "compute the MIC of a message").with("message_id", message_id)
+    })?;
+    let mut about = json!({ "message_id": message_id, "mic": value.to_text(NameStyle::Rfc5751) });
+    let signature = signed();
+    if let Some(signature) = &signature {
+        about[SIGNATURE] = noted_signature::written(message_id, signature);
+    }
+    Ok(Spooled { body: delivery.log.keep(NOTE, staged, about).await?, mic: value.clone(), signature })
+}
+
+/// Writes a body to staging.
+async fn write(services: &Services, mut body: Box<dyn Measured + Send>) -> Result<StagedPayload> {
+    let staging = Arc::clone(&services.staging);
+    let written = tokio::task::spawn_blocking(move || {
+        let mut part = staging.begin()?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match body.read(&mut chunk).map_err(stream_error)? {
+                0 => return part.commit(),
+                count => part.append(&chunk[..count])?,
+            }
+        }
+    });
+    written.await.map_err(|error| {
+        Error::transient(ErrorKind::Internal, "write a message to staging").caused_by(error)
+    })?
+}
+
+fn text<'a>(about: &'a Value, key: &'static str) -> Result<&'a str> {
+    about.get(key).and_then(Value::as_str).ok_or_else(|| {
+        Error::permanent(ErrorKind::Internal, "read the note of a message in staging").with("missing", key)
+    })
+}
+
+fn read_mic(about: &Value) -> Result<Mic> {
+    let mic = text(about, "mic")?;
+    Mic::parse(mic).ok_or_else(|| {
+        Error::permanent(ErrorKind::Internal, "read the note of a message in staging").with("mic", mic)
+    })
+}

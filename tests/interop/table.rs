@@ -1,0 +1,310 @@
+//! What was tried with which product. The tests of both directions do what stands here, so each row of the table in
+//! docs/as2.md is shown by the run; what other tests show is listed beside them, by their names.
+
+use crate::exchanges::EXCHANGES;
+use std::fmt::Write;
+use std::fs;
+use suites::repository;
+
+/// A partner that is a real product, and the script that starts it.
+#[derive(PartialEq, Debug)]
+pub struct Product {
+    pub name: &'static str,
+    pub version: &'static str,
+    pub script: &'static str,
+}
+
+pub const PYAS2LIB: Product = Product { name: "pyas2lib", version: "1.4.4", script: "as2_peer" };
+pub const LIBAS2: Product = Product { name: "libas2", version: "0.8.2", script: "as2_node" };
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Direction {
+    ToIt,
+    FromIt,
+}
+
+/// One message to or from a product, in the words of our options.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange {
+    pub product: &'static Product,
+    pub direction: Direction,
+    /// `signed_encrypted`, `signed`, `encrypted` or `none`.
+    pub security: &'static str,
+    pub digest: &'static str,
+    /// `pkcs1` or `pss`.
+    pub signature: &'static str,
+    pub cipher: &'static str,
+    /// How the content key is encrypted: `pkcs1`, `oaep-…`, or `ecdh` where the receiver's key is an EC key.
+    pub key: &'static str,
+    /// `no`, `before_signing` or `after_signing`.
+    pub compressed: &'static str,
+    /// The receipt that is asked for: `signed`, `unsigned` or `none`.
+    pub mdn: &'static str,
+    /// Whether the payload is of any bytes, or ASCII alone.
+    pub binary: bool,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Outcome {
+    Works,
+    /// It works; this is to be known.
+    Remark(&'static str),
+    /// It cannot: why, and what is said then.
+    Fails {
+        why: &'static str,
+        said: &'static str,
+    },
+}
+
+impl Exchange {
+    pub fn is_signed(&self) -> bool {
+        self.security.starts_with("signed")
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.security.ends_with("encrypted")
+    }
+
+    pub fn is_compressed(&self) -> bool {
+        self.compressed != "no"
+    }
+
+    pub fn fails(&self) -> Option<&'static str> {
+        match self.outcome {
+            Outcome::Fails { said, .. } => Some(said),
+            _ => None,
+        }
+    }
+
+    /// Whether it is on record as weak when it is received.
+    pub fn is_weak(&self) -> bool {
+        (self.is_signed() && self.digest == "sha1") || (self.is_encrypted() && self.cipher == "3des")
+    }
+
+    /// The partner's agreement, for what we send.
+    pub fn agreement(&self) -> String {
+        let Self { security, mdn, digest, cipher, signature, compressed, .. } = self;
+        let key = if self.key == "ecdh" { "pkcs1" } else { self.key };
+        format!(
+            "send.security = \"{security}\"\nmdn.ask = \"{mdn}\"\nsend.digest = \"{digest}\"\nsend.cipher = \"{cipher}\"\n\
+             send.rsa_signature = \"{signature}\"\nsend.key_transport = \"{key}\"\nsend.compress = \"{compressed}\"\n\
+             legacy = {}",
+            *digest == "sha1" || *cipher == "3des"
+        )
+    }
+
+    /// The options of the partner's `send`, for what we receive.
+    pub fn options(&self) -> Vec<String> {
+        let mdn = if self.mdn == "none" { "none".to_owned() } else { format!("sync-{}", self.mdn) };
+        let mut options: Vec<String> = vec!["--mdn".into(), mdn, "--digest".into(), self.digest.into()];
+        let mut add = |when: bool, words: &[&str]| {
+            if when {
+                options.extend(words.iter().map(|&word| word.into()));
+            }
+        };
+        add(!self.is_signed(), &["--no-sign"]);
+        add(!self.is_encrypted(), &["--no-encrypt"]);
+        add(self.is_encrypted(), &["--cipher", self.cipher]);
+        add(self.is_compressed(), &["--compress"]); // before signing: pyas2lib has no other
+        // libas2 has one of each, and no options for them.
+        add(self.signature != "pkcs1", &["--signature", self.signature]);
+        add(self.product == &PYAS2LIB && self.key != "pkcs1", &["--key-transport", self.key]);
+        options
+    }
+
+    fn feature(&self) -> String {
+        let mut parts = Vec::new();
+        if !self.binary {
+            parts.push("ASCII text".to_owned());
+        }
+        if self.is_compressed() && self.compressed != "after_signing" {
+            parts.push("compressed".to_owned());
+        }
+        if self.is_signed() {
+            let scheme = if self.signature == "pss" { "RSA-PSS" } else { "RSA PKCS #1 v1.5" };
+            parts.push(format!("signed ({scheme}, {})", said(self.digest)));
+        }
+        if self.compressed == "after_signing" {
+            parts.push("compressed".to_owned());
+        }
+        if self.is_encrypted() {
+            let key = match self.key {
+                "ecdh" => "ECDH".to_owned(),
+                "pkcs1" => "RSA PKCS #1 v1.5".to_owned(),
+                oaep => format!("RSA-OAEP with {}", said(oaep.trim_start_matches("oaep-"))),
+            };
+            parts.push(format!("encrypted ({}, {key})", said(self.cipher)));
+        }
+        if !self.is_signed() && !self.is_encrypted() {
+            parts.push("neither signed nor encrypted".to_owned());
+        }
+        let receipt =
+            if self.mdn == "none" { "no receipt".to_owned() } else { format!("{} receipt", self.mdn) };
+        format!("{}; {receipt}", parts.join(", "))
+    }
+}
+
+/// A word of our options as people write it.
+fn said(word: &str) -> String {
+    match word {
+        "3des" => "triple DES".to_owned(),
+        cipher if cipher.starts_with("aes") => cipher.to_uppercase().replace("AES", "AES-"),
+        digest => digest.to_uppercase().replace("SHA", "SHA-"),
+    }
+}
+
+/// The exchanges of a product in a direction.
+pub fn of(product: &'static Product, direction: Direction) -> impl Iterator<Item = &'static Exchange> {
+    EXCHANGES.iter().filter(move |one| one.product == product && one.direction == direction)
+}
+
+/// What a test of another shape shows.
+struct Shown {
+    product: &'static str,
+    direction: &'static str,
+    feature: &'static str,
+    /// The file below tests/, and the function in it.
+    test: (&'static str, &'static str),
+}
+
+const SHOWN: &[Shown] = &[
+    Shown {
+        product: "OpenSSL 3.0 `cms`",
+        direction: "to it",
+        feature: "signed by every digest, encrypted by AES-CBC, AES-GCM and triple DES (`as2 pack`)",
+        test: ("interop/oracle.rs", "openssl_reads_what_pack_wrote"),
+    },
+    Shown {
+        product: "OpenSSL 3.0 `cms`",
+        direction: "from it",
+        feature: "signed and encrypted, in definite and streamed lengths, RSA PKCS #1 v1.5 and RSA-OAEP (`as2 unpack`)",
+        test: ("interop/oracle.rs", "unpack_reads_what_openssl_wrote"),
+    },
+    Shown {
+        product: "OpenSSL 3.0 `cms`",
+        direction: "to it",
+        feature: "encrypted for several recipients, each of which reads it",
+        test: ("interop/oracle.rs", "every_recipient_reads_what_pack_encrypted_for_several"),
+    },
+    Shown {
+        product: "OpenSSL 3.0 `cms` and `smime`",
+        direction: "to it",
+        feature: "receipts downloaded from Waybill, verified with the signer's certificate alone",
+        test: (
+            "interop/receipts.rs",
+            "openssl_verifies_an_mdn_that_was_downloaded_an_accepting_and_a_refusing_one",
+        ),
+    },
+    Shown {
+        product: "pyas2lib 1.4.4",
+        direction: "from it",
+        feature: "over HTTPS",
+        test: ("interop/https.rs", "a_partner_on_pyas2lib_sends_over_https"),
+    },
+    Shown {
+        product: "Squid and microsocks",
+        direction: "through it",
+        feature: "messages through an HTTP proxy (CONNECT) and a SOCKS5 proxy, with passwords",
+        test: ("e2e/proxies.rs", "sftp_and_as2_go_through_http_and_socks5_proxies_with_passwords"),
+    },
+    Shown {
+        product: "Apache 2.4",
+        direction: "through it",
+        feature: "messages to a partner behind it, logged in by digest",
+        test: (
+            "interop/login.rs",
+            "a_digest_is_given_when_the_server_asks_for_it_and_with_every_message_after_that",
+        ),
+    },
+    Shown {
+        product: "Apache 2.4",
+        direction: "through it",
+        feature: "messages under gzip, decoded on the way (mod_deflate)",
+        test: ("interop/login.rs", "a_message_under_a_content_coding_is_decoded_by_apache"),
+    },
+    Shown {
+        product: "nginx 1.22",
+        direction: "through it",
+        feature: "messages to a partner behind it, logged in by basic",
+        test: (
+            "interop/login.rs",
+            "user_name_and_password_are_sent_when_the_server_asks_or_by_option_at_once",
+        ),
+    },
+    Shown {
+        product: "nginx 1.22 and HAProxy 2.6",
+        direction: "through it",
+        feature: "messages to a listener of Waybill behind them, over HTTP and HTTPS",
+        test: ("interop/proxies.rs", "messages_come_in_through_nginx_and_haproxy"),
+    },
+    Shown {
+        product: "nginx 1.22 and HAProxy 2.6",
+        direction: "through it",
+        feature: "messages to a partner behind them",
+        test: ("interop/proxies.rs", "messages_go_out_through_the_proxies_of_a_partner"),
+    },
+];
+
+const HEADING: &str = "## What it was tried with";
+
+/// The section of docs/as2.md.
+fn section() -> String {
+    let mut text = format!(
+        "{HEADING}\n\n\
+         The test run writes this section. Each row is a message that a test sends to or receives from the product itself; payloads are\n\
+         compared byte for byte, and each side verifies the other's receipt. Rows that say `fails` are tested too: there the delivery\n\
+         fails with an error that says why.\n\n\
+         | product | direction | what | result |\n|---|---|---|---|\n"
+    );
+    for one in EXCHANGES {
+        let direction = match one.direction {
+            Direction::ToIt => "to it",
+            Direction::FromIt => "from it",
+        };
+        let result = match one.outcome {
+            Outcome::Works => "works".to_owned(),
+            Outcome::Remark(remark) => format!("works; {remark}"),
+            Outcome::Fails { why, .. } => format!("fails: {why}"),
+        };
+        let Product { name, version, .. } = one.product;
+        writeln!(text, "| {name} {version} | {direction} | {} | {result} |", one.feature()).unwrap();
+    }
+    for one in SHOWN {
+        writeln!(text, "| {} | {} | {} | works |", one.product, one.direction, one.feature).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_table_in_the_documentation_is_what_the_tests_try() {
+    let page = fs::read_to_string(repository().join("docs/as2.md")).unwrap();
+    let found = page.find(HEADING).map(|at| {
+        let rest = &page[at..];
+        let end = rest[HEADING.len()..].find("\n## ").map_or(rest.len(), |next| HEADING.len() + next + 1);
+        rest[..end].trim_end()
+    });
+    let right = section();
+    if found != Some(right.trim_end()) {
+        let file = repository().join("target/interop-table.md");
+        fs::write(&file, right).unwrap();
+        panic!(
+            "docs/as2.md: its section \"{HEADING}\" is not what the tests try. Put the text of {} in its place",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn each_row_stands_once_and_its_test_exists() {
+    let section = section();
+    let mut rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).collect();
+    let count = rows.len();
+    rows.sort_unstable();
+    rows.dedup();
+    assert_eq!(rows.len(), count, "a row stands twice");
+    for Shown { test: (file, name), .. } in SHOWN {
+        let source = fs::read_to_string(repository().join("tests").join(file)).unwrap();
+        assert!(source.contains(&format!("#[test]\nfn {name}() {{")), "{file}: no test {name}");
+    }
+}
