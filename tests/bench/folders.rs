@@ -51,9 +51,7 @@ pub(crate) fn run() {
         "Each transport alone, then a gateway whose flow ends or begins in a local directory; {delay} ms of delay; seconds, and bytes or files a second\n"
     );
     for protocol in Protocol::ALL {
-        if std::env::var("WAYBILL_BENCH_PROTOCOLS")
-            .is_ok_and(|named| !named.split(',').any(|name| name == format!("{protocol:?}")))
-        {
+        if !protocol.is_wanted() {
             continue;
         }
         let mut site = Site::start(protocol);

@@ -34,6 +34,12 @@ pub(crate) enum Protocol {
 
 impl Protocol {
     pub(crate) const ALL: [Self; 4] = [Self::Sftp, Self::Ftp, Self::Ftps, Self::Webdav];
+
+    /// Whether it is among `WAYBILL_BENCH_PROTOCOLS`; without these, each is.
+    pub(crate) fn is_wanted(self) -> bool {
+        std::env::var("WAYBILL_BENCH_PROTOCOLS")
+            .map_or(true, |named| named.split(',').any(|name| name == format!("{self:?}")))
+    }
 }
 
 /// Ports of FTP's data connections: outside those that the system gives away by itself.

@@ -329,7 +329,7 @@ both! {
         let result = ended(&scene, ask(&scene, &scene.store, "orders").await).await;
         let skipped = vec![model::SkipCount { reason: SkipReason::TooLarge, files: 1 }];
         assert_eq!(result, FlowRunResult::Polled(PollReport { taken: 1, refused: 1, skipped, ..PollReport::default() }));
-        scene.until("it is in the error directory", || async { folder.get("in/empty").is_none() && folder.files().len() == 3 }).await;
+        scene.until("it is in the error directory", || async { folder.get("in/empty").is_none() && folder.get("bad/empty.error.json").is_some() }).await;
         let refused = &scene.events("offer.refused").await[0];
         assert!(refused.detail["error"].as_str().unwrap().contains("the file is empty"), "{refused:?}");
     }

@@ -72,7 +72,7 @@ both! {
         let wrong = saying(wrong, |polling| polling.error_directory = Some("bad".into()));
         scene.flow(wrong.clone());
         let _engine = scene.start().await;
-        scene.until("it lies in the error directory", || async { folder.files().len() == 2 && folder.get("in/po.edi").is_none() }).await;
+        scene.until("it lies in the error directory", || async { folder.get("bad/po.edi.error.json").is_some() && folder.get("in/po.edi").is_none() }).await;
         let why = folder.files().iter().map(|path| folder.get(path.as_str()).unwrap().to_vec())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).find(|text| text.contains("error")).unwrap();
         assert!(why.contains("offset 3, bytes e9") && why.contains("correct `from` of the step"), "{why}");

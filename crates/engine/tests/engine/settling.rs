@@ -36,7 +36,7 @@ both! {
         scene.place("out").answer(Answer::Fails(Fault::REFUSED));
         after_delivery(&scene);
         let _engine = scene.start().await;
-        scene.until("the cause lies beside it", || async { folder.files().len() == 2 && folder.get("in/po.edi").is_none() }).await;
+        scene.until("the cause lies beside it", || async { folder.get("bad/po.edi.error.json").is_some() && folder.get("in/po.edi").is_none() }).await;
         let files = folder.files();
         let texts: Vec<_> = files.iter().map(|path| String::from_utf8_lossy(&folder.get(path.as_str()).unwrap()).into_owned()).collect();
         assert!(texts.iter().any(|text| text.contains("the test asked for it")), "{files:?} {texts:?}");
