@@ -1,5 +1,6 @@
 //! `/`: numbers, problems, flows and the condition of the node.
 
+mod node_problems;
 mod problems;
 mod revisions;
 

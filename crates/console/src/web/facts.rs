@@ -1,6 +1,6 @@
 //! What events and receipts carry by key, as names and values for people.
 
-use crate::web::format::{Moment, duration_text, grouped, safe_text, size_text, with_breaks};
+use crate::web::format::{Moment, capitalized, duration_text, grouped, safe_text, size_text, with_breaks};
 use askama::Template;
 use model::Timestamp;
 use serde_json::{Map, Value};
@@ -145,8 +145,7 @@ fn name(key: &str) -> String {
         return (*name).to_owned();
     }
     let words = safe_text(&key.strip_suffix("_micros").unwrap_or(key).replace('_', " "));
-    let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    capitalized(&words)
 }
 
 #[cfg(test)]

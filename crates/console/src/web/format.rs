@@ -123,6 +123,12 @@ pub(crate) fn safe_text(text: &str) -> String {
     PeerText::from(text).as_str().to_owned()
 }
 
+/// With a capital at its beginning.
+pub(crate) fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
 /// Text of unknown origin as one line of a list: its line breaks are spaces, and of a web page (what
 /// proxies and the like answer) only its words are left.
 pub(crate) fn one_line(text: &str) -> String {

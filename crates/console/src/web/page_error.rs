@@ -1,5 +1,6 @@
 //! Why a page cannot be shown, and what to do.
 
+use crate::web::format::capitalized;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use model::ErrorKind;
@@ -112,10 +113,8 @@ impl From<model::Error> for PageError {
 
 /// An error's advice, as a sentence of its own.
 fn sentence(advice: &str) -> String {
-    let mut letters = advice.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     let end = if advice.ends_with('.') { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str())
+    format!("{}{end}", capitalized(advice))
 }
 
 impl From<askama::Error> for PageError {

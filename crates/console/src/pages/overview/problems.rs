@@ -3,12 +3,13 @@
 //! Rows come from the database ([`from_database`]: all nodes), and from this node itself
 //! ([`crate::NodeStatus::problems`]: what only it knows). To add a row, make an [`ActiveProblem`] in one of the two.
 
+use crate::pages::overview::node_problems::of_this_node;
 use crate::pages::overview::revisions::behind;
 use crate::state::AppState;
 use crate::state::active_problem::{ActiveProblem, ProblemKind};
 use crate::state::overview_cache::CountedOverview;
 use crate::web::badge::{Badge, Icon, Tone};
-use crate::web::format::{Moment, cut, duration_text, grouped, one_line, path_text, size_text};
+use crate::web::format::{Moment, capitalized, cut, duration_text, grouped, one_line, path_text, size_text};
 use crate::web::list_query::ListQuery;
 use crate::web::transfer_table::TRANSFERS;
 use model::{DeliveryState, Severity, Suspension, SuspensionKind, Timestamp};
@@ -392,7 +393,7 @@ fn suspended(suspension: &Suspension) -> ActiveProblem {
     };
     // An endpoint may be offline after failures as well.
     ActiveProblem::new(kind, Severity::Warning, &format!("{name}/suspended"), what)
-        .why(sentence(&suspension.words()))
+        .why(capitalized(&suspension.words()))
         .advice(advice)
         .since(suspension.since)
         .page(ListQuery::default().url("/audit", &event))
@@ -420,71 +421,6 @@ fn delivery(failing: &FailingDelivery) -> ActiveProblem {
         let retry = format!("Fix the cause, then run: waybill transfer retry {}", failing.transfer);
         problem.advice(retry)
     }
-}
-
-/// Problems of the audit trail that this node seals.
-fn audit_alarms(state: &AppState) -> Vec<ActiveProblem> {
-    let alarm = state.node.audit_alarm().map(|alarm| {
-        let what = format!("Audit alarm: {}", alarm.title());
-        let why = if alarm.stops_sealing() {
-            format!("This node does not seal events: {}.", alarm.what)
-        } else {
-            format!("{}.", sentence(&alarm.what))
-        };
-        ActiveProblem::new(ProblemKind::Audit, Severity::Error, "alarm", what)
-            .why(why)
-            .advice(format!("{}.", sentence(&alarm.advice().replace('`', ""))))
-            .since(alarm.since)
-            .page("/audit?kind=audit.alarm")
-    });
-    let stopped = state.node.sealing_stopped().map(|why| {
-        ActiveProblem::new(
-            ProblemKind::Audit,
-            Severity::Error,
-            "stopped",
-            "Audit events are not being sealed",
-        )
-        .why(why)
-    });
-    alarm.into_iter().chain(stopped).collect()
-}
-
-/// With a capital at its beginning.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    first + letters.as_str()
-}
-
-/// Problems of this node.
-fn of_this_node(state: &AppState) -> Vec<ActiveProblem> {
-    let mut all = audit_alarms(state);
-    all.extend(state.node.problems());
-    let full = |key: &str, what: &str, why: String, advice: &str| {
-        ActiveProblem::new(ProblemKind::Node, Severity::Error, key, what).why(why).advice(advice)
-    };
-    if let Some(journal) = state.node.journal().filter(|journal| journal.backlog_bytes >= journal.most_bytes)
-    {
-        all.push(full(
-            "journal",
-            "Connections are not recorded in the database",
-            format!("{} are waiting in this node's journal.", size_text(journal.backlog_bytes)),
-            "See the log for the cause.",
-        ));
-    }
-    if let Some(space) = state.node.staging().filter(|space| space.free_bytes < space.min_free_bytes) {
-        all.push(full(
-            "staging",
-            "The staging area is full",
-            format!(
-                "{} are free; {} must stay free.",
-                size_text(space.free_bytes),
-                size_text(space.min_free_bytes)
-            ),
-            "Waybill accepts no files until there is more free space on the file system of the staging area.",
-        ));
-    }
-    all
 }
 
 #[cfg(test)]
