@@ -201,6 +201,7 @@ CREATE INDEX transfers_by_name ON transfers (substr(file_name, 1, 200), created_
 CREATE INDEX transfers_by_partner ON transfers (partner, created_at, id) WHERE partner IS NOT NULL;
 CREATE INDEX transfers_by_offer ON transfers (offer_id);
 CREATE INDEX transfers_by_parent ON transfers (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX transfers_open_receipts ON transfers (partner) WHERE kind = 'receipt' AND ended_at IS NULL;
 CREATE INDEX transfers_retained ON transfers (retained_until) WHERE NOT released;
 
 -- Which transfers need which bytes: a transfer's own, and the evidence of its receipts.
@@ -210,6 +211,17 @@ CREATE TABLE payload_references (
     PRIMARY KEY (payload_id, transfer_id)
 );
 CREATE INDEX payload_references_by_transfer ON payload_references (transfer_id);
+
+-- The files that came with a transfer's payload and are sent with it, in their order from 1.
+CREATE TABLE attachments (
+    transfer_id BLOB   NOT NULL REFERENCES transfers (id),
+    place       BIGINT NOT NULL,
+    payload_id  BLOB   NOT NULL REFERENCES payloads (id),
+    -- What its source said of it.
+    metadata    TEXT   NOT NULL,
+    PRIMARY KEY (transfer_id, place)
+);
+CREATE INDEX attachments_by_payload ON attachments (payload_id);
 
 -- The next number of each lane. Its row is locked while a transfer is recorded, so numbers have no
 -- gaps and follow the order of recording.
@@ -270,6 +282,8 @@ CREATE TABLE deliveries (
     ended_at         TEXT
 );
 CREATE INDEX deliveries_by_transfer ON deliveries (transfer_id);
+CREATE INDEX deliveries_by_endpoint ON deliveries (endpoint, created_at, id);
+CREATE INDEX deliveries_awaiting ON deliveries (endpoint, receipt_deadline) WHERE state = 'awaiting_receipt';
 CREATE INDEX deliveries_claimable ON deliveries (due_at, id)
     WHERE state IN ('pending', 'retrying') AND NOT held AND lane IS NULL AND payload_id IS NOT NULL;
 CREATE INDEX deliveries_open ON deliveries (state, due_at)
@@ -354,11 +368,57 @@ CREATE TABLE intake_keys (
     content_digest BLOB,
     -- The transfer of the receipt of its last refusal, where that is sent later: it is cancelled when the key is answered or
     -- refused again.
-    refusal_id BLOB
+    refusal_id BLOB,
+    -- Until when its connection waits for a payload that goes into the answer; then the head of the whole answer, and its
+    -- body, which is a payload of the delivery that gave it.
+    answer_until TEXT,
+    answer_head TEXT,
+    answer_payload_id BLOB
 );
 CREATE INDEX intake_keys_by_time ON intake_keys (began_at);
 CREATE INDEX intake_keys_by_offer ON intake_keys (offer_id) WHERE offer_id IS NOT NULL;
 CREATE INDEX intake_keys_in_progress ON intake_keys (node, epoch) WHERE state = 'in_progress';
+
+-- Messages that have arrived in part, whose senders may go on where a connection broke. Their bytes are in staging, in segments:
+-- whoever takes a message over from a writer that has not ended writes into a file of its own.
+CREATE TABLE partial_messages (
+    -- SHA-256 of the key, in hexadecimal: a peer chooses its length.
+    digest     TEXT    NOT NULL PRIMARY KEY,
+    key        TEXT    NOT NULL,
+    -- Another one when the message starts over.
+    id         BLOB NOT NULL,
+    listener   TEXT    NOT NULL,
+    partner    TEXT    NOT NULL,
+    -- The key of the message in intake_keys.
+    message    TEXT    NOT NULL,
+    -- Grows with each holder: what an earlier one writes is not counted.
+    fence      BIGINT  NOT NULL,
+    -- Who writes it; null once that has ended.
+    node       TEXT,
+    epoch      BIGINT,
+    -- Bytes of the whole message, where they are known.
+    total      BIGINT,
+    -- Bytes that are durable, and the last of them.
+    durable    BIGINT  NOT NULL,
+    last_byte  BIGINT,
+    -- It was answered: of its bytes only their number and the last one are left.
+    answered   BOOLEAN NOT NULL,
+    began_at   TEXT NOT NULL,
+    used_at    TEXT NOT NULL,
+    keep_until TEXT NOT NULL
+);
+CREATE INDEX partial_messages_kept ON partial_messages (keep_until);
+CREATE INDEX partial_messages_by_listener ON partial_messages (listener);
+
+CREATE TABLE partial_segments (
+    id       BLOB NOT NULL PRIMARY KEY,
+    digest   TEXT   NOT NULL,
+    -- Its place among the segments of the message, from 0.
+    position BIGINT NOT NULL,
+    -- Bytes that are durable.
+    length   BIGINT NOT NULL
+);
+CREATE INDEX partial_segments_by_message ON partial_segments (digest, position);
 
 -- What proves a message, with a retention of its own. Its bytes are in about and pieces; those that a signature covers are a
 -- payload, which the transfer refers to.
@@ -443,6 +503,9 @@ CREATE INDEX audit_events_by_connection ON audit_events (connection_id, at, id) 
 CREATE INDEX audit_events_by_flow ON audit_events (flow, at, id) WHERE flow IS NOT NULL;
 CREATE INDEX audit_events_by_endpoint ON audit_events (endpoint, at, id) WHERE endpoint IS NOT NULL;
 CREATE INDEX audit_events_by_kind ON audit_events (kind, at, id);
+-- What went wrong with a partner's messages and receipts.
+CREATE INDEX audit_events_troubles ON audit_events (partner, at, id) WHERE partner IS NOT NULL
+    AND kind IN ('message.refused', 'receipt.unproven', 'receipt.unmatched', 'certificate.fallback_used');
 
 -- Each takes the events from (from_position, from_id) to before (to_position, to_id), and follows the one
 -- before it. Kept for ever.

@@ -1,7 +1,7 @@
 //! Speed and memory, beside public tools in the same run. Prints tables; asserts nothing.
 //!
 //! `tests/bench/run.sh` builds everything optimised and runs all of it; `waybill-bench NAME` runs one:
-//! `as2`, `flow`, `folders`, `idle`, `large`, `listing`, `local`, `long`.
+//! `as2`, `flow`, `folders`, `idle`, `large`, `listing`, `local`, `long`, `restart`.
 
 mod as2;
 mod flow;
@@ -13,11 +13,12 @@ mod local;
 mod long;
 mod measure;
 mod pair;
+mod restart;
 mod way;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let all: [(&str, fn()); 8] = [
+    let all: [(&str, fn()); 9] = [
         ("as2", as2::run),
         ("flow", flow::run),
         ("folders", folders::run),
@@ -26,6 +27,7 @@ fn main() {
         ("listing", listing::run),
         ("local", local::run),
         ("long", long::run),
+        ("restart", restart::run),
     ];
     for (name, bench) in all {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {

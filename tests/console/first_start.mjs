@@ -40,6 +40,7 @@ test("lists without rows say what will be there", async () => {
   for (const [path, words, name] of [
     ["/", "No transfers in the last 24 hours.", "empty-overview"],
     ["/transfers", "No transfers yet.", "empty-transfers"],
+    ["/partners", "No partners are defined.", "empty-partners"],
     ["/connections?endpoint=none", "No connections match these filters.", "empty-connections"],
     ["/transfers?state=failed&name=x", "No transfers match these filters.", "empty-filtered"],
     ["/audit?kind=transfer.recorded", "No audit events match these filters.", "empty-audit"],

@@ -19,6 +19,8 @@ mod kills;
 mod kills_over_servers;
 mod naming_kills;
 mod reflink_kills;
+mod restart_kills;
+mod restart_receiving_kills;
 mod revisions;
 mod staging_full;
 mod step_kills;

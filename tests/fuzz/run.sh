@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
 seconds=${1:-600}
 targets=("${@:2}")
-[ ${#targets[@]} -gt 0 ] || targets=(message cms mdn headers)
+[ ${#targets[@]} -gt 0 ] || targets=(message cms mdn headers content_range)
 version=0.13.2
 tools=$root/target/servers/cargo
 out=$root/target/fuzz
@@ -21,12 +21,15 @@ export RUSTC_BOOTSTRAP=1 CARGO_INCREMENTAL=0
 
 seeds() {
   local at=$out/seeds cms
-  mkdir -p "$at"/{message,cms,mdn,headers}
+  mkdir -p "$at"/{message,cms,mdn,headers,content_range}
   openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=fuzz -set_serial 1 -keyout "$at/key.pem" -out "$at/cert.pem" 2>/dev/null
   printf 'Content-Type: text/plain\r\n\r\nUNA:+.? ' >"$at/plain"
   printf 'Content-Type: text/plain; charset=utf-8; name*=UTF-8%s%s\r\nContent-Disposition: attachment; filename="=?iso-8859-1?Q?a=E9?="\r\n\r\nx' "''" 'a%C3%A9' >"$at/headers/names"
   printf 'automatic-action/MDN-sent-automatically; processed/error: decryption-failed' >"$at/headers/disposition"
   printf 'multipart/signed; protocol="application/pkcs7-signature"; micalg=sha-256; boundary="b"' >"$at/headers/type"
+  printf 'bytes 65982464-307502442/307502443' >"$at/content_range/draft"
+  printf 'bytes 0-18446744073709551614/18446744073709551615' >"$at/content_range/largest"
+  printf '"ci1257348820455.829541_tharding_2k_te"' >"$at/content_range/id"
   openssl cms -sign -in "$at/plain" -signer "$at/cert.pem" -inkey "$at/key.pem" -out "$at/message/signed" 2>/dev/null
   openssl cms -sign -nodetach -outform DER -binary -in "$at/plain" -signer "$at/cert.pem" -inkey "$at/key.pem" -out "$at/opaque.der"
   for cipher in aes-256-cbc aes-128-gcm des3; do

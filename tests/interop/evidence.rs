@@ -11,10 +11,16 @@ use suites::KeyPair;
 
 /// Saves the evidence of a file's transfer.
 pub(crate) fn save(hub: &Hub, id: &str, name: &str) -> PathBuf {
+    save_one(hub, id, name, &[])
+}
+
+/// The same, where further options say which of several packages.
+pub(crate) fn save_one(hub: &Hub, id: &str, name: &str, which: &[&str]) -> PathBuf {
     let file = hub.root.path().join(name);
     let config = hub.gateway.config();
     let arguments =
         ["--config", config.to_str().unwrap(), "transfer", "evidence", id, "--out", file.to_str().unwrap()];
+    let arguments = [&arguments[..], which].concat();
     let (status, out, error) = suites::run(&arguments);
     assert!(status.success() && out.contains("README.txt"), "{arguments:?}: {out} {error}");
     file

@@ -3,7 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "what goes over the wire is written by hand")]
 
+mod appendix;
 mod async_receipts;
+mod attachments;
 mod evidence;
 mod exchanges;
 mod fields;
@@ -22,7 +24,13 @@ mod raw;
 mod receipts;
 mod receiving;
 mod refused;
+mod replies;
+mod restart_nodes;
+mod restart_receiving;
+mod restart_sending;
+mod restart_wire;
 mod rollover;
 mod sending;
 mod table;
 mod twice;
+mod vectors;

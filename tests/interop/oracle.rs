@@ -84,7 +84,7 @@ impl Bench {
 }
 
 /// The two parts of a multipart/signed: the first as it was signed, and the bytes of the signature.
-fn signed_parts(entity: &[u8]) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn signed_parts(entity: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|part| part == what).unwrap();
     let head = String::from_utf8_lossy(&entity[..find(entity, b"\r\n\r\n")]).into_owned();
     let boundary = head

@@ -203,6 +203,31 @@ const SHOWN: &[Shown] = &[
         test: ("interop/https.rs", "a_partner_on_pyas2lib_sends_over_https"),
     },
     Shown {
+        product: "OpenSSL 3.0 `cms`",
+        direction: "from it",
+        feature: "several files in one message, signed, signed opaquely and encrypted",
+        test: (
+            "interop/attachments.rs",
+            "the_files_of_a_message_come_in_together_with_one_mic_however_it_is_protected",
+        ),
+    },
+    Shown {
+        product: "OpenSSL 3.0 `cms`",
+        direction: "to it",
+        feature: "several files in one signed message",
+        test: ("interop/attachments.rs", "openssl_verifies_the_signature_over_several_files"),
+    },
+    Shown {
+        product: "pyas2lib 1.4.4",
+        direction: "to it",
+        feature: "several files in one message: unprotected, encrypted, or compressed and signed (a signature over several files that are \
+                  not compressed it cannot verify)",
+        test: (
+            "interop/attachments.rs",
+            "a_message_is_passed_on_with_its_files_and_the_same_bytes_in_each_attempt",
+        ),
+    },
+    Shown {
         product: "Squid and microsocks",
         direction: "through it",
         feature: "messages through an HTTP proxy (CONNECT) and a SOCKS5 proxy, with passwords",

@@ -26,6 +26,7 @@ mod steps;
 mod stream;
 mod taken;
 mod throttle;
+mod together;
 
 pub(crate) use proxy::read_proxy;
 

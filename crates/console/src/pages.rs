@@ -12,6 +12,7 @@ pub(crate) mod known_hosts;
 pub(crate) mod login;
 pub(crate) mod mdn;
 pub(crate) mod overview;
+pub(crate) mod partners;
 pub(crate) mod setup;
 pub(crate) mod theme;
 pub(crate) mod transfers;

@@ -257,6 +257,10 @@ impl DatabaseNumbers {
         let help = "Files whose source must still be settled (deleted, archived, moved or marked).";
         text.gauge("waybill_offers_to_settle", help, numbers.offers_to_settle);
         text.gauge("waybill_live_connections", "Open connections.", numbers.live_connections);
+        let help = "Messages that have arrived in part, whose senders may go on.";
+        text.gauge("waybill_partial_messages", help, numbers.partial_messages);
+        let help = "Bytes held of messages that have arrived in part.";
+        text.gauge("waybill_partial_message_bytes", help, numbers.partial_bytes);
         let lag = &numbers.seal_lag;
         text.gauge("waybill_seal_lag_seconds", "Age of the oldest event not sealed.", lag.lag.as_secs_f64());
         let help = "Audit events not sealed yet, counted up to 100,000.";

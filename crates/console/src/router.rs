@@ -2,7 +2,7 @@
 
 use crate::pages::{
     assets, audit, certificates, connection, connections, evidence, flows, keys, known_hosts, login, mdn,
-    overview, setup, theme, transfers, waybill,
+    overview, partners, setup, theme, transfers, waybill,
 };
 use crate::probes;
 use crate::state::AppState;
@@ -23,6 +23,10 @@ fn routes() -> Routes {
     Routes::default()
         .page("/", overview::page)
         .page("/flows", flows::page)
+        .page("/partners", partners::page)
+        .page("/partners/{name}", partners::one)
+        .page("/partners/{name}/tests/{transfer}", partners::tested)
+        .form("/partners/{name}/test", partners::test)
         .page("/transfers", transfers::page)
         .page("/transfers/{id}", waybill::page)
         .page("/transfers/{id}/mdn/{which}", mdn::sent)

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod apply;
+mod by_hand;
 mod caller;
 mod certificates;
 mod directory;
@@ -36,6 +37,10 @@ mod users;
 pub mod zip;
 
 pub use apply::{Applied, Apply};
+pub use by_hand::{
+    ChooseEndpoint, ChosenEndpoint, ExchangeStep, Explained, FileToSend, SentFile, StepStanding,
+    TEST_SUBJECT, explain, is_test_name,
+};
 pub use caller::Caller;
 pub use certificates::{CertificateDetail, CertificateList, CertificateUse, ListCertificates};
 pub use ending_certificates::{CERTIFICATE_WARNINGS, EndingCertificate};

@@ -66,7 +66,7 @@ impl TransferAnswer {
 
 impl Control {
     /// Who acts, when and why. Refuses users without the permission to operate transfers.
-    fn act(&self, caller: &Caller, reason: Option<&str>, request: Option<Uuid>) -> Result<Act> {
+    pub(crate) fn act(&self, caller: &Caller, reason: Option<&str>, request: Option<Uuid>) -> Result<Act> {
         caller.require(Permission::OperateTransfers)?;
         let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
         if let Some(length) = reason.map(|text| text.chars().count()).filter(|n| *n > LONGEST_REASON) {

@@ -168,8 +168,13 @@ impl World {
         };
         let deliveries =
             vec![NewDelivery { delivery, counters: Vec::new(), has_steps: false, lane_continues: false }];
-        let new =
-            NewTransfer { transfer, retain_for: Duration::from_secs(3600), deliveries, failure_route: None };
+        let new = NewTransfer {
+            transfer,
+            retain_for: Duration::from_secs(3600),
+            deliveries,
+            attachments: Vec::new(),
+            failure_route: None,
+        };
         let record = RecordOffer {
             content: None,
             lease: self.lease.clone(),
@@ -199,8 +204,13 @@ impl World {
         let id = transfer.id;
         let deliveries =
             vec![NewDelivery { delivery, counters: Vec::new(), has_steps: false, lane_continues: false }];
-        let new =
-            NewTransfer { transfer, retain_for: Duration::from_secs(3600), deliveries, failure_route: None };
+        let new = NewTransfer {
+            transfer,
+            retain_for: Duration::from_secs(3600),
+            deliveries,
+            attachments: Vec::new(),
+            failure_route: None,
+        };
         self.store.intake_begin(&self.lease, "message", start()).await.unwrap();
         let refused =
             self.store.intake_refuse(&self.lease, "message", None, vec![new], vec![], start()).await;

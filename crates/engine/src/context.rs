@@ -2,6 +2,7 @@
 //! in force. It does not depend on the parts.
 
 use crate::addresses::Addresses;
+use crate::by_hand;
 use crate::health::{EndpointHealth, HealthChange, Reachability};
 use crate::history::{FlowAt, KeptFlows};
 use crate::host_keys::KnownHostList;
@@ -12,7 +13,9 @@ use crate::queues::Queues;
 use crate::settings::EngineSettings;
 use crate::suspensions::Suspensions;
 use model::definition::{Definitions, Endpoint, OfflineRule};
-use model::{AuditEvent, Error, ErrorKind, EventKind, PeerText, Result, Retry, Suspension, Timestamp};
+use model::{
+    AuditEvent, ByHand, Error, ErrorKind, EventKind, PeerText, Result, Retry, Suspension, Timestamp,
+};
 use staging::Staging;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,12 +75,16 @@ impl Context {
         self.services.directory.definitions()
     }
 
-    /// A flow as it is at a revision.
+    /// A flow as it is at a revision; of a file that a person sent, what stands in its place.
     ///
     /// # Errors
     /// The database failed; or, `ConfigInvalid`, the flow cannot be read on this node, or the revision does not have
     /// it.
     pub(crate) async fn flow_at(&self, flow: &str, revision: i64) -> Result<FlowAt> {
+        if let Some(sent) = ByHand::of(flow) {
+            let (endpoint, transport) = self.endpoint(sent.endpoint)?;
+            return by_hand::flow(sent, &endpoint, transport.spec());
+        }
         self.flows.flow(&self.definitions(), flow, revision).await
     }
 

@@ -14,6 +14,7 @@ use crate::maintenance::archives::ArchiveRetention;
 use crate::maintenance::deadlines::Deadlines;
 use crate::maintenance::expectations::Expectations;
 use crate::maintenance::fencing::Fencing;
+use crate::maintenance::partial_messages::PartialMessages;
 use crate::maintenance::purge::Purge;
 use crate::maintenance::repeat::{Maintenance, repeat};
 use crate::maintenance::retention::Retention;
@@ -90,7 +91,7 @@ impl Engine {
         let (lease_shutdown, ended) = watch::channel(false);
         let lease_task = tokio::spawn(async move { lease.keep(ended).await });
         let (shutdown, _) = watch::channel(false);
-        let intake = Arc::new(EngineIntake::new(Arc::clone(&context)));
+        let intake = Arc::new(EngineIntake::new(Arc::clone(&context), shutdown.subscribe()));
         let (unstable, claimed) = (Arc::default(), Arc::default());
         Ok(Self { context, intake, unstable, claimed, room, shutdown, lease_shutdown, lease_task })
     }
@@ -170,6 +171,7 @@ impl Engine {
             Arc::new(ArchiveRetention::new(Arc::clone(context))),
             Arc::new(OrphanSweep(Arc::clone(context))),
             Arc::new(Purge(Arc::clone(context))),
+            Arc::new(PartialMessages(Arc::clone(context))),
         ];
         all.extend(maintenance);
         for maintenance in all {

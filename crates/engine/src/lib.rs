@@ -22,6 +22,7 @@
 
 mod addresses;
 mod at_source;
+mod by_hand;
 mod claim_loop;
 mod clock;
 mod context;
@@ -42,6 +43,7 @@ mod parts;
 mod processing;
 mod queues;
 mod receive;
+mod replies;
 mod services;
 mod settings;
 mod staged;
@@ -50,6 +52,7 @@ mod suspensions;
 mod transfers;
 mod trial;
 
+pub use by_hand::{FileByHand, sent_by_hand};
 pub use clock::{SystemClock, SystemRandom};
 #[doc(hidden)]
 pub use crash::point as crash_point;

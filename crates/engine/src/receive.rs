@@ -1,8 +1,8 @@
 //! Messages that listeners receive.
 
 pub(crate) mod intake;
+pub(crate) mod kept;
 mod keys;
 mod proof;
 mod reception;
-mod reply;
 mod routing;

@@ -4,9 +4,9 @@
 use crate::context::Context;
 use model::definition::{Definitions, Destination, Flow, OnFailure};
 use model::{
-    ArchivedCopy, AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState, EventKind, OfferId,
-    PayloadId, PayloadRecord, RECEIPT, RECEIPT_URL, RemotePath, TemplateValues, Timestamp, Transfer,
-    TransferId, TransferKind, TransferState, receipts_flow,
+    ArchivedCopy, Attachment, AuditEvent, ConnectionId, Content, Delivery, DeliveryId, DeliveryState,
+    EventKind, OfferId, PayloadId, PayloadRecord, RECEIPT, RECEIPT_URL, RemotePath, TemplateValues,
+    Timestamp, Transfer, TransferId, TransferKind, TransferState, receipts_flow,
 };
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -28,16 +28,43 @@ pub(crate) struct Origin<'a> {
     pub(crate) revision: i64,
 }
 
-/// Creates one transfer of a part through a flow, a delivery for each of the flow's destinations, and the event.
+/// Creates one transfer of a part through a flow, a delivery for each of the flow's destinations, and the event. The
+/// attachments are sent with it.
 pub(crate) fn new_transfer(
     context: &Context,
     flow: &Flow,
     origin: &Origin<'_>,
-    part: &StagedPart,
+    (part, attachments): (&StagedPart, &[StagedPart]),
     sequence: u32,
 ) -> (NewTransfer, AuditEvent) {
     let transfer = transfer_of(context, &flow.name, origin.revision, part, origin.received);
-    through_flow(context, flow, origin, Transfer { sequence, ..transfer }, part.connection)
+    let transfer = Transfer { sequence, ..transfer };
+    let (mut new, event) = through_flow(context, flow, origin, transfer, part.connection);
+    let attached = |part: &StagedPart| Attachment {
+        payload: payload_of(part, origin.received),
+        metadata: part.metadata.clone(),
+    };
+    new.attachments = attachments.iter().map(attached).collect();
+    (new, event)
+}
+
+/// Creates the transfers of all parts of an offer through its flow: one of each part, or one of the first with the others
+/// as its attachments, where the flow keeps them together.
+pub(crate) fn new_transfers(
+    context: &Context,
+    flow: &Flow,
+    origin: &Origin<'_>,
+    parts: &[StagedPart],
+) -> Vec<(NewTransfer, AuditEvent)> {
+    match parts.split_first() {
+        Some((first, attachments)) if flow.together => {
+            vec![new_transfer(context, flow, origin, (first, attachments), 1)]
+        }
+        _ => {
+            let each = parts.iter().zip(1_u32..);
+            each.map(|(part, sequence)| new_transfer(context, flow, origin, (part, &[]), sequence)).collect()
+        }
+    }
 }
 
 /// Creates the transfer of a file that is streamed, its delivery and the event.
@@ -74,7 +101,8 @@ fn through_flow(
     let event =
         arrival(context, EventKind::TransferRecorded, &transfer, connection).endpoint(origin.endpoint);
     let failure_route = failure_route(flow, origin.revision, &context.definitions());
-    (NewTransfer { transfer, deliveries, retain_for: flow.retention, failure_route }, event)
+    let attachments = Vec::new();
+    (NewTransfer { transfer, deliveries, attachments, retain_for: flow.retention, failure_route }, event)
 }
 
 /// Adds to a transfer's metadata what its flow says.
@@ -211,25 +239,48 @@ fn route<'a>(
     }
 }
 
-/// Creates the transfer of a payload that came with a delivery's answer, as a child of the transfer that was sent. It
-/// is held for a person and not delivered by itself. It is kept as long as its parent's flow keeps payloads.
+/// What becomes of a payload that came with a delivery's answer.
+#[derive(Clone, Copy)]
+pub(crate) enum ReplyTo<'a> {
+    /// It goes through this flow of the definitions in force, which came by this endpoint.
+    Flow(&'a Flow, &'a str),
+    /// It is held for a person, for this reason, and kept so long.
+    Person(&'static str, Duration),
+}
+
+/// Creates the transfer of a payload that came with a delivery's answer, as a child of the transfer that was sent. It goes
+/// through the flow that is named for it, whatever that takes otherwise; without one it is held for a person, and not
+/// delivered by itself.
 pub(crate) fn new_reply(
     context: &Context,
     parent: &Transfer,
-    retain_for: Duration,
-    part: StagedPart,
+    to: ReplyTo<'_>,
+    part: &StagedPart,
 ) -> (NewTransfer, AuditEvent) {
+    let (why, retain_for) = match to {
+        ReplyTo::Flow(flow, endpoint) => {
+            let revision = context.definitions().revision;
+            let partner = parent.partner.as_deref();
+            let origin = Origin { offer: None, endpoint, partner, received: context.now(), revision };
+            let transfer = transfer_of(context, &flow.name, revision, part, origin.received);
+            let transfer = Transfer { kind: TransferKind::Reply, parent: Some(parent.id), ..transfer };
+            let (new, event) = through_flow(context, flow, &origin, transfer, part.connection);
+            return (new, event.detail("parent", parent.id.to_string()));
+        }
+        ReplyTo::Person(why, retain_for) => (why, retain_for),
+    };
     let transfer = Transfer {
         kind: TransferKind::Reply,
         parent: Some(parent.id),
         partner: parent.partner.clone(),
         state: TransferState::Held,
-        ..transfer_of(context, &parent.flow, parent.revision, &part, context.now())
+        ..transfer_of(context, &parent.flow, parent.revision, part, context.now())
     };
     let event = arrival(context, EventKind::TransferHeld, &transfer, part.connection)
-        .detail("why", "it is a reply to a delivery, and the flow has no destination for replies")
+        .detail("why", why)
         .detail("parent", parent.id.to_string());
-    (NewTransfer { transfer, deliveries: Vec::new(), retain_for, failure_route: None }, event)
+    let (deliveries, attachments) = (Vec::new(), Vec::new());
+    (NewTransfer { transfer, deliveries, attachments, retain_for, failure_route: None }, event)
 }
 
 /// Creates the transfer of a receipt that is sent later, and its event. It goes through no flow. Its parent is the
@@ -265,8 +316,8 @@ pub(crate) fn new_receipt(
     };
     let delivery = NewDelivery { delivery, counters: Vec::new(), has_steps: false, lane_continues: false };
     let event = arrival(context, EventKind::TransferRecorded, &transfer, part.connection).endpoint(&endpoint);
-    let deliveries = vec![delivery];
-    (NewTransfer { transfer, deliveries, retain_for: DEFAULT_RETENTION, failure_route: None }, event)
+    let (deliveries, attachments, retain_for) = (vec![delivery], Vec::new(), DEFAULT_RETENTION);
+    (NewTransfer { transfer, deliveries, attachments, retain_for, failure_route: None }, event)
 }
 
 /// Creates the transfer of a part; the caller adds how it arrived.
@@ -277,15 +328,18 @@ fn transfer_of(
     part: &StagedPart,
     received: Timestamp,
 ) -> Transfer {
-    let payload = PayloadRecord {
+    begun(context, flow, revision, payload_of(part, received), part.metadata.clone())
+}
+
+fn payload_of(part: &StagedPart, received: Timestamp) -> PayloadRecord {
+    PayloadRecord {
         id: part.staged.id,
         length: part.staged.length,
         content: Content::Staged(part.staged.sha256),
         media_type: part.media_type.clone(),
         file_name: part.file_name.clone(),
         staged_at: received,
-    };
-    begun(context, flow, revision, payload, part.metadata.clone())
+    }
 }
 
 /// A transfer that begins.

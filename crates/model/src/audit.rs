@@ -9,6 +9,9 @@ use crate::{ConnectionId, DeliveryId, EventId, NodeName, PeerText, Timestamp, Tr
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The key of an event's detail that holds what the operator can tell the partner.
+pub const TELL_PARTNER: &str = "tell_partner";
+
 words! {
     /// What happened.
     EventKind {
@@ -105,6 +108,10 @@ words! {
         ListenerRecovered = "listener.recovered",
         /// A listener refused a message.
         MessageRefused = "message.refused",
+        /// A message whose connection was lost goes on at the first byte that the partner does not have.
+        MessageRestarted = "message.restarted",
+        /// A partner does not support AS2 restart: a message whose connection was lost is sent whole again.
+        RestartUnsupported = "message.restart_unsupported",
         /// MD5, SHA-1 or a key under 2,048 bits was used, as the partner's `legacy = true` allows.
         LegacyUsed = "message.legacy_used",
         /// A key or certificate was used outside its time: the other side has not changed yet, or changed early.
@@ -117,6 +124,12 @@ words! {
         MessageRepeated = "message.repeated",
         /// A message came under the Message-ID of an earlier one, with other content: it was refused.
         MessageContentDiffers = "message.content_differs",
+        /// The connection of a message broke before it was whole; what had come is kept, so that its sender can go on.
+        MessagePartialKept = "message.partial_kept",
+        /// The sender of a message went on where an earlier connection had broken.
+        MessageContinued = "message.continued",
+        /// What was kept of a message is removed: its sender did not go on in time, or it made room for another one.
+        MessagePartialRemoved = "message.partial_removed",
         /// A connection was established.
         ConnectionOpened = "connection.opened",
         /// A connection ended.
@@ -400,7 +413,11 @@ impl AuditEvent {
             .peer_detail("error", error.chain())
             .detail("error_kind", error.kind().as_str())
             .detail("retry", error.retry().as_str());
-        step.into_iter().fold(event, |event, step| event.detail("failed_at", step))
+        let event = step.into_iter().fold(event, |event, step| event.detail("failed_at", step));
+        match error.for_partner() {
+            Some(words) => event.peer_detail(TELL_PARTNER, words),
+            None => event,
+        }
     }
 
     /// Sets how much it matters.
@@ -431,6 +448,9 @@ impl EventKind {
             | Self::MessageRefused
             | Self::MessageRepeated
             | Self::MessageContentDiffers
+            | Self::MessagePartialKept
+            | Self::MessagePartialRemoved
+            | Self::RestartUnsupported
             | Self::LegacyUsed
             | Self::CertificateFallback
             | Self::CertificateExpires

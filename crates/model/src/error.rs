@@ -151,6 +151,7 @@ struct Inner {
     judgement: bool,
     said: Option<PeerText>,
     advice: Option<Cow<'static, str>>,
+    tell: Option<Box<str>>,
     source: Option<Box<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
@@ -168,6 +169,7 @@ impl Error {
             judgement: false,
             said: None,
             advice: None,
+            tell: None,
             source: None,
         }))
     }
@@ -230,6 +232,13 @@ impl Error {
     #[must_use]
     pub fn advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.0.advice = Some(advice.into());
+        self
+    }
+
+    /// Adds what the operator can tell the partner about it: sentences that can be copied. The peer itself never gets them.
+    #[must_use]
+    pub fn tell_partner(mut self, words: impl Into<Box<str>>) -> Self {
+        self.0.tell = Some(words.into());
         self
     }
 
@@ -304,6 +313,13 @@ impl Error {
     pub fn failed_step(&self) -> Option<Step> {
         let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
         std::iter::once(self).chain(causes.filter_map(own)).find_map(|error| error.0.step)
+    }
+
+    /// What the operator can tell the partner, where it or one of its causes says so.
+    #[must_use]
+    pub fn for_partner(&self) -> Option<&str> {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        std::iter::once(self).chain(causes.filter_map(own)).find_map(|error| error.0.tell.as_deref())
     }
 
     /// The peer's own words.

@@ -16,6 +16,7 @@
 
 mod archived_copy;
 mod audit;
+mod by_hand;
 mod canonical;
 mod connection;
 mod date_format;
@@ -52,7 +53,8 @@ mod tls;
 mod transfer;
 
 pub use archived_copy::{ARCHIVE_PATH, ARCHIVE_SHA256, ArchivedCopy};
-pub use audit::{Actor, AuditEvent, EventKind, EventWords, Severity};
+pub use audit::{Actor, AuditEvent, EventKind, EventWords, Severity, TELL_PARTNER};
+pub use by_hand::{ByHand, CHOSEN_SUBJECT};
 pub use canonical::{canonical_json, canonical_object};
 pub use connection::{
     Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose,
@@ -70,7 +72,7 @@ pub use known_host::{
 };
 pub use mask::{Mask, MaskError, MaskSpec};
 pub use mdn::{CONTRADICTED_RECEIPT, MdnEntity, UNPROVEN_MDN, UnprovenMdn};
-pub use notes::{MAY_REMAIN, PUBLISHING};
+pub use notes::{GIVEN_ANSWER, MAY_REMAIN, PUBLISHING};
 pub use path::RemotePath;
 pub use peer_text::PeerText;
 pub use probe::{Probe, ProbeStep};
@@ -96,8 +98,8 @@ pub use syslog::SyslogTarget;
 pub use template::{FORBIDDEN, FailureValues, NameCounter, NameTemplate, TemplateError, TemplateValues};
 pub use tls::{ClientCertificates, TlsVersion};
 pub use transfer::{
-    Claim, Content, Delivery, IdentityRule, OVERTAKEN, Offer, OfferIdentity, Outcome, PayloadRecord,
-    ProcessingClaim, Receipt, ReceiptKind, Sha256, Transfer, TransferKind,
+    Attachment, Claim, Content, Delivery, IdentityRule, OVERTAKEN, Offer, OfferIdentity, Outcome,
+    PayloadRecord, ProcessingClaim, Receipt, ReceiptKind, Sha256, Transfer, TransferKind,
 };
 
 /// A time in UTC, in whole microseconds, the precision of both databases. Code that reads a clock cuts the

@@ -77,7 +77,9 @@ impl Permission {
             }
             Self::ViewUsers => "List users with their roles.",
             Self::ExportEvidence => "Save what proves a message, with its content.",
-            Self::OperateTransfers => "Retry, hold, release, cancel and resubmit transfers.",
+            Self::OperateTransfers => {
+                "Send files by hand; retry, hold, release, cancel and resubmit transfers."
+            }
             Self::OperateFlows => "Run, pause and resume flows; test endpoints, set them online or offline.",
             Self::ChangeDefinitions => "Apply and roll back definitions; change the list of known hosts.",
             Self::ManageSecrets => {

@@ -38,6 +38,8 @@ words! {
         UsedDoneFile = "used_done_file",
         /// It is the done file of another file.
         DoneFile = "done_file",
+        /// It is read with another file, as its attachment.
+        AttachedFile = "attached_file",
         /// Its name ends in `.stage`: a gateway has claimed it.
         SetAside = "set_aside",
         /// It is known already, in a way that the source does not tell.
@@ -86,6 +88,7 @@ impl SkipReason {
             Self::NoDoneFile => "files whose done file is not there",
             Self::UsedDoneFile => "files whose done file came with an earlier file of their name",
             Self::DoneFile => "done files",
+            Self::AttachedFile => "files that are read with others (attached_files)",
             Self::SetAside => "files that a gateway has claimed (.stage)",
             Self::Known => "files that are known already",
             Self::TakenAlready => "files that were read already and are not settled at the source yet",

@@ -37,5 +37,13 @@ words! {
         Connection = "connection",
         /// The server answers a harmless question.
         Answer = "answer",
+        /// The server takes a message: its HTTP status is one of success.
+        Status = "status",
+        /// The partner's receipt comes, and says yes.
+        Receipt = "receipt",
+        /// The receipt's signature is the partner's.
+        Signature = "signature",
+        /// The receipt names the content that was sent (MIC).
+        Mic = "mic",
     }
 }

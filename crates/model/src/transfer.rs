@@ -179,6 +179,15 @@ pub struct PayloadRecord {
     pub staged_at: Timestamp,
 }
 
+/// A file that came with a transfer's payload, and is sent with it in one message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attachment {
+    /// Its bytes, with its name and media type.
+    pub payload: PayloadRecord,
+    /// What its source said of it, as the metadata of a transfer of its own would have it.
+    pub metadata: Map<String, Value>,
+}
+
 words! {
     /// What kind of journey it is.
     TransferKind {
@@ -190,6 +199,8 @@ words! {
         Reply = "reply",
         /// A payload that another transfer could not deliver, on its failure route.
         Failure = "failure",
+        /// A file that a person sends to an endpoint.
+        ByHand = "by_hand",
     }
 }
 

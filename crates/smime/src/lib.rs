@@ -57,6 +57,7 @@ mod timestamp;
 
 pub use algorithm::{Cipher, Digest, NameStyle};
 pub use certificates::pkcs7_certificates;
+pub use cms::certificate::certificate_names;
 pub use cms::compress::CompressedBody;
 pub use cms::detached::{Detached, stated_digest, verify_detached};
 pub use cms::encrypt::{EncryptedContentKey, EnvelopedBody, KeyTransport};
@@ -76,4 +77,5 @@ pub use mime::entity::{Entity, EntityStream, Measured, Payload};
 pub use mime::headers::{Field, Headers};
 pub use mime::multipart::{Multipart, PartReader};
 pub use mime::transfer::{Base64Reader, QuotedPrintableReader, TransferEncoding};
+pub use mime::words::decode_words;
 pub use timestamp::{TimestampAuthorities, TimestampProof, TimestampRequest};

@@ -11,6 +11,7 @@ pub(crate) const FANS: u16 = 256;
 const NAMED: &str = "named-";
 const MARKS: &str = ".marks";
 const PROBE: &str = "probe-";
+const SEGMENT: &str = "segment-";
 
 /// The paths of one area.
 pub(crate) struct Layout {
@@ -69,6 +70,16 @@ impl Layout {
     /// A file that is created to see whether one can be.
     pub(crate) fn probe(&self) -> PathBuf {
         self.partial.join(format!("{PROBE}{}", uuid::Uuid::new_v4()))
+    }
+
+    /// Bytes of a message that has arrived in part.
+    pub(crate) fn segment(&self, id: PayloadId) -> PathBuf {
+        self.partial.join(format!("{SEGMENT}{id}"))
+    }
+
+    /// The segment that has this name in `partial/`, if it is one.
+    pub(crate) fn segment_of(name: &str) -> Option<PayloadId> {
+        name.strip_prefix(SEGMENT)?.parse().ok()
     }
 
     pub(crate) fn quarantined(&self, id: PayloadId) -> PathBuf {

@@ -8,7 +8,8 @@
 //! A staging area is one directory, shared by all nodes:
 //!
 //! ```text
-//! partial/            parts being written: <id>, or named-<hash of the name> and its .marks
+//! partial/            parts being written: <id>, or named-<hash of the name> and its .marks;
+//!                     segment-<id>: bytes of messages that have arrived in part
 //! payloads/ab/<id>    committed payloads, spread by the last byte of their id
 //! quarantine/<id>     committed payloads without a row in the database
 //! moves.lock          held while payloads are moved to or from quarantine
@@ -24,6 +25,7 @@ mod area;
 mod disk;
 mod extents;
 mod fault;
+mod kept;
 mod layout;
 mod marks;
 mod part;
@@ -34,6 +36,7 @@ mod sweep;
 
 pub use area::{Settings, StagedPayload, Staging};
 pub use disk::{Disk, DiskFile, Listing, Space, Stat};
+pub use kept::Segment;
 pub use part::{PartFile, SHARED_FROM};
 pub use read::PayloadFile;
 pub use real_disk::RealDisk;

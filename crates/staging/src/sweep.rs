@@ -325,6 +325,10 @@ impl Sweep<'_> {
         for name in self.list(&directory)? {
             let Some(name) = self.name_in(&directory, name)? else { continue };
             let path = directory.join(&name);
+            if Layout::segment_of(&name).is_some() {
+                // Their age says nothing: `Staging::sweep_segments` asks who has them.
+                continue;
+            }
             if !Layout::is_part(&name) {
                 (self.found)(Found::Foreign { path });
                 continue;

@@ -10,6 +10,7 @@ mod cancel;
 mod hold;
 mod resubmit;
 mod retry;
+mod send;
 
 pub(crate) use cancel::cancel_unended;
 pub use resubmit::{Resubmitted, child_id};
@@ -147,7 +148,7 @@ fn open(rows: &[DeliveryRow]) -> Result<u32, Fault> {
     Ok(count)
 }
 
-/// Refuses to send a payload that was removed at the end of its retention, or that was streamed and is not at its source
+/// Refuses to send a payload that was removed at the end of its retention, or one of its attachments, or a payload that was streamed and is not at its source
 /// any more.
 async fn payload_is_kept(
     tx: &mut Tx<'_>,
@@ -171,7 +172,15 @@ async fn payload_is_kept(
             )
             .into());
     }
-    let Some(at) = removed else { return Ok(()) };
+    // Its attachments too: another transfer may need the first file for longer. In the order in which a removal locks them.
+    let sql = locking!(
+        tx,
+        "SELECT p.removed_at FROM payloads p WHERE p.id IN \
+         (SELECT a.payload_id FROM attachments a WHERE a.transfer_id = $1) ORDER BY p.id"
+    );
+    let attached: Vec<Option<Timestamp>> =
+        on!(tx, c => sqlx::query_scalar(sql).bind(head.id().uuid()).fetch_all(c).await)?;
+    let Some(at) = removed.or_else(|| attached.into_iter().flatten().next()) else { return Ok(()) };
     let kept = Duration::from_micros(u64::try_from(head.retain_for).unwrap_or(0));
     Err(Error::permanent(ErrorKind::NotFound, operation(action))
         .with("transfer", head.id())

@@ -1,5 +1,6 @@
 //! Deliveries: claims, attempts, receipts.
 
+mod attachments;
 mod awaited;
 pub(crate) mod change;
 mod claim;
@@ -27,7 +28,8 @@ pub use failure_route::{FAILURE, FailureDestination, FailureRoute};
 pub use finish::{Finish, Finished};
 pub use hours::ClosedDestination;
 pub use insert::{NewDelivery, NewTransfer};
-pub(crate) use insert::{described, insert_transfers, precise};
+pub(crate) use insert::{described, insert_payload, insert_transfers, precise, refer};
+pub(crate) use note::{may_write, write_note};
 pub use processing::{ClaimedSteps, FailedSteps, MadePayload, StepsEnd, StepsEnded};
 pub use resolve::{ReceiptJudgedBy, ReceiptRecord, ReceiptSays, Resolved};
 pub use streamed::StreamedContent;

@@ -1,6 +1,9 @@
 //! Messages from peers: received once, answered once, and answered again with the same bytes.
 
+mod answers;
 mod receipts;
+
+pub use answers::{AnswerGiven, AnswerState, AnsweredBy};
 
 use crate::action::{Act, cancel_unended};
 use crate::command::{Command, place_of};
@@ -69,6 +72,8 @@ pub struct IntakeCommit {
     pub content: Option<Sha256>,
     /// What proves the message.
     pub evidence: Option<NewEvidence>,
+    /// Until when the answer waits for a payload; `None` where the peer is answered at once.
+    pub answer_until: Option<Timestamp>,
     /// The events.
     pub events: Vec<AuditEvent>,
     /// The time.
@@ -261,14 +266,15 @@ impl IntakeBegin {
         }
         on!(tx, c => sqlx::query(
             "UPDATE intake_keys SET state = 'in_progress', node = $2, epoch = $3, began_at = $4, \
-             answered_at = NULL, reply_head = NULL, reply_body = NULL, content_digest = NULL WHERE digest = $1")
+             answered_at = NULL, reply_head = NULL, reply_body = NULL, content_digest = NULL, \
+             answer_until = NULL, answer_head = NULL, answer_payload_id = NULL WHERE digest = $1")
             .bind(digest).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(self.now)
             .execute(c).await.map(|_| ()))?;
         Ok(IntakeBegun::New)
     }
 }
 
-fn lease_lost(operation: &'static str) -> Fault {
+pub(crate) fn lease_lost(operation: &'static str) -> Fault {
     Error::transient(ErrorKind::Unreachable, operation)
         .advice("this node's lease has ended; try again when it has a new one")
         .into()
@@ -305,10 +311,10 @@ impl Command for IntakeCommit {
         }
         on!(tx, c => sqlx::query(
             "UPDATE intake_keys SET state = 'answered', answered_at = $2, offer_id = $3, reply_head = $4, \
-             reply_body = $5, content_digest = $6, refusal_id = NULL WHERE digest = $1")
+             reply_body = $5, content_digest = $6, answer_until = $7, refusal_id = NULL WHERE digest = $1")
             .bind(&digest).bind(self.now).bind(self.offer.id.uuid()).bind(Json(&self.reply.head))
             .bind(&self.reply.body).bind(self.content.map(|content| content.0.to_vec()))
-            .execute(c).await.map(|_| ()))?;
+            .bind(self.answer_until).execute(c).await.map(|_| ()))?;
         for event in described(&self.events, &transfers) {
             let evidence = self.evidence.as_ref().filter(|evidence| records(&event, evidence));
             tx.event(match evidence {

@@ -39,6 +39,7 @@ mod offer;
 mod offline_endpoints;
 mod open;
 mod orphaned_claims;
+mod partial_messages;
 mod payload;
 mod revisions;
 mod row;
@@ -81,7 +82,9 @@ pub use failing_polls::FailedPoll;
 pub use fence::Fenced;
 pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;
-pub use intake::{Answered, IntakeBegun, IntakeCommit, IntakeCommitted, Reply};
+pub use intake::{
+    AnswerGiven, AnswerState, Answered, AnsweredBy, IntakeBegun, IntakeCommit, IntakeCommitted, Reply,
+};
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use known_hosts::{ChangeKnownHosts, KnownHostState};
 pub use lease::{Acquired, FLOW_SOURCE, NodeLease, Renewal};
@@ -92,6 +95,10 @@ pub use offer::{
 };
 pub use offline_endpoints::WentOffline;
 pub use open::Store;
+pub use partial_messages::{
+    AgedPartials, ContinuePartial, NewPartial, PartialBegun, PartialContinued, PartialMessage,
+    PartialSegment, RecordPartial,
+};
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};
 pub use seal::{
@@ -99,11 +106,11 @@ pub use seal::{
     SealKey, SealLag, SealMark, SealState, Sealed, Sealer, SealingBlocked, Timestamped, TrustedKeys,
 };
 pub use search::{
-    AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter, EventGap, EventView,
-    EvidencePayload, EvidenceTransfer, EvidenceView, ExportedSeal, FailingDelivery, FailingSteps, FlowDay,
-    HourCount, KeptEvidence, KeptMdn, Listing, MadeView, OfferView, Overview, Page, ProcessingView,
-    RefusedMessages, SealedEvents, Selection, SourceFiles, StoreMetrics, TransferFilter, TransferView,
-    UnreadableRow, Waybill, WhichMdn,
+    AttachmentView, AttemptView, ConnectionFilter, ConnectionView, Cursor, DeliveryView, EventFilter,
+    EventGap, EventView, EvidencePayload, EvidenceTransfer, EvidenceView, ExportedSeal, FailingDelivery,
+    FailingSteps, FlowDay, HourCount, KeptEvidence, KeptMdn, Listing, MadeView, OfferView, Overview, Page,
+    ProcessingView, ReceivedExchange, RefusedMessages, SealedEvents, Selection, SentExchange, SourceFiles,
+    StoreMetrics, TROUBLES_OF_PARTNERS, TransferFilter, TransferView, UnreadableRow, Waybill, WhichMdn,
 };
 pub use secrets::{EncryptedSecret, KeyCheck, MasterKey, MasterKeys, NewSecrets, SecretPlace};
 pub use settings::{IdGenerator, StoreSettings};

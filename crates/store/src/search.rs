@@ -11,6 +11,7 @@ mod events;
 mod evidence;
 mod mdn;
 mod overview;
+mod partners;
 mod problems;
 mod query;
 mod sealed_events;
@@ -25,6 +26,7 @@ pub use events::{EventFilter, EventView};
 pub use evidence::{EvidencePayload, EvidenceTransfer, EvidenceView, KeptEvidence};
 pub use mdn::{KeptMdn, WhichMdn};
 pub use overview::{FailingDelivery, FlowDay, HourCount, Overview, StoreMetrics};
+pub use partners::{ReceivedExchange, SentExchange, TROUBLES_OF_PARTNERS};
 pub use problems::{FailingSteps, RefusedMessages, SourceFiles};
 pub(crate) use query::split;
 pub use query::{Cursor, Listing, Page};
@@ -34,7 +36,9 @@ pub use transfers::{TransferFilter, TransferView};
 pub(crate) use unreadable::Attempted;
 pub use unreadable::UnreadableRow;
 pub(crate) use waybill::AttemptRow;
-pub use waybill::{AttemptView, DeliveryView, EventGap, MadeView, OfferView, ProcessingView, Waybill};
+pub use waybill::{
+    AttachmentView, AttemptView, DeliveryView, EventGap, MadeView, OfferView, ProcessingView, Waybill,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! The behaviour of the store, each test on both databases.
 
 mod actions;
+mod attachments;
+mod by_hand;
 mod cancelling;
 mod claims;
 mod commits;
@@ -14,6 +16,8 @@ mod mdns;
 mod name_counters;
 mod nodes;
 mod offers;
+mod partials;
+mod partners;
 mod payloads;
 mod processing;
 mod proxy;

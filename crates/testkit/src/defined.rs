@@ -94,6 +94,7 @@ pub fn poll(endpoint: &str, after: After) -> PollSource {
         claim: transport::folder::Claim::default(),
         stream: false,
         done_file: None,
+        attached_files: Vec::new(),
         filter: Filter::default(),
         temporary_suffix: ".a".into(),
     };
@@ -130,6 +131,7 @@ pub fn flow(name: &str, source: PollSource) -> Flow {
         destinations: Vec::new(),
         ordered: false,
         continue_after_failure: false,
+        together: false,
         retention: Duration::ZERO,
         on_failure: None,
         metadata: Vec::new(),

@@ -83,6 +83,7 @@ impl Attempt {
             FolderDestination::new(Arc::clone(folder), self.options.clone(), services.clone()).unwrap();
         let delivery = DeliveryId::new(Uuid::from_u128(0x0192_7000));
         let sent = destination.deliver(Deliver {
+            attachments: Vec::new(),
             claim: Claim { delivery, node: services.node.clone(), epoch: 1, attempt: self.number },
             payload,
             file_name: name.into(),

@@ -3,7 +3,9 @@
 
 use crate::choice::{CERTIFICATE_USES, Choices, KEY_USES};
 use crate::header_options::{ContentCoding, HeaderOptions};
+use crate::kept_terms::KeptTerms;
 use crate::receipt_terms::ReceiptTerms;
+use crate::restart_terms::RestartTerms;
 use model::definition::{self, Definitions};
 use model::schema::Values;
 use model::{Error, ErrorKind, Result, words};
@@ -163,6 +165,7 @@ impl Agreement {
             also_encrypt_for: send.texts("also_encrypt_for").map(str::to_owned).collect(),
             mdn: MdnRequest::parse(&word(side.table("mdn"), "ask")).unwrap_or(other.mdn),
             receipts: ReceiptTerms::of(side.table("mdn")),
+            restart: RestartTerms::of(send.table("restart")),
             receive_security: SendSecurity::parse(&word(receive, "security"))
                 .unwrap_or(other.receive_security),
             duplicates: DuplicatePolicy::parse(&word(receive, "duplicates")).unwrap_or(other.duplicates),
@@ -170,7 +173,9 @@ impl Agreement {
             fallback: Fallback::parse(&word(side, "fallback")).unwrap_or(other.fallback),
             legacy: side.bool("legacy"),
             largest_message: receive.size("largest").unwrap_or(other.largest_message),
+            kept: KeptTerms::of(receive.table("restart")),
             evidence: EvidenceTerms::of(side.table("evidence")),
+            answer_within: receive.duration("answer_within"),
         }
     }
 }
@@ -217,6 +222,8 @@ pub struct Agreement {
     pub mdn: MdnRequest,
     /// Receipts that come later.
     pub receipts: ReceiptTerms,
+    /// Messages that go on where they broke off.
+    pub restart: RestartTerms,
     /// Least protection of messages from it; less is answered `insufficient-message-security`.
     pub receive_security: SendSecurity,
     /// How a repeated Message-ID is answered.
@@ -229,8 +236,12 @@ pub struct Agreement {
     pub legacy: bool,
     /// Largest message taken from it, in bytes.
     pub largest_message: u64,
+    /// How messages from it are kept while they arrive, so that it can go on where a connection broke.
+    pub kept: KeptTerms,
     /// What is kept to prove messages.
     pub evidence: EvidenceTerms,
+    /// How long the answer to a message of it waits for a file that answers it.
+    pub answer_within: Option<Duration>,
 }
 
 words! {
@@ -404,16 +415,19 @@ impl Default for Agreement {
             also_encrypt_for: Vec::new(),
             mdn: MdnRequest::Signed,
             receipts: ReceiptTerms::default(),
+            restart: RestartTerms::default(),
             receive_security: SendSecurity::SignedEncrypted,
             duplicates: DuplicatePolicy::Repeat,
             accept_expired: false,
             fallback: Fallback::No,
             legacy: false,
             largest_message: 64 << 30,
+            kept: KeptTerms::default(),
             evidence: EvidenceTerms {
                 keep_for: Some(Duration::from_secs(365 * 86_400)),
                 keeps_content: true,
             },
+            answer_within: None,
         }
     }
 }

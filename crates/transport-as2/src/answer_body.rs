@@ -2,7 +2,7 @@
 
 use crate::coding::Coding;
 use crate::mdn::LARGEST_MDN;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use model::{Error, ErrorKind, PeerText, Result, Retry};
 use net::http::Body;
@@ -33,15 +33,58 @@ pub(crate) async fn read(head: &Parts, body: Body, receipt_wanted: bool) -> Resu
     }
 }
 
+/// An answer's body that may hold a payload.
+pub(crate) enum Begun {
+    /// All of it, without its coding.
+    Whole(Bytes),
+    /// Its beginning, as it came, and what follows.
+    More(Bytes, Body),
+}
+
+/// Reads a body that may hold a payload to its end, if it is no longer than [`LARGEST_MDN`] bytes.
+///
+/// # Errors
+/// `Ambiguous`, with the status: the body was cut off. The partner gives its answer again when the message is sent again.
+pub(crate) async fn begin(head: &Parts, mut body: Body) -> Result<Begun> {
+    let mut first = BytesMut::new();
+    loop {
+        match body.next().await {
+            Ok(Some(bytes)) => first.extend_from_slice(&bytes),
+            Ok(None) => break,
+            Err(error) => return Err(error.retry_as(Retry::Ambiguous).with("status", head.status)),
+        }
+        if first.len() > LARGEST_MDN {
+            return Ok(Begun::More(first.freeze(), body));
+        }
+    }
+    let whole = first.freeze();
+    if whole.is_empty() {
+        return Ok(Begun::Whole(whole));
+    }
+    // What is longer without its coding is read as a stream.
+    match uncoded(head, whole.clone(), false) {
+        Ok(plain) => Ok(Begun::Whole(plain)),
+        Err(_) => Ok(Begun::More(whole, Body::empty())),
+    }
+}
+
+/// How the body is coded.
+///
+/// # Errors
+/// `Ambiguous`: in a way that is not read.
+pub(crate) fn coding(head: &Parts) -> Result<Coding> {
+    Coding::of(&head.headers).map_err(|name| unreadable(PeerText::from(name.as_str()).to_string()))
+}
+
+fn unreadable(coding: String) -> Error {
+    Error::ambiguous(ErrorKind::Protocol, "read the answer's body")
+        .with("Content-Encoding", coding)
+        .advice("ask the partner to send its answers without Content-Encoding")
+}
+
 /// The body without its coding; of a broken one its beginning, where that will do.
 fn uncoded(head: &Parts, body: Bytes, beginning_will_do: bool) -> Result<Bytes> {
-    let unreadable = |what: String| {
-        Error::ambiguous(ErrorKind::Protocol, "read the answer's body")
-            .with("Content-Encoding", what)
-            .advice("ask the partner to send its answers without Content-Encoding")
-    };
-    let coding =
-        Coding::of(&head.headers).map_err(|name| unreadable(PeerText::from(name.as_str()).to_string()))?;
+    let coding = coding(head)?;
     if coding == Coding::Identity {
         return Ok(body);
     }

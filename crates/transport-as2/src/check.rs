@@ -10,6 +10,7 @@ use crate::agreement::{
 use crate::login;
 use crate::options::SPEC;
 use crate::receipt_check;
+use crate::reply_check;
 use model::definition::{Definitions, Endpoint, Listener};
 use model::schema::{Finding, Findings, Section, Values};
 use net::ConnectOptions;
@@ -79,6 +80,7 @@ impl Check<'_, '_> {
             self.findings.error("receive.largest", "must be at least 1: with 0 every message is refused");
         }
         receipt_check::partner(side, &agreement, self.findings);
+        reply_check::partner(&agreement, self.findings);
         self.weak_words(&agreement);
         for (path, message) in agreement.headers.mistakes() {
             self.findings.error(path, message);

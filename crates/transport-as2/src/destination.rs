@@ -1,35 +1,43 @@
 //! Sends a payload as an AS2 message, and reads the synchronous receipt where it asks for one.
 
+mod answered;
+mod answering;
+mod ask_held;
 mod outcome;
 mod proved;
+mod restarting;
+mod sending;
+
+pub(crate) use restarting::{JOINED_WRONGLY, is_about_bytes};
+pub(crate) use sending::{Sending, SentMessage};
 
 use crate::agreement::{Agreement, MdnRequest, Partner};
-use crate::answer_body;
+use crate::by_hand;
 use crate::disposition::Disposition;
-use crate::login::Login;
+use crate::file_names::FileNameForm;
 use crate::material::Materials;
+use crate::media_types::by_name;
 use crate::mic_mismatch;
 use crate::noted_signature;
 use crate::options::SPEC;
-use crate::outgoing::{Envelope, MadeOnce, build};
+use crate::outgoing::{Envelope, MadeOnce};
 use crate::partnership::Partnership;
 use crate::prepared::{Earlier, NOTE, PreparedMessage};
-use crate::receipt::{Expected, PartnerResponse, Verdict, assess};
+use crate::receipt::{Expected, PartnerResponse, Verdict, assess_found};
+use crate::related::{is_related, joined};
 use crate::reply_address::{ListenSpecs, reply_url};
-use crate::sent_message::{SentTerms, noting, was_refused};
-use crate::sent_proof::ProofOf;
-use crate::spool;
-use crate::streaming::{STREAM_BUFFERS, body_of};
+use crate::sent_message::{SentTerms, was_refused};
+use crate::streaming::STREAM_BUFFERS;
+use answered::AnswerContent;
 use async_trait::async_trait;
-use http::{Request, Response};
 use model::definition::{Access, Definitions, Endpoint};
 use model::schema::{Findings, Section};
 use model::{Error, ErrorKind, Protocol, Purpose, Result, Timestamp, UNPROVEN_MDN};
-use net::http::{Body, ConnectionInfo, HttpProfile, RequestMeta, ServerLogin};
+use net::http::{HttpProfile, ServerLogin};
 use net::{ConnectOptions, ConnectProfile, DialRequest, Net, Shared};
 use outcome::{not_received, note_answered};
+use restarting::bytes_in_memory;
 use serde_json::Value;
-use smime::{Headers, MicSlot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,13 +55,24 @@ pub(crate) struct As2Destination {
     pub(crate) logins: Shared<ServerLogin>,
     /// The HTTP servers of `waybill.toml`, at which receipts come later.
     pub(crate) listen: Arc<ListenSpecs>,
+    /// The message that each file answers, by a template of the flow's destination.
+    pub(crate) answer_to: Option<String>,
 }
 
 #[async_trait]
 impl Destination for As2Destination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
         let mut partnership = self.partnership(&delivery.notes)?;
+        if let Some(subject) = by_hand::subject(&delivery) {
+            partnership.partner.agreement.headers.subject = Some(subject);
+        }
+        let root_type = self.media_type(&delivery);
+        let file_names = partnership.partner.agreement.headers.file_names;
+        let delivery = joined(delivery, root_type, file_names)?;
         let mut prepared = self.prepare(&delivery, &partnership).await?;
+        if let Some(sent) = self.answer(&delivery, &partnership, &prepared).await? {
+            return Ok(sent);
+        }
         let today = partnership.partner.agreement.receipts.clone();
         partnership.partner.agreement.receipts.repeat(prepared.reply_url.as_deref());
         let may_have_it = prepared.earlier == Earlier::Open || prepared.may_have;
@@ -128,7 +147,8 @@ impl As2Destination {
             media_type: &media_type,
             file_name: &delivery.file_name,
         };
-        let _room = self.services.budget.take(STREAM_BUFFERS).await;
+        let kept = bytes_in_memory(&partnership.partner.agreement, delivery);
+        let _room = self.services.budget.take(STREAM_BUFFERS + kept).await;
         let sent_with = partnership.sent_with();
         let noted = SentTerms {
             partner: &partnership.partner.name,
@@ -145,13 +165,17 @@ impl As2Destination {
         if noted.is_some() {
             self.keep_signed(delivery, &envelope).await?;
         }
-        let (answer, sent) = match self.exchange(delivery, (&envelope, noted), &url).await {
+        let exchanged = self.exchange(delivery, (&envelope, noted), &mut prepared.earlier, &url).await;
+        let (answer, sent) = match exchanged {
             Ok(answered) => answered,
             Err(error) => return Err(not_received(delivery, partnership, prepared, error).await.into()),
         };
+        let content = sent.take_content();
+        let replies_to = (answer.connection, prepared.seed.message_id.as_str());
         if let Some(deadline) = self.awaits(&partnership.partner.agreement, &answer) {
             // Its evidence comes with its receipt, of what was noted.
-            return Ok(Sent::Awaiting { deadline, connection: answer.connection });
+            let awaiting = Sent::Awaiting { deadline, connection: answer.connection, replies: Vec::new() };
+            return Ok(self.with_replies(delivery, awaiting, content, replies_to).await?);
         }
         let expected = Expected {
             endpoint: &self.endpoint.name,
@@ -164,7 +188,8 @@ impl As2Destination {
             earlier: prepared.earlier,
             mic: sent.mic.get(),
         };
-        let verdict = match assess(&answer, &expected) {
+        let assessed = assess(&answer, content.as_ref(), &expected);
+        let verdict = match assessed {
             Ok(verdict) => verdict,
             Err(error) => {
                 let error = answer.on_connection(keep(&answer, delivery, error).await);
@@ -174,10 +199,18 @@ impl As2Destination {
         let (error, refused) = match verdict {
             Verdict::Proved(proof) => {
                 self.prove(delivery, partnership, &envelope, &sent).await;
-                return Ok(self.delivered(delivery, partnership, proof).await);
+                self.note_unsolicited(delivery, &answer, &proof).await;
+                let delivered = self.delivered(delivery, partnership, proof, &sent.restarts).await;
+                return Ok(self.with_replies(delivery, delivered, content, replies_to).await?);
+            }
+            Verdict::Refused(disposition, error) if sent.from > 0 && is_about_bytes(&disposition) => {
+                let error = answer.on_connection(keep(&answer, delivery, error).await);
+                let error = note_answered(delivery, partnership, prepared, error).await;
+                let message_id = prepared.seed.message_id.as_str();
+                return Err(self.joined_wrongly(delivery, message_id, sent.from, error).await);
             }
             Verdict::Refused(disposition, error) => (error, Some(disposition)),
-            Verdict::Unproved(error) => (error, None),
+            Verdict::Unproved(error) => (partnership.diagnosed(error), None),
             Verdict::MicMismatch(other) => {
                 let payload = Arc::clone(&delivery.payload);
                 let head = sent.content_headers.clone();
@@ -185,7 +218,8 @@ impl As2Destination {
                 match other.judge(every) {
                     Ok(proof) => {
                         self.prove(delivery, partnership, &envelope, &sent).await;
-                        return Ok(self.delivered(delivery, partnership, proof).await);
+                        let delivered = self.delivered(delivery, partnership, proof, &sent.restarts).await;
+                        return Ok(self.with_replies(delivery, delivered, content, replies_to).await?);
                     }
                     Err(error) => (error, None),
                 }
@@ -196,6 +230,18 @@ impl As2Destination {
         prepared.may_have |= refused.is_none();
         Err(Failed { error: note_answered(delivery, partnership, prepared, error).await, refused })
     }
+}
+
+/// Judges an answer, which may hold payloads beside its receipt, or in place of one.
+fn assess(
+    answer: &PartnerResponse,
+    content: Option<&AnswerContent>,
+    expected: &Expected<'_>,
+) -> Result<Verdict> {
+    if let Some(content) = content.filter(|_| expected.agreement.mdn != MdnRequest::None) {
+        content.has_receipt(expected.message_id)?;
+    }
+    assess_found(answer, content.and_then(|content| content.read.as_ref()), expected)
 }
 
 /// What is repeated of a message, by the notes of earlier attempts. A message that is written to staging whole before it is
@@ -210,89 +256,7 @@ fn made_once(delivery: &Deliver, partnership: &Partnership, message_id: &str) ->
     ))
 }
 
-/// What is known of a message once it was sent.
-pub(crate) struct SentMessage {
-    mic: MicSlot,
-    content_headers: Vec<u8>,
-    /// The header fields that went with it, without those that log in.
-    headers: Vec<(String, String)>,
-}
-
 impl As2Destination {
-    /// Sends the message and takes in the whole answer.
-    async fn exchange(
-        &self,
-        delivery: &Deliver,
-        (envelope, noted): (&Envelope<'_>, Option<&SentTerms<'_>>),
-        url: &Url,
-    ) -> Result<(PartnerResponse, SentMessage)> {
-        let (answer, sent) = self.send_logged_in(delivery, (envelope, noted), url).await?;
-        let (head, body) = answer.into_parts();
-        let connection = head.extensions.get::<ConnectionInfo>().map(|info| info.id);
-        let receipt_wanted = envelope.agreement.mdn != MdnRequest::None && noted.is_none();
-        let body = answer_body::read(&head, body, receipt_wanted).await?;
-        // A field that no MIME header can be is none of the receipt's.
-        let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
-            headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
-        });
-        Ok((PartnerResponse { status: head.status, headers, body, connection }, sent))
-    }
-
-    /// Sends the message, with a login if one is given; its last byte only once it is noted what a receipt that comes later
-    /// must say. Returns at the head of the answer.
-    pub(crate) async fn send(
-        &self,
-        delivery: &Deliver,
-        (envelope, noted): (&Envelope<'_>, Option<&SentTerms<'_>>),
-        url: &Url,
-        login: Option<&Login>,
-    ) -> Result<(Response<Body>, SentMessage)> {
-        let length = delivery.payload.length();
-        let payload = Arc::clone(&delivery.payload);
-        let reader = tokio::task::spawn_blocking(move || payload.open_blocking(0..length)).await;
-        let reader =
-            reader.map_err(|e| Error::transient(ErrorKind::Internal, "open a payload").caused_by(e))??;
-        let coding = envelope.agreement.headers.content_coding;
-        let mut message = build(envelope, reader, length)?.coded(coding);
-        if message.length().is_none() {
-            let made_once = &envelope.made_once;
-            let of = (envelope.seed.message_id.as_str(), || made_once.noted_signature());
-            let write = || spool::spooled(&self.services, delivery, of, message.body, message.mic);
-            let spooled = envelope.made_once.spool.get_or_try_init(write).await?;
-            (message.body, message.mic) = spooled.open().await?;
-        }
-        if let Some(terms) = noted {
-            let proof = ProofOf::new(envelope, &message.headers)?;
-            message = noting(message, Arc::clone(&delivery.log), &envelope.seed.message_id, terms, proof);
-        }
-        let sent_length = if self.endpoint.options.bool("chunked") { None } else { message.length() };
-        let mut request = Request::post(url.as_str());
-        for (name, value) in &message.headers {
-            request = request.header(name, value.as_bytes());
-        }
-        let sent = SentMessage {
-            mic: message.mic,
-            content_headers: message.content_headers,
-            headers: message.headers,
-        };
-        let mut request = request.body(body_of(message.body, sent_length)).map_err(|error| {
-            Error::permanent(ErrorKind::ConfigInvalid, "write the message's headers").caused_by(error)
-        })?;
-        if let Some(login) = login {
-            login.authorize(&mut request);
-        }
-        let meta = RequestMeta {
-            flow: Some(delivery.flow.clone()),
-            delivery: Some(delivery.claim.delivery),
-            idle_timeout: self.connecting()?.timeout,
-            answer_timeout: self.answer_timeout(),
-            whole_timeout: None,
-        };
-        let client = self.net.http_client(&self.profile(Purpose::Deliver)?);
-        delivery.log.may_act()?;
-        Ok((client.request(request, &meta).await?, sent))
-    }
-
     /// What the endpoint's server asked for to log in, if it did.
     pub(crate) fn server_login(
         &self,
@@ -350,18 +314,13 @@ impl As2Destination {
     }
 
     fn media_type(&self, delivery: &Deliver) -> String {
-        let by_name = || match delivery.file_name.file_name().rsplit(|b| *b == b'.').next() {
-            Some(b"edi" | b"x12" | b"EDI" | b"X12") => "application/edi-x12",
-            Some(b"edifact" | b"EDIFACT") => "application/edifact",
-            Some(b"xml" | b"XML") => "application/xml",
-            _ => "application/octet-stream",
-        };
-        self.endpoint
-            .options
-            .text("media_type")
-            .or_else(|| delivery.payload.media_type())
-            .unwrap_or_else(by_name)
-            .to_owned()
+        let own = delivery.payload.media_type();
+        if let Some(chosen) = own.filter(|_| by_hand::is_by_hand(delivery)) {
+            return chosen.to_owned();
+        }
+        // The endpoint's is that of the files, not of the multipart that holds them.
+        let said = own.filter(|own| is_related(own)).or_else(|| self.endpoint.options.text("media_type"));
+        said.or(own).unwrap_or_else(|| by_name(delivery.file_name.file_name())).to_owned()
     }
 
     pub(crate) fn profile(&self, purpose: Purpose) -> Result<HttpProfile> {
@@ -446,7 +405,7 @@ async fn keep(answer: &PartnerResponse, delivery: &Deliver, error: Error) -> Err
 /// Everything that shapes the bytes of a message besides its payload, and the URL for its receipt, which is noted by itself.
 fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> String {
     let agreement = &partnership.partner.agreement;
-    [
+    let mut terms = [
         partnership.identity.as2_id.as_str(),
         partnership.partner.as2_id.as_str(),
         agreement.send_security.as_str(),
@@ -466,5 +425,10 @@ fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> Str
         media_type,
         &delivery.file_name.to_text(),
     ]
-    .join("\n")
+    .join("\n");
+    if agreement.headers.file_names != FileNameForm::Extended {
+        terms.push('\n');
+        terms.push_str(agreement.headers.file_names.as_str());
+    }
+    terms
 }

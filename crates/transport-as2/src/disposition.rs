@@ -214,6 +214,34 @@ mod tests {
         );
     }
 
+    /// Partners compare these texts with those of RFC 4130, 7.5, and RFC 5402, 4.3.
+    #[test]
+    fn every_disposition_is_written_exactly_as_its_rfc_has_it() {
+        use DispositionError as E;
+        let written = |disposition: &Disposition| disposition.to_string();
+        assert_eq!(written(&Disposition::Processed), "automatic-action/MDN-sent-automatically; processed");
+        for (error, text) in [
+            (E::AuthenticationFailed, "authentication-failed"),
+            (E::DecompressionFailed, "decompression-failed"),
+            (E::DecryptionFailed, "decryption-failed"),
+            (E::InsufficientMessageSecurity, "insufficient-message-security"),
+            (E::IntegrityCheckFailed, "integrity-check-failed"),
+            (E::UnexpectedProcessingError, "unexpected-processing-error"),
+            (E::UnknownTradingPartner, "unknown-trading-partner"),
+        ] {
+            let expected = format!("automatic-action/MDN-sent-automatically; processed/error: {text}");
+            assert_eq!(written(&Disposition::Error(error)), expected);
+        }
+        assert_eq!(
+            written(&Disposition::Warning("duplicate-document".into())),
+            "automatic-action/MDN-sent-automatically; processed/warning: duplicate-document"
+        );
+        for text in ["unsupported format", "unsupported MIC-algorithms", "sender-equals-receiver"] {
+            let expected = format!("automatic-action/MDN-sent-automatically; failed/failure: {text}");
+            assert_eq!(written(&Disposition::Failure(text.into())), expected);
+        }
+    }
+
     #[test]
     fn a_duplicate_is_one_however_it_is_said() {
         for (value, duplicate) in [

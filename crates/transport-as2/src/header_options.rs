@@ -1,6 +1,7 @@
 //! The header fields of messages to a partner that are a matter of agreement: Subject, From, To, Date, and what this system
 //! says of itself in `AS2-Version` and `EDIINT-Features` (RFC 4130, 6.1; RFC 6017).
 
+use crate::file_names::FileNameForm;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::schema::Values;
@@ -30,6 +31,8 @@ pub struct HeaderOptions {
     pub features: bool,
     /// HTTP's coding of the body.
     pub content_coding: ContentCoding,
+    /// How the names of files are written.
+    pub file_names: FileNameForm,
 }
 
 impl Default for HeaderOptions {
@@ -41,6 +44,7 @@ impl Default for HeaderOptions {
             date: true,
             features: false,
             content_coding: ContentCoding::No,
+            file_names: FileNameForm::Extended,
         }
     }
 }
@@ -58,12 +62,15 @@ impl HeaderOptions {
             content_coding: text("content_coding")
                 .and_then(|word| ContentCoding::parse(&word))
                 .unwrap_or(ContentCoding::No),
+            file_names: text("file_names")
+                .and_then(|word| FileNameForm::parse(&word))
+                .unwrap_or(FileNameForm::Extended),
         }
     }
 
     /// The AS2-Version of a message: by what it uses.
-    pub(crate) const fn version(&self, compressed: bool) -> &'static str {
-        match (self.features, compressed) {
+    pub(crate) const fn version(&self, compressed: bool, says_features: bool) -> &'static str {
+        match (says_features, compressed) {
             (true, _) => "1.2",
             (false, true) => "1.1",
             (false, false) => "1.0",
@@ -78,9 +85,9 @@ impl HeaderOptions {
     }
 
     /// The fields that a partner may want or not.
-    pub(crate) fn fields(&self, date: Timestamp) -> Vec<(String, String)> {
+    pub(crate) fn fields(&self, date: Timestamp, says_features: bool) -> Vec<(String, String)> {
         let date = self.date.then(|| date.format("%a, %d %b %Y %H:%M:%S GMT").to_string());
-        let features = self.features.then(|| FEATURES.to_owned());
+        let features = says_features.then(|| FEATURES.to_owned());
         let fields = [
             ("Date", date),
             ("From", self.from.clone()),
@@ -280,12 +287,15 @@ mod tests {
     #[test]
     fn the_version_is_that_of_what_is_used() {
         let plain = HeaderOptions::default();
-        assert_eq!((plain.version(false), plain.version(true)), ("1.0", "1.1"));
+        assert_eq!((plain.version(false, false), plain.version(true, false)), ("1.0", "1.1"));
         let features = HeaderOptions { features: true, date: false, ..HeaderOptions::default() };
-        assert_eq!((features.version(false), features.version(true)), ("1.2", "1.2"));
+        assert_eq!((features.version(false, true), features.version(true, true)), ("1.2", "1.2"));
         let at = chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        assert_eq!(features.fields(at), [("EDIINT-Features".to_owned(), FEATURES.to_owned())]);
-        assert_eq!(plain.fields(at), [("Date".to_owned(), "Tue, 14 Nov 2023 22:13:20 GMT".to_owned())]);
+        assert_eq!(features.fields(at, true), [("EDIINT-Features".to_owned(), FEATURES.to_owned())]);
+        assert_eq!(
+            plain.fields(at, false),
+            [("Date".to_owned(), "Tue, 14 Nov 2023 22:13:20 GMT".to_owned())]
+        );
     }
 
     proptest! {

@@ -9,8 +9,9 @@ use crate::mic_mismatch;
 use crate::names::same_message_id;
 use crate::prepared::{Earlier, NOTE, was_answered};
 use crate::receipt::{Expected, PartnerResponse, Proof, Verdict, examine};
+use crate::related;
 use crate::sent_message::{SentMessage, was_refused};
-use model::{Error, PeerText, Receipt, ReceiptKind, Timestamp};
+use model::{Error, ErrorKind, PeerText, Receipt, ReceiptKind, Timestamp};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use transport::{Awaited, Payload};
@@ -39,8 +40,10 @@ pub(crate) async fn judge(
 ) -> Judged {
     let disposition = &read.mdn.disposition;
     let is_signed = matches!(read.signature, SignatureState::Proved(_));
+    // What was changed after it was signed proves no more than its MIC does.
+    let is_changed = matches!(&read.signature, SignatureState::Unproved(unproved) if unproved.contradicts);
     // As well proved as was agreed.
-    let is_trusted = is_signed || expected.agreement.mdn != MdnRequest::Signed;
+    let is_trusted = is_signed || expected.agreement.mdn != MdnRequest::Signed && !is_changed;
     let had_before = disposition.is_duplicate() && expected.earlier == Earlier::Open;
     let is_refusal = !disposition.is_positive() && !had_before;
     let proved = match examine(read, response, expected) {
@@ -51,7 +54,14 @@ pub(crate) async fn judge(
                 let why = "not computed: the delivery has ended";
                 return Judged::NoProof(other.error.with("the MIC by other rules", why));
             };
-            let every = mic_mismatch::of_payload(payload, content_headers, other.digest()).await;
+            let every = match related::has_related(&content_headers) {
+                // What is at hand is one of its files.
+                true => Err(Error::permanent(
+                    ErrorKind::Unsupported,
+                    "compute the MIC of a message with attachments by other rules",
+                )),
+                false => mic_mismatch::of_payload(payload, content_headers, other.digest()).await,
+            };
             other.judge(every)
         }
     };

@@ -6,10 +6,11 @@ use crate::receipt_target::{ReceiptTarget, read_url, target};
 use crate::reply::plain_reply;
 use crate::request::RequestHead;
 use http::StatusCode;
-use model::PeerText;
 use model::definition::Definitions;
+use model::{ConnectionId, Error, ErrorKind, PeerText, RemotePath, Result};
 use serde_json::{Map, Value};
-use transport::StoredReply;
+use std::sync::Arc;
+use transport::{Services, StagedPart, StoredReply};
 
 /// Where the sender of a message wants its receipt later; `None` where it wants it in the answer, or none at all.
 ///
@@ -53,6 +54,34 @@ pub(crate) fn entity(reply: &StoredReply) -> Vec<u8> {
     entity.extend_from_slice(b"\r\n");
     entity.extend_from_slice(&reply.body);
     entity
+}
+
+/// A receipt, staged as it is sent.
+///
+/// # Errors
+/// Staging has no room, or another local error.
+pub(crate) async fn staged_receipt(
+    services: &Services,
+    head: &RequestHead,
+    reply: &StoredReply,
+    connection: Option<ConnectionId>,
+) -> Result<StagedPart> {
+    let (staging, entity) = (Arc::clone(&services.staging), entity(reply));
+    let staged = tokio::task::spawn_blocking(move || {
+        let mut part = staging.begin()?;
+        part.append(&entity)?;
+        part.commit()
+    });
+    let staged = staged
+        .await
+        .map_err(|error| Error::transient(ErrorKind::Internal, "stage a receipt").caused_by(error))??;
+    Ok(StagedPart {
+        staged,
+        file_name: RemotePath::from(file_name(&head.message_id).as_str()),
+        media_type: Some("message/rfc822".to_owned()),
+        metadata: metadata(head, reply),
+        connection,
+    })
 }
 
 /// The name of a receipt's file, by the message that it answers.

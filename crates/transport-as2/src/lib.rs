@@ -4,8 +4,15 @@
 //! * sending: [`outgoing`] creates a message from a payload; `prepared` stores what is needed to send the same message
 //!   in every attempt; `destination` sends it; `receipt` and `refusal` read the partner's answer.
 //! * receiving: `listener` accepts messages; `receive` reads one into staging; `reply` answers it.
+//! * a large message that broke off goes on (draft-harding-as2-restart-06): `transfer_id` notes what it is known by,
+//!   `destination::ask_held` asks the partner how much it has, `destination::restarting` decides what is sent, and
+//!   `streaming::making` gives its bytes from there.
+//! * one of a partner's goes on as well: [`content_range`] reads which bytes come, `listener::going_on` decides what is done
+//!   with them by what is held, `listener::restart` does it, and `streaming::kept` keeps the bytes while they are read.
 //! * receipts: [`mdn`] and [`disposition`]. Those that come later, not in an answer: `sent_message` notes what one must say,
 //!   `later_receipt` judges it; `receipt_target` says where ours may go, `later_delivery` sends them.
+//! * what holds several things: `composite` reads a receipt beside payloads, in answers (`destination::answered`) and in messages
+//!   (`listener::apart`). `destination::answering` puts a payload into an answer that waits for it, `listener::answering` waits.
 //! * `evidence` collects what proves a message later, `signed_copy` what was signed where that is not the payload. Where the
 //!   receipt comes later, `sent_proof` notes it with the message, and `later_evidence` puts it together.
 //!
@@ -18,14 +25,20 @@
 mod admission;
 pub mod agreement;
 mod answer_body;
+mod by_hand;
 mod check;
 pub mod choice;
 mod coding;
+mod composite;
+pub mod content_range;
 mod destination;
+mod diagnosis;
 pub mod disposition;
 mod evidence;
 mod fallback;
+pub mod file_names;
 pub mod header_options;
+pub mod kept_terms;
 mod later_delivery;
 mod later_evidence;
 mod later_fallback;
@@ -37,6 +50,7 @@ mod logged_in;
 mod login;
 mod material;
 pub mod mdn;
+mod media_types;
 mod mic_mismatch;
 mod names;
 mod noted_signature;
@@ -45,10 +59,12 @@ pub mod outgoing;
 mod parties;
 mod partnership;
 mod prepared;
+pub mod presets;
 mod probe;
 mod readable;
 mod receipt;
 mod receipt_check;
+mod receipt_form;
 mod receipt_target;
 pub mod receipt_terms;
 mod receive;
@@ -56,9 +72,13 @@ mod recorded;
 mod refusal;
 mod reject;
 mod rejection;
+mod related;
 mod reply;
 mod reply_address;
+mod reply_check;
 mod request;
+pub mod restart_terms;
+mod root_part;
 mod sent_message;
 mod sent_proof;
 mod signed_copy;
@@ -66,14 +86,16 @@ mod spool;
 mod staging_writer;
 mod stored_mdn;
 mod streaming;
+mod tell;
 #[cfg(test)]
 mod testing;
 pub mod threads;
+mod transfer_id;
 mod unknown;
 
+pub use file_names::safe_file_name;
 pub use names::read_name;
 pub use receive::disposition_of;
-pub use request::safe_file_name;
 
 use crate::admission::Admission;
 use crate::check::Check;
@@ -136,6 +158,7 @@ impl As2 {
             materials: Arc::clone(&self.materials),
             logins: self.logins.clone(),
             listen: Arc::clone(&self.listen),
+            answer_to: None,
         }
     }
 
@@ -187,6 +210,7 @@ impl Declaration for As2 {
             check::definitions(definitions),
             check::in_force(definitions, now),
             receipt_check::definitions(definitions),
+            reply_check::definitions(definitions),
         ]
         .concat()
     }
@@ -202,10 +226,11 @@ impl Transport for As2 {
     fn destination(
         &self,
         endpoint: Arc<Endpoint>,
-        _: &definition::Destination,
+        destination: &definition::Destination,
         services: Services,
     ) -> Result<Arc<dyn Destination>> {
-        Ok(Arc::new(self.sender(endpoint, services)))
+        let answer_to = destination.options.text("answer_to").map(str::to_owned);
+        Ok(Arc::new(As2Destination { answer_to, ..self.sender(endpoint, services) }))
     }
 
     fn receipt_destination(
@@ -239,6 +264,7 @@ impl Transport for As2 {
                 .and_then(|word| UnknownAnswer::parse(&word))
                 .unwrap_or(UnknownAnswer::Receipt),
             certificate: text("certificate"),
+            limits: kept_terms::limits(listener.options.table("restart")),
             materials: Arc::clone(&self.materials),
             admission: self.admission.get_or_init(|| Arc::new(Admission::new(&services.budget))).clone(),
             services,

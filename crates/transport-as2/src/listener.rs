@@ -1,10 +1,14 @@
 //! A defined listener: its path at an HTTP server, and what receives there.
 
+mod answering;
+mod apart;
 mod committing;
+mod going_on;
 mod later_receipts;
 mod receipts;
 mod receiver;
 mod repeated;
+mod restart;
 mod seems_receipt;
 
 pub(crate) use receiver::Receiver;
@@ -19,7 +23,7 @@ use net::{OwnCertificate, ServerCertificate};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use transport::{Intake, Listener, Services, Shutdown};
+use transport::{Intake, KeepLimits, Listener, Services, Shutdown};
 
 /// A defined listener: one path at one HTTP server.
 pub(crate) struct As2Listener {
@@ -32,6 +36,8 @@ pub(crate) struct As2Listener {
     pub(crate) path: String,
     /// How messages of unknown names are answered.
     pub(crate) unknown: UnknownAnswer,
+    /// How much is kept of messages that have arrived in part.
+    pub(crate) limits: KeepLimits,
     /// Keys and certificates, read once.
     pub(crate) materials: Arc<Materials>,
     /// The name of the key whose certificate clients of this listener are shown.
@@ -109,6 +115,7 @@ impl Listener for As2Listener {
             path: self.path.clone(),
             materials: Arc::clone(&self.materials),
             unknown: self.unknown,
+            limits: self.limits,
         });
         let mut first = Ok(());
         for listen in &self.listen {

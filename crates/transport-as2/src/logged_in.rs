@@ -3,10 +3,8 @@
 //! The body of a message is a stream that is made while it is sent. After a 401 it is made anew, and is the same to the last
 //! byte. Large messages are not sent in vain: an empty request asks the server first.
 
-use crate::destination::{As2Destination, SentMessage};
+use crate::destination::{As2Destination, Sending, SentMessage};
 use crate::login::{Login, pass_over};
-use crate::outgoing::Envelope;
-use crate::sent_message::SentTerms;
 use bytes::Bytes;
 use http::header::USER_AGENT;
 use http::{Request, Response, StatusCode};
@@ -34,7 +32,7 @@ impl As2Destination {
     pub(crate) async fn send_logged_in(
         &self,
         delivery: &Deliver,
-        what: (&Envelope<'_>, Option<&SentTerms<'_>>),
+        what: Sending<'_>,
         url: &Url,
     ) -> Result<(Response<Body>, SentMessage)> {
         let Some(login) = self.login(Purpose::Deliver)? else {

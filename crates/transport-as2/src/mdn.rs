@@ -5,7 +5,7 @@ use crate::disposition::Disposition;
 use crate::legacy;
 use crate::material::hexadecimal;
 use crate::readable::readable;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Result, Step};
 use openssl::x509::X509;
 use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing, Weakness};
 use std::io::{self, Cursor, Read, Write};
@@ -132,11 +132,13 @@ pub struct Unproved {
     pub advice: &'static str,
     /// Whether the bytes are not the signed ones, instead of the signer being unknown.
     pub contradicts: bool,
+    /// SHA-256 of the certificate in the receipt that made the signature, where it is not known here.
+    pub carried: Option<String>,
 }
 
 impl Unproved {
     /// Of a fault of the signature alone; none for any other.
-    fn of(error: &smime::Error) -> Option<Self> {
+    pub(crate) fn of(error: &smime::Error) -> Option<Self> {
         use smime::Error as E;
         let advice = match error {
             E::CertificateExpired => {
@@ -165,17 +167,29 @@ impl Unproved {
             _ => return None,
         };
         let contradicts = matches!(error, E::SignatureInvalid | E::IntegrityFailed { .. });
-        Some(Self { reason: error.to_string(), advice, contradicts })
+        let carried = match error {
+            E::SignerUnknown { carried: Some(carried), .. } => Some(hexadecimal(&carried.fingerprint)),
+            _ => None,
+        };
+        Some(Self { reason: error.to_string(), advice, contradicts, carried })
     }
 
     /// As an error, where a signature that proves something is needed.
     pub(crate) fn error(&self) -> Error {
-        Error::permanent(ErrorKind::TrustFailed, "trust the signature of the receipt (MDN)")
+        let error = Error::permanent(ErrorKind::TrustFailed, "trust the signature of the receipt (MDN)")
             .with("signature", &self.reason)
             .advice(self.advice)
-            .as_judgement()
+            .at_step(Step::Signature)
+            .as_judgement();
+        match &self.carried {
+            Some(sha256) => error.with(CARRIED, sha256),
+            None => error,
+        }
     }
 }
+
+/// The key under which an error names the certificate that came with a receipt and made its signature.
+pub(crate) const CARRIED: &str = "certificate in the receipt";
 
 /// How a receipt's signature is verified.
 #[derive(Clone, Copy)]

@@ -3,7 +3,8 @@
 
 use crate::mdn::mic_matches;
 use crate::receipt::Proof;
-use model::{Error, ErrorKind, Result};
+use crate::tell;
+use model::{Error, ErrorKind, PeerText, Result};
 use smime::{Digest, Mic, MicRule, RuledMic, Weakness, every_mic};
 use std::sync::Arc;
 use transport::Payload;
@@ -12,6 +13,7 @@ use transport::Payload;
 pub(crate) struct MicMismatch {
     pub(crate) theirs: String,
     pub(crate) ours: Mic,
+    pub(crate) message_id: String,
     /// The message was neither signed nor encrypted.
     pub(crate) unprotected: bool,
     /// MD5 and SHA-1 count.
@@ -39,7 +41,8 @@ impl MicMismatch {
         };
         let found = every.iter().find(|ruled| mic_matches(&self.theirs, &ruled.mic));
         let Some(found) = found else {
-            let error = with_each(self.error, &every);
+            let words = self.tell(None);
+            let error = with_each(self.error, &every).tell_partner(words);
             return Err(error.advice(
                 "no known rule gives the partner's MIC: either the partner received other bytes than were \
                 sent, or it computes the MIC in an unusual way (line ends, headers); compare the file with \
@@ -74,8 +77,15 @@ impl MicMismatch {
                 true)"
             }
         };
-        let rule = found.rule.describe();
-        Err(with_each(self.error, &every).with("the partner's rule", rule).advice(advice))
+        let (rule, words) = (found.rule.describe(), self.tell(Some(found.rule)));
+        let error = with_each(self.error, &every).with("the partner's rule", rule);
+        Err(error.advice(advice).tell_partner(words))
+    }
+
+    /// What the operator can tell the partner.
+    fn tell(&self, rule: Option<MicRule>) -> String {
+        let theirs = PeerText::from(self.theirs.as_str());
+        tell::other_mic(&self.message_id, &self.ours, theirs.as_str(), rule)
     }
 }
 

@@ -1,11 +1,15 @@
 //! What may be said to AS2, declared.
 
 mod certificates;
+mod kept;
+mod replies;
+mod restart;
 
 use crate::agreement::{
     Cipher, Compression, DigestName, DuplicatePolicy, KeyTransport, MdnRequest, NAME, Order, RsaSignature,
     SendSecurity, SignatureForm,
 };
+use crate::file_names::FileNameForm;
 use crate::header_options::ContentCoding;
 use crate::unknown::UnknownAnswer;
 use model::schema::{Field, Group, Kind, Paths, Roles, Rule, Scheme, Section, TEXTS, TransportSpec};
@@ -22,6 +26,8 @@ pub static SPEC: TransportSpec = TransportSpec {
     listener: &[&LISTENER],
     partner: Some(&PARTNER),
     identity: Some(&IDENTITY),
+    destination: &[&replies::DESTINATION],
+    sends_attachments: true,
     ..TransportSpec::new(
         NAME,
         "Messages between trading partners over HTTP, signed, encrypted and confirmed with receipts (RFC \
@@ -103,6 +109,11 @@ static LISTENER: Group = Group::of(&[
         `answer`: with status 200 and nothing else. `answer_with_reason`: with status 200 and the reason as text. `refuse`: \
         with status 422 and the reason. `drop`: the connection is closed before the message is read.",
     ),
+    Field::optional(
+        "restart",
+        Kind::Table(&kept::LISTENER),
+        "How much is kept of messages that have arrived in part, of all partners together.",
+    ),
 ]);
 
 static IDENTITY: Group = Group::of(&[
@@ -162,6 +173,7 @@ model::choice_of! {
     DUPLICATES = DuplicatePolicy;
     UNKNOWN = UnknownAnswer;
     CONTENT_CODING = ContentCoding;
+    FILE_NAMES = FileNameForm;
 }
 
 static SEND: Group = Group::of(&[
@@ -252,6 +264,20 @@ static SEND: Group = Group::of(&[
         "HTTP's coding of messages to the partner (Content-Encoding), for the few that ask for it; most cannot read it. To \
         send less, compress the message itself (`compress`), before it is encrypted.",
     ),
+    Field::preset(
+        "file_names",
+        FILE_NAMES,
+        "extended",
+        "How the names of files are written that are more than printable ASCII: `extended` (`filename*=UTF-8''…`, RFC 2231), \
+        `extended_with_ascii` (the same, with a name in ASCII before it, for partners that do not read the first; some that \
+        read both take the ASCII one), or `encoded_word` (`filename=\"=?UTF-8?B?…?=\"`, RFC 2047), for old products that \
+        read nothing else.",
+    ),
+    Field::optional(
+        "restart",
+        Kind::Table(&restart::SENDING),
+        "Large messages to the partner that go on where their connection broke (AS2 restart).",
+    ),
     Field::optional(
         "also_encrypt_for",
         Kind::List(&Kind::Name(Section::CERTIFICATE)),
@@ -283,6 +309,12 @@ static RECEIVE: Group = Group::of(&[
         error (`processed/error: duplicate-document`). The payload is processed only once in all cases. A message with \
         the same Message-ID and other content is always refused.",
     ),
+    Field::optional(
+        "restart",
+        Kind::Table(&kept::PARTNER),
+        "Messages from the partner that go on where their connection broke (AS2 restart).",
+    ),
+    replies::ANSWER_WITHIN,
 ]);
 
 static EVIDENCE: Group = Group::of(&[

@@ -7,8 +7,10 @@ use crate::agreement::{
     Agreement, As2Id, Cipher, Compression, DigestName, KeyTransport, MdnRequest, Order, RsaSignature,
     SignatureForm,
 };
+use crate::file_names;
 use crate::header_options::SubjectValues;
 use crate::names::write_name;
+use crate::related;
 use crate::spool::Spooled;
 use crate::streaming::made_ahead;
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
@@ -119,6 +121,13 @@ pub struct Envelope<'a> {
     pub media_type: &'a str,
     /// The payload's file name: its last part is sent.
     pub file_name: &'a RemotePath,
+}
+
+impl Envelope<'_> {
+    /// Whether the payload is several files (RFC 6362).
+    pub(crate) fn has_attachments(&self) -> bool {
+        related::is_related(self.media_type)
+    }
 }
 
 /// A message ready to be sent.
@@ -278,36 +287,14 @@ fn message_digest(envelope: &Envelope<'_>) -> Digest {
 fn payload_headers(envelope: &Envelope<'_>) -> Result<Headers> {
     let name = envelope.file_name.file_name();
     let mut headers = Headers::new().with("Content-Type", envelope.media_type).map_err(failed)?;
-    if !name.is_empty() {
-        let disposition = format!("attachment; {}", file_name_parameter(name));
+    // Several files have their names at each of them.
+    if !name.is_empty() && !envelope.has_attachments() {
+        let disposition = file_names::attachment(name, envelope.agreement.headers.file_names);
         headers = headers.with("Content-Disposition", disposition).map_err(failed)?;
     }
     // Inside the message the encoding is said all the same: a peer that takes a missing one for 7bit
     // (MIME's default) would turn line ends before it computes the MIC.
     headers.with("Content-Transfer-Encoding", "binary").map_err(failed)
-}
-
-/// `filename=…`: plain, quoted, or as RFC 2231 says when it is not printable ASCII. Bytes that are no
-/// UTF-8 go out as Latin-1, one byte a character, so that nothing is lost.
-fn file_name_parameter(name: &[u8]) -> String {
-    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(b);
-    if name.iter().all(token) {
-        return format!("filename={}", String::from_utf8_lossy(name));
-    }
-    if name.iter().all(|b| (0x20..0x7f).contains(b)) {
-        let text = String::from_utf8_lossy(name).replace('\\', "\\\\").replace('"', "\\\"");
-        return format!("filename=\"{text}\"");
-    }
-    let charset = if std::str::from_utf8(name).is_ok() { "UTF-8" } else { "ISO-8859-1" };
-    let mut text = format!("filename*={charset}''");
-    for byte in name {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
 }
 
 /// The fields of an entity that go into HTTP's headers: no Content-Transfer-Encoding there (RFC 4130,
@@ -331,15 +318,17 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String
         to: envelope.to.as_str(),
         message_id: &envelope.seed.message_id,
     };
+    // RFC 6362, 3: a message with attachments says so.
+    let says_features = said.features || envelope.has_attachments();
     let mut headers: Vec<(String, String)> = vec![
-        ("AS2-Version".into(), said.version(agreement.compress != Compression::No).into()),
+        ("AS2-Version".into(), said.version(agreement.compress != Compression::No, says_features).into()),
         ("AS2-From".into(), write_name(envelope.from)),
         ("AS2-To".into(), write_name(envelope.to)),
         ("Message-ID".into(), envelope.seed.message_id.clone()),
         ("Subject".into(), said.subject(&subject)),
         ("MIME-Version".into(), "1.0".into()),
     ];
-    headers.extend(said.fields(envelope.seed.date));
+    headers.extend(said.fields(envelope.seed.date, says_features));
     headers.extend(
         in_http(entity)?
             .fields()

@@ -2,6 +2,7 @@
 
 use crate::agreement::{Identity, Partner, identity_named, partner_named};
 use crate::choice::Standing;
+use crate::diagnosis::Diagnosis;
 use crate::disposition::{Disposition, DispositionError};
 use crate::fallback;
 use crate::legacy;
@@ -30,6 +31,8 @@ pub(crate) struct Parties {
     now: Timestamp,
     /// Where the receipt goes that the sender asks for later; `None` where it comes in the answer.
     pub(crate) receipt_to: Option<ReceiptTarget>,
+    /// What is found wrong with the message, for the operator.
+    pub(crate) diagnosis: Arc<Diagnosis>,
 }
 
 /// A message that is not for us, or whose sender is unknown.
@@ -74,6 +77,7 @@ impl Parties {
                 own: own.key.clone(),
                 keys,
                 certificates: material.verifying(&partner, now)?,
+                diagnosis: Arc::new(Diagnosis::new(definitions, &partner, &identity, now)),
                 identity,
                 partner: Arc::new(partner),
                 now,

@@ -4,6 +4,7 @@
 //! else has come into force since: drawn anew, it would be delivered twice.
 
 use crate::agreement::{Identity, Partner};
+use crate::diagnosis;
 use crate::disposition::Disposition;
 use crate::fallback::{self, Instead, NotedFallback};
 use crate::legacy;
@@ -155,6 +156,11 @@ impl Partnership {
     /// The certificate of the partner with a fingerprint.
     pub(crate) fn verified_with(&self, fingerprint: &str) -> Option<&Certificate> {
         self.verifying.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
+    }
+
+    /// An error about the signature of a receipt, with the certificate that would have verified it.
+    pub(crate) fn diagnosed(&self, error: Error) -> Error {
+        diagnosis::of_receipt(error, &self.material.definitions, &self.partner, self.now)
     }
 
     /// What a receipt used though it is not in force, for the event.

@@ -8,9 +8,12 @@ use crate::mic_mismatch::MicMismatch;
 use crate::names::same_message_id;
 use crate::prepared::Earlier;
 use crate::refusal::{negative, refused};
+use crate::tell;
 use bytes::Bytes;
 use http::StatusCode;
-use model::{ConnectionId, Error, ErrorKind, MdnEntity, PeerText, Receipt, ReceiptKind, Result, Timestamp};
+use model::{
+    ConnectionId, Error, ErrorKind, MdnEntity, PeerText, Receipt, ReceiptKind, Result, Retry, Step, Timestamp,
+};
 use openssl::x509::X509;
 use serde_json::{Map, Value};
 use smime::{Headers, Mic, RuledMic};
@@ -62,6 +65,9 @@ pub(crate) struct Proof {
 const WITHOUT_MIC: &str =
     "the partner sent no MIC: it confirms that it received the message, but not which bytes";
 
+/// The key of the detail that has the disposition of a receipt that was not asked for.
+const UNSOLICITED: &str = "unsolicited_receipt";
+
 impl Proof {
     fn new(kind: ReceiptKind, summary: &str, answer: &PartnerResponse, expected: &Expected<'_>) -> Self {
         let mut detail = Map::new();
@@ -80,6 +86,11 @@ impl Proof {
     /// Says one more thing in the receipt's detail.
     pub(crate) fn add(&mut self, key: &str, value: String) {
         self.detail.insert(key.to_owned(), value.into());
+    }
+
+    /// What a receipt says that came although none was asked for.
+    pub(crate) fn unsolicited(&self) -> Option<&str> {
+        self.detail.get(UNSOLICITED).and_then(Value::as_str)
     }
 
     /// The fingerprint of the certificate that proved the receipt's signature.
@@ -116,35 +127,48 @@ pub(crate) enum Verdict {
     MicMismatch(Box<MicMismatch>),
 }
 
-/// Examines whether the answer says and proves that the partner has what we sent.
+#[cfg(test)]
+fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
+    assess_found(answer, None, expected)
+}
+
+/// Examines whether the answer says and proves that the partner has what we sent. A receipt that came as one part of several
+/// was found and read before.
 ///
 /// # Errors
 /// There is no receipt; the error's class says whether to try again.
-pub(crate) fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Result<Verdict> {
+pub(crate) fn assess_found(
+    answer: &PartnerResponse,
+    found: Option<&ReadMdn>,
+    expected: &Expected<'_>,
+) -> Result<Verdict> {
     if !answer.status.is_success() {
         return Err(refused(answer, expected.endpoint, expected.mic.is_some()));
     }
     let read = || {
+        if let Some(found) = found {
+            return Ok(found.clone());
+        }
         let trust = Trust {
             certificates: expected.certificates,
             now: SystemTime::from(expected.now),
             accept_expired: expected.agreement.accept_expired,
             legacy: expected.agreement.legacy,
         };
-        mdn::read(&answer.headers, &answer.body, trust)
-            .map_err(|error| error.with("message_id", expected.message_id))
+        mdn::read(&answer.headers, &answer.body, trust).map_err(|error| {
+            let step = error.failed_step().unwrap_or(Step::Receipt);
+            error.with("message_id", expected.message_id).at_step(step)
+        })
     };
     if expected.agreement.mdn == MdnRequest::None {
-        // None was asked for. One that comes all the same and says no is a refusal; whatever else comes
-        // is passed over.
-        if let Ok(ReadMdn { mdn, .. }) = read()
-            && !mdn.disposition.is_positive()
-        {
-            let error = refusal(&mdn, expected);
-            return Ok(Verdict::Refused(mdn.disposition, error));
-        }
+        // None was asked for. One that comes all the same is recorded, and counts for nothing, whatever it says ("HTTP
+        // Transport for Secure EDI", 2.5): anything else would make the sender depend on what it did not ask for.
         let status = answer.status.to_string();
-        return Ok(Verdict::Proved(Proof::new(ReceiptKind::HttpStatus, &status, answer, expected)));
+        let mut proof = Proof::new(ReceiptKind::HttpStatus, &status, answer, expected);
+        if let Ok(ReadMdn { mdn, .. }) = read() {
+            proof.add(UNSOLICITED, PeerText::from(mdn.disposition.to_string().as_str()).as_str().to_owned());
+        }
+        return Ok(Verdict::Proved(proof));
     }
     if answer.body.is_empty() {
         // RFC 4130, 7.6: no receipt is no success. The same bytes go out again; a partner that has
@@ -153,14 +177,28 @@ pub(crate) fn assess(answer: &PartnerResponse, expected: &Expected<'_>) -> Resul
             .with("status", answer.status)
             .with("message_id", expected.message_id)
             .said("an empty answer")
-            .advice("ask the partner whether it sends synchronous receipts"));
+            .advice("ask the partner whether it sends synchronous receipts")
+            .at_step(Step::Receipt)
+            .tell_partner(tell::no_receipt(expected.message_id)));
     }
     Ok(examine(&read()?, answer, expected).unwrap_or_else(Verdict::Unproved))
 }
 
 /// The error for a negative receipt.
 fn refusal(mdn: &Mdn, expected: &Expected<'_>) -> Error {
-    negative(&mdn.disposition, expected.message_id).said(format!("{} {}", mdn.disposition, mdn.text))
+    let error = negative(&mdn.disposition, expected.message_id);
+    let error = error.said(format!("{} {}", mdn.disposition, mdn.text));
+    let message = tell::Refused {
+        message_id: expected.message_id,
+        security: expected.agreement.send_security,
+        own_fingerprint: expected.own_fingerprint,
+        recipient_fingerprint: expected.recipient_fingerprint,
+        mic: expected.mic,
+    };
+    match tell::refused(&mdn.disposition, &message) {
+        Some(words) => error.tell_partner(words),
+        None => error,
+    }
 }
 
 /// Examines a receipt that was read.
@@ -192,29 +230,46 @@ pub(crate) fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expec
         Error::permanent(ErrorKind::IntegrityFailed, what)
             .with("disposition", &disposition)
             .with("message_id", expected.message_id)
+            .at_step(Step::Mic)
     };
     let asked_signed = expected.agreement.mdn == MdnRequest::Signed;
     match &read.signature {
         SignatureState::Proved(_) => {}
         SignatureState::None if asked_signed => {
-            return Err(wrong("accept an unsigned receipt (MDN) where a signed one was asked for").advice(
-                "ask the partner to sign its receipts, or agree on unsigned ones (mdn = \"unsigned\")",
-            ));
+            return Err(wrong("accept an unsigned receipt (MDN) where a signed one was asked for")
+                .advice(
+                    "ask the partner to sign its receipts, or agree on unsigned ones (mdn = \"unsigned\")",
+                )
+                .at_step(Step::Signature)
+                .tell_partner(tell::unsigned(expected.message_id)));
         }
         SignatureState::None => {}
-        SignatureState::Unproved(unproved) if asked_signed || unproved.contradicts => {
+        SignatureState::Unproved(unproved) if asked_signed => {
             return Err(unproved
                 .error()
                 .with("disposition", &disposition)
-                .with("message_id", expected.message_id));
+                .with("message_id", expected.message_id)
+                .tell_partner(tell::unproved(&unproved.reason, expected.message_id)));
         }
-        // Asked for was an unsigned one: a signature by somebody who is not known here is worth as much.
+        // Asked for was an unsigned one, which is proved by its MIC alone. Changed on the way, one without a MIC says nothing;
+        // the partner may have the message, and answers once more when it is sent again.
+        SignatureState::Unproved(unproved) if unproved.contradicts && mdn.mic.is_none() => {
+            return Err(unproved
+                .error()
+                .retry_as(Retry::Ambiguous)
+                .with("disposition", &disposition)
+                .with("message_id", expected.message_id)
+                .tell_partner(tell::unproved(&unproved.reason, expected.message_id)));
+        }
+        // A signature that proves nothing is worth as much as none.
         SignatureState::Unproved(_) => {}
     }
     if let Some(id) = &mdn.original_message_id
         && !same_message_id(id, expected.message_id)
     {
-        return Err(wrong("accept a receipt (MDN) that names another message").said(id));
+        return Err(wrong("accept a receipt (MDN) that names another message")
+            .said(id)
+            .at_step(Step::Receipt));
     }
     match (&mdn.mic, expected.mic) {
         (Some(theirs), Some(ours)) if mic_matches(theirs, ours) => {}
@@ -234,12 +289,14 @@ pub(crate) fn examine(read: &ReadMdn, answer: &PartnerResponse, expected: &Expec
         (None, Some(ours)) => {
             return Err(wrong("find a MIC in the receipt (MDN) for a signed message")
                 .with("our MIC", ours)
-                .advice("ask the partner for receipts with a Received-content-MIC (RFC 4130, 7.4.3)"));
+                .advice("ask the partner for receipts with a Received-content-MIC (RFC 4130, 7.4.3)")
+                .tell_partner(tell::no_mic(expected.message_id)));
         }
         (Some(theirs), Some(ours)) => {
             return Ok(Verdict::MicMismatch(Box::new(MicMismatch {
                 theirs: theirs.clone(),
                 ours: ours.clone(),
+                message_id: expected.message_id.to_owned(),
                 unprotected: expected.agreement.send_security == SendSecurity::None,
                 legacy: expected.agreement.legacy,
                 proof: proof(read, &disposition, answer, expected),

@@ -4,17 +4,23 @@
 use crate::admission::MORE_PARTS;
 use crate::agreement::Partner;
 use crate::coding::Coding;
+use crate::diagnosis::Diagnosis;
 use crate::disposition::{Disposition, DispositionError};
+use crate::file_names::{safe_file_name, unlike};
 use crate::legacy;
+use crate::receipt_form::{is_notification, is_protected, is_receipt};
 use crate::rejection::Rejection;
-use crate::request::safe_file_name;
+use crate::related::{CONTENT_ID, CONTENT_TYPE};
+use crate::root_part::RootPart;
 use crate::signed_copy::SignedCopy;
 use crate::staging_writer::StagingWriter;
 use crate::streaming::BodyReader;
 use model::{Error, ErrorKind, PeerText};
 use openssl::x509::X509;
+use serde_json::{Map, Value};
 use smime::{
-    DecryptionKey, Digest, Headers, Keys, Limits, Part, PartReceiver, ReadOptions, Report, Wrapping,
+    ContentType, DecryptionKey, Digest, Headers, Keys, Limits, Part, PartReceiver, ReadOptions, Report,
+    Wrapping,
 };
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -27,9 +33,12 @@ use transport::{PartWriter, StagingArea};
 const EXPANDED_HEADERS: u64 = 1024 * 1024;
 
 /// Parts of one message. Each is a file that stays open until the message is proved.
-const MOST_PARTS: usize = 50;
+pub(crate) const MOST_PARTS: usize = 50;
 /// Bytes of a part's headers, which are kept until then as well.
 const PART_HEADERS: usize = 16 * 1024;
+
+/// The metadata of a part: its file name as the sender gave it.
+const FILE_NAME: &str = "as2_file_name";
 
 /// What is needed to read a message.
 pub(crate) struct Reading {
@@ -49,14 +58,16 @@ pub(crate) struct Reading {
     pub(crate) more_parts: Arc<Semaphore>,
     /// Whether what was signed is kept, where it is not the head and the payload.
     pub(crate) keeps_signed: bool,
+    /// Takes note of what is found wrong, for the operator.
+    pub(crate) diagnosis: Arc<Diagnosis>,
 }
 
 /// A message that was read to its end and proved.
 pub(crate) struct ReadMessage {
     pub(crate) report: Report,
     pub(crate) parts: Vec<ReadPart>,
-    /// It holds a receipt, and no payload.
-    pub(crate) is_receipt: bool,
+    /// A part of it is a receipt, or is protected by itself.
+    pub(crate) is_composite: bool,
     /// What was signed, not yet committed, where that is not the head and the payload; with the place of its open file.
     pub(crate) signed_content: Option<(SignedCopy, OwnedSemaphorePermit)>,
 }
@@ -64,10 +75,13 @@ pub(crate) struct ReadMessage {
 /// A payload of it, not yet committed.
 pub(crate) struct ReadPart<W = Box<dyn PartWriter>> {
     pub(crate) writer: W,
+    /// As no other part of the message has it.
     pub(crate) file_name: String,
-    /// The name as the sender gave it.
-    pub(crate) raw_name: Option<PeerText>,
     pub(crate) media_type: Option<String>,
+    /// What its headers say of it: its name as the sender gave it, its Content-ID, and its Content-Type where that has
+    /// parameters.
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) headers: Headers,
     /// Held while the file is open.
     pub(crate) _place: Option<OwnedSemaphorePermit>,
 }
@@ -120,19 +134,27 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
         more_parts: &reading.more_parts,
         room: agreement.largest_message,
         parts: Vec::new(),
-        is_receipt: false,
+        root: RootPart::default(),
+        is_composite: false,
+        has_payload: false,
+        lacks: None,
         keeps_signed: reading.keeps_signed,
         signed: None,
     };
     let body = reading.coding.decoder(reading.body, agreement.largest_message);
-    let report = smime::read_message(&reading.headers, body, keys, &options, &mut receiver).map_err(why)?;
-    let parts = receiver.parts.into_iter().map(ReadPart::written).collect::<io::Result<_>>();
-    let parts = parts.map_err(|error| Unread::Ours(stream_fault(error)))?;
-    let message =
-        ReadMessage { report, parts, is_receipt: receiver.is_receipt, signed_content: receiver.signed };
+    let report = smime::read_message(&reading.headers, body, keys, &options, &mut receiver);
+    let report = report.inspect_err(|error| reading.diagnosis.note(error)).map_err(why)?;
+    let parts = receiver.parts.into_iter().map(ReadPart::written).collect::<io::Result<Vec<_>>>();
+    let mut parts = parts.map_err(|error| Unread::Ours(stream_fault(error)))?;
+    if let Some(up_to_root) = parts.get_mut(..=receiver.root.place()) {
+        up_to_root.rotate_right(1);
+    }
+    let Receiver { is_composite, has_payload, signed: signed_content, .. } = receiver;
+    let message = ReadMessage { report, parts, is_composite, signed_content };
     // By what is proved now, where `Receiver::unwrapped` went by what was claimed.
     let (encrypted, signed) = (message.report.encrypted().is_some(), message.report.signed().is_some());
-    match Rejection::unprotected(agreement.receive_security, encrypted, signed) {
+    let lacks = Rejection::unprotected(agreement.receive_security, encrypted, signed);
+    match lacks.filter(|_| has_payload) {
         Some(rejection) => Err(rejection.into()),
         None => Ok(message),
     }
@@ -148,7 +170,8 @@ impl From<Rejection> for Unread {
     }
 }
 
-fn why(error: smime::Error) -> Unread {
+/// Who is at fault where a message cannot be read.
+pub(crate) fn why(error: smime::Error) -> Unread {
     match error {
         smime::Error::Io(io) => match io.downcast::<Rejection>() {
             Ok(rejection) => rejection.into(),
@@ -225,7 +248,13 @@ struct Receiver<'a> {
     /// Bytes that all parts together may still take.
     room: u64,
     parts: Vec<ReadPart<StagingWriter>>,
-    is_receipt: bool,
+    /// Which of them is the first file.
+    root: RootPart,
+    is_composite: bool,
+    /// Whether one of them is a payload as it stands.
+    has_payload: bool,
+    /// What is missing of the agreed protection around all of them.
+    lacks: Option<Rejection>,
     keeps_signed: bool,
     /// The copy of what is signed, with the place that its file takes while it is open.
     signed: Option<(SignedCopy, OwnedSemaphorePermit)>,
@@ -233,24 +262,39 @@ struct Receiver<'a> {
 
 impl PartReceiver for Receiver<'_> {
     fn unwrapped(&mut self, wrappings: &[Wrapping]) -> io::Result<()> {
-        match Rejection::by_wrappings(self.partner.agreement.receive_security, wrappings) {
-            Some(rejection) => Err(io::Error::other(rejection)),
-            None => Ok(()),
-        }
+        self.lacks = Rejection::by_wrappings(self.partner.agreement.receive_security, wrappings);
+        Ok(())
+    }
+
+    fn whole(&mut self, headers: &Headers) -> bool {
+        self.root.multipart(headers);
+        is_receipt(headers)
     }
 
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>> {
         let place = self.place()?;
+        self.root.leaf(self.parts.len(), &part.headers);
         let media_type = part.content_type();
-        self.is_receipt |=
-            media_type.as_ref().is_some_and(|t| t.essence() == "message/disposition-notification");
-        let raw = part.file_name_raw();
-        let decoded = part.file_name();
+        let kind = media_type.as_ref().map(ContentType::essence).unwrap_or_default();
+        // A receipt needs no protection, and a part that is protected by itself may have what is missing around it.
+        match is_receipt(&part.headers) || is_notification(kind) || is_protected(kind) {
+            true => self.is_composite = true,
+            false => {
+                self.has_payload = true;
+                if let Some(rejection) = self.lacks {
+                    return Err(io::Error::other(rejection));
+                }
+            }
+        }
+        let file_name = safe_file_name(part.file_name().as_deref(), self.message_id);
+        let others: Vec<&str> = self.parts.iter().map(|part| part.file_name.as_str()).collect();
+        let file_name = unlike(file_name, &others);
         let writer = self.staging.begin().map_err(io::Error::other)?;
         self.parts.push(ReadPart {
             writer: StagingWriter::new(writer),
-            file_name: safe_file_name(decoded.as_deref(), self.message_id),
-            raw_name: raw.map(|raw| PeerText::new(&raw)),
+            file_name,
+            metadata: metadata_of(part),
+            headers: part.headers.clone(),
             media_type: media_type.map(|t| t.essence().to_owned()),
             _place: place,
         });
@@ -286,11 +330,28 @@ impl PartReceiver for Receiver<'_> {
     }
 }
 
+/// What is known of a part besides its bytes, name and media type.
+pub(crate) fn metadata_of(part: &Part) -> Map<String, Value> {
+    let safe = |raw: &[u8]| PeerText::new(raw).as_str().to_owned();
+    let with_parameters = |media: &ContentType| media.to_string() != media.essence();
+    [
+        (FILE_NAME, part.file_name_raw().map(|raw| safe(&raw))),
+        (CONTENT_ID, part.headers.get("Content-ID").map(safe)),
+        (
+            CONTENT_TYPE,
+            part.content_type().filter(with_parameters).map(|media| safe(media.to_string().as_bytes())),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))))
+    .collect()
+}
+
 impl ReadPart<StagingWriter> {
     /// The part with everything that was written to it.
     fn written(self) -> io::Result<ReadPart> {
-        let Self { writer, file_name, raw_name, media_type, _place } = self;
-        Ok(ReadPart { writer: writer.into_part()?, file_name, raw_name, media_type, _place })
+        let Self { writer, file_name, media_type, metadata, headers, _place } = self;
+        Ok(ReadPart { writer: writer.into_part()?, file_name, media_type, metadata, headers, _place })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::disposition::{Disposition, DispositionError};
 use crate::readable::readable;
 use crate::receipt::PartnerResponse;
-use model::{Error, ErrorKind, Retry};
+use model::{Error, ErrorKind, Retry, Step};
 
 /// The advice where the partner may have the message in spite of the status.
 const MAY_HAVE_ARRIVED: &str = "the partner's system, or a proxy in front of it, failed after the whole message was sent, so the partner may have it: \
@@ -81,6 +81,7 @@ pub(crate) fn refused(answer: &PartnerResponse, endpoint: &str, whole_message_se
         .with("status", status)
         .said(readable(&answer.body))
         .advice(advice)
+        .at_step(Step::Status)
 }
 
 /// The error for a negative disposition.
@@ -118,6 +119,7 @@ pub(crate) fn negative(disposition: &Disposition, message_id: &str) -> Error {
     Error::new(kind, retry, "deliver an AS2 message: the partner refused it with its receipt (MDN)")
         .with("message_id", message_id)
         .advice(advice)
+        .at_step(Step::Receipt)
         .as_judgement()
 }
 

@@ -7,14 +7,14 @@ use crate::listener::Receiver;
 use crate::parties::Parties;
 use crate::receipt_target::read_url;
 use crate::rejection::Rejection;
-use crate::reply::{ReplyContent, plain_reply, stored_reply};
+use crate::reply::{ReplyContent, stored_reply};
 use crate::request::RequestHead;
 use crate::streaming::Arriving;
 use http::header::{ACCEPT_ENCODING, ALLOW};
 use http::{HeaderMap, Method, Response, StatusCode};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
 use net::http::{Body, PeerInfo, Unserved};
-use smime::{Digest, Report, Weakness};
+use smime::{Digest, Weakness};
 use transport::{Reception, StoredReply};
 
 /// A refusal by the head alone, before it is known who sends: an HTTP status and a sentence.
@@ -125,31 +125,11 @@ impl Receiver {
             .partner(&parties.partner.name)
             .peer_detail("reason", cause)
             .detail("disposition", answer.disposition.to_string());
+        let event = parties.diagnosis.told(event);
         log(&event);
         let receipts = self.later_receipts(head, parties, peer, &reply).await?;
         reception.refuse(vec![event], reply.clone(), receipts).await?;
         Ok(given(parties, reply))
-    }
-
-    /// Refuses a receipt that can only be told from a message once it is read, in this form.
-    pub(crate) async fn unexpected_receipt(
-        &self,
-        head: &RequestHead,
-        parties: &Parties,
-        peer: &PeerInfo,
-        reception: Box<dyn Reception>,
-        form: &str,
-    ) -> Result<StoredReply> {
-        let event = self.services.event(EventKind::ReceiptUnmatched).partner(&parties.partner.name);
-        let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
-        let reason =
-            format!("receipts that are {form} are not read: ask the partner to send them signed or plain");
-        let event = event.detail("reason", reason);
-        log(&event);
-        let text = format!("Receipts that are {form} are not read here: send them signed, or plain.");
-        let reply = plain_reply(StatusCode::BAD_REQUEST, &text);
-        reception.refuse(vec![event], reply.clone(), Vec::new()).await?;
-        Ok(reply)
     }
 
     /// The event of a refusal.
@@ -168,17 +148,6 @@ impl Receiver {
     pub(crate) async fn record(&self, event: AuditEvent) -> Result<()> {
         log(&event);
         self.services.audit.record(vec![event]).await
-    }
-}
-
-/// What keeps a receipt from being told from a message before it is read.
-pub(crate) fn receipt_form(report: &Report) -> &'static str {
-    if report.encrypted().is_some() {
-        "encrypted"
-    } else if report.compressed() {
-        "compressed"
-    } else {
-        "not a multipart/report of their own"
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Rejection {
     TooLarge { most: u64 },
     /// It has more parts than are taken.
     TooManyParts { most: usize },
+    /// It has more bytes than its header said.
+    LongerThanSaid { total: u64 },
     /// Its body is not in the coding that its Content-Encoding names.
     Undecodable { coding: &'static str },
 }
@@ -41,7 +43,9 @@ impl Rejection {
         Disposition::Error(match self {
             Self::Unprotected { .. } => DispositionError::InsufficientMessageSecurity,
             Self::Undecodable { .. } => DispositionError::DecompressionFailed,
-            Self::TooLarge { .. } | Self::TooManyParts { .. } => DispositionError::UnexpectedProcessingError,
+            Self::TooLarge { .. } | Self::TooManyParts { .. } | Self::LongerThanSaid { .. } => {
+                DispositionError::UnexpectedProcessingError
+            }
         })
     }
 
@@ -55,6 +59,9 @@ impl Rejection {
                 format!("The message is larger than the agreed limit of {most} bytes.")
             }
             Self::TooManyParts { most } => format!("The message has more than {most} parts."),
+            Self::LongerThanSaid { total } => {
+                format!("The message is longer than the {total} bytes that its Content-Range says.")
+            }
             Self::Undecodable { coding } => {
                 format!("The Content-Encoding is {coding}, but the body is not valid {coding} data.")
             }
@@ -70,6 +77,9 @@ impl fmt::Display for Rejection {
                 write!(f, "the message is not {lacks}, but receive.security = \"{agreed}\" requires it")
             }
             Self::TooManyParts { most } => write!(f, "the message has more than {most} parts"),
+            Self::LongerThanSaid { total } => {
+                write!(f, "the message is longer than the {total} bytes that its Content-Range says")
+            }
             Self::Undecodable { coding } => {
                 write!(
                     f,

@@ -212,92 +212,9 @@ fn is_pkcs7(value: &str) -> bool {
     matches!(value.as_str(), "pkcs7-signature" | "pkcs7signature" | "pkcs7" | "pkcs-7-signature")
 }
 
-/// Longest file name that file systems hold, in bytes.
-const LONGEST_NAME: usize = 255;
-
-/// A name for the file on our side: the last part of what the sender says, without what could lead
-/// elsewhere or break a line. The raw name stays in the metadata.
-#[must_use]
-pub fn safe_file_name(raw: Option<&str>, message_id: &str) -> String {
-    let last = without_drive(last_part(raw.unwrap_or_default()).trim());
-    let mut name: String = last
-        .trim()
-        .chars()
-        .map(|c| {
-            if c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') {
-                '_'
-            } else {
-                c
-            }
-        })
-        .collect();
-    if name.len() > LONGEST_NAME {
-        name = shortened(&name);
-    }
-    if !name.chars().all(|c| c == '.' || c == ' ') {
-        return name;
-    }
-    let id: String = message_id
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@'))
-        .take(150)
-        .collect();
-    format!("message-{}", id.trim_matches('.'))
-}
-
-/// What stands behind the last separator. A slash in an encoded-word that could not be decoded is a digit of
-/// its base64, and separates nothing.
-fn last_part(name: &str) -> &str {
-    let mut from = 0;
-    let mut at = 0;
-    while let Some(found) = name[at..].find(['/', '\\', '=']) {
-        at += found;
-        match word_length(&name[at..]) {
-            Some(length) => at += length,
-            None => {
-                // All three are one byte.
-                from = if name[at..].starts_with('=') { from } else { at + 1 };
-                at += 1;
-            }
-        }
-    }
-    &name[from..]
-}
-
-/// The length in bytes of an encoded-word at the beginning (RFC 2047, 2), whether or not it can be decoded.
-fn word_length(text: &str) -> Option<usize> {
-    let inner = text.strip_prefix("=?")?;
-    let (charset, rest) = inner.split_once('?')?;
-    let rest = rest.strip_prefix(['B', 'b', 'Q', 'q'])?.strip_prefix('?')?;
-    let word = !charset.is_empty() && !charset.contains(['/', '\\']);
-    word.then_some(text.len() - rest.len() + rest.find("?=")? + 2)
-}
-
-/// `C:order.edi` names a file in a drive's own directory.
-fn without_drive(name: &str) -> &str {
-    match name.split_once(':') {
-        Some((drive, rest)) if drive.len() == 1 && drive.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-            rest
-        }
-        _ => name,
-    }
-}
-
-/// A name cut to what a file system holds. The extension stays: flows choose by it.
-fn shortened(name: &str) -> String {
-    let (stem, extension) =
-        name.rfind('.').filter(|at| name.len() - at <= 32).map_or((name, ""), |at| name.split_at(at));
-    let mut room = LONGEST_NAME - extension.len();
-    while !stem.is_char_boundary(room) {
-        room -= 1;
-    }
-    format!("{}{extension}", &stem[..room])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn head(fields: &[(&str, &str)]) -> Result<RequestHead, String> {
         let mut headers = HeaderMap::new();
@@ -400,59 +317,5 @@ mod tests {
             ("Disposition-Notification-Options", "signed-receipt-protocol=required, pgp-signature"),
         ]);
         assert_eq!(pgp.unwrap().mdn.unsupported, Some("unsupported format"));
-    }
-
-    #[test]
-    fn file_names_lead_nowhere() {
-        for (raw, safe) in [
-            (Some("../../etc/passwd"), "passwd"),
-            (Some("..\\..\\boot.ini"), "boot.ini"),
-            (Some("C:\\data\\order2.edi"), "order2.edi"),
-            (Some("C:/data\\in/order2.edi"), "order2.edi"),
-            (Some("\\\\server\\share\\order2.edi"), "order2.edi"),
-            (Some("//server/share/order2.edi"), "order2.edi"),
-            (Some("file:///C:/data/order2.edi"), "order2.edi"),
-            (Some("C:order2.edi"), "order2.edi"),
-            (Some("PO:4711.edi"), "PO_4711.edi"),
-            (Some("C:\\data\\"), "message-1@a"),
-            (Some("C:"), "message-1@a"),
-            (Some("a\0b\r\nc.edi"), "a_b__c.edi"),
-            (Some(".."), "message-1@a"),
-            (Some("dir/"), "message-1@a"),
-            (None, "message-1@a"),
-            (Some("*.edi"), "_.edi"),
-            (Some("Bestellung é.edi"), "Bestellung é.edi"),
-            (Some("=?x-unknown?B?6W/kay9hLmVkaQ==?="), "=_x-unknown_B_6W_kay9hLmVkaQ==_="),
-            (
-                Some("out/=?x-unknown?b?6W/k?= =?x-unknown?b?/+8=?="),
-                "=_x-unknown_b_6W_k_= =_x-unknown_b__+8=_=",
-            ),
-            (Some("=?x-unknown?B?6W/k?=/order.edi"), "order.edi"),
-            (Some("=?x?Q?../../etc/passwd?="), "=_x_Q_.._.._etc_passwd_="),
-            (Some("=?/etc?Q?passwd?="), "etc_Q_passwd_="),
-            (Some("a=?b/c=d.edi"), "c=d.edi"),
-            (Some("=?x?B?never/closed"), "closed"),
-        ] {
-            assert_eq!(safe_file_name(raw, "<1@a>"), safe);
-        }
-    }
-
-    #[test]
-    fn long_names_stay_whole_as_long_as_a_file_system_holds_them() {
-        let whole = format!("{}.edi", "x".repeat(251));
-        assert_eq!(safe_file_name(Some(&whole), "<1@a>"), whole);
-        let longer = safe_file_name(Some(&format!("{}.edi", "é".repeat(200))), "<1@a>");
-        assert_eq!(longer, format!("{}.edi", "é".repeat(125)));
-        assert_eq!(safe_file_name(Some(&"x".repeat(300)), "<1@a>"), "x".repeat(255));
-    }
-
-    proptest! {
-        #[test]
-        fn any_name_is_one_part_without_control_characters(raw in r".{0,300}|([=?/\\QBx.é]|=\?x\?Q\?){0,60}") {
-            let name = safe_file_name(Some(&raw), "<../x>");
-            prop_assert!(!name.is_empty() && name.len() <= 255);
-            prop_assert!(!name.contains(['/', '\\', '\0']) && !name.chars().any(char::is_control));
-            prop_assert!(name != "." && name != "..");
-        }
     }
 }

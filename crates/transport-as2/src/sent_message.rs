@@ -5,6 +5,8 @@ use crate::agreement::{Agreement, MdnRequest, SendSecurity};
 use crate::outgoing::Outgoing;
 use crate::prepared::Earlier;
 use crate::sent_proof::{ProofOf, SentProof};
+use crate::streaming::BeforeLast;
+use crate::transfer_id::RESTARTS;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{Error, ErrorKind, Result};
@@ -103,6 +105,11 @@ impl SentMessage {
         Mic::parse(self.mic.as_deref()?)
     }
 
+    /// Whether it went on where its connection was lost, so that the partner joined it.
+    pub(crate) fn went_on(&self) -> bool {
+        self.sent_with.iter().any(|(key, _)| key == RESTARTS)
+    }
+
     /// The payload's own header fields, for the MICs that a partner may make by another rule.
     pub(crate) fn content_headers(&self) -> Vec<u8> {
         BASE64.decode(&self.content_headers).unwrap_or_default()
@@ -136,14 +143,15 @@ pub(crate) fn was_refused(notes: &BTreeMap<String, Value>, message_id: &str, att
     is_this && refused_in.is_some_and(|refused_in| refused_in + 1 >= u64::from(attempt))
 }
 
-/// The same message, whose last byte is held back until it is noted what a receipt must say. Called within the runtime.
+/// Notes what a receipt must say, of a message that was made whole: called before its last byte leaves. Called within the
+/// runtime.
 pub(crate) fn noting(
-    mut message: Outgoing,
+    message: &Outgoing,
     log: Arc<dyn DeliveryLog>,
     message_id: &str,
     terms: &SentTerms<'_>,
     proof: Option<ProofOf>,
-) -> Outgoing {
+) -> BeforeLast {
     let sent = SentMessage::new(terms, &message.content_headers);
     let (runtime, key, mic) = (tokio::runtime::Handle::current(), key(message_id), message.mic.clone());
     let note = move |slot: &MicSlot| {
@@ -156,11 +164,13 @@ pub(crate) fn noting(
         let note = serde_json::to_value(SentMessage { mic, proof, ..sent }).map_err(io::Error::other)?;
         runtime.block_on(log.note(&key, note)).map_err(io::Error::other)
     };
-    let total = message.body.total_len();
-    let body =
-        Held { inner: message.body, last: None, total, before_last: Some(Box::new(move || note(&mic))) };
-    message.body = Box::new(body);
-    message
+    Box::new(move || note(&mic))
+}
+
+/// The same stream, whose last byte comes only after something was done.
+pub(crate) fn held(inner: Box<dyn Measured + Send>, before_last: BeforeLast) -> Box<dyn Measured + Send> {
+    let total = inner.total_len();
+    Box::new(Held { inner, last: None, total, before_last: Some(before_last) })
 }
 
 /// What proves a message that was made. One of which that cannot be told is sent all the same: what proves the delivery is
@@ -174,8 +184,6 @@ fn made(proof: ProofOf, mic: &Mic, note: &str) -> Option<SentProof> {
         }
     }
 }
-
-type BeforeLast = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// A stream whose last byte comes only after something was done.
 struct Held<R> {
@@ -355,14 +363,15 @@ mod tests {
         };
         let tapped = smime::MicReader::new(&b"content"[..], smime::Digest::Sha256).unwrap();
         let mic = tapped.slot();
-        let message = Outgoing {
+        let mut message = Outgoing {
             headers: Vec::new(),
             body: Box::new(tapped),
             mic,
             content_headers: b"Content-Type: x/y\r\n".to_vec(),
         };
         let log = Arc::new(Log::default());
-        let mut message = noting(message, Arc::clone(&log) as _, "<1@acme>", &terms, None);
+        let before_last = noting(&message, Arc::clone(&log) as _, "<1@acme>", &terms, None);
+        message.body = held(message.body, before_last);
         assert_eq!(message.length(), Some(7));
         let read = tokio::task::spawn_blocking(move || {
             let mut all = Vec::new();
@@ -376,6 +385,9 @@ mod tests {
         assert_eq!(sent.agreement(&Agreement::default()).mdn, MdnRequest::Unsigned);
         assert_eq!(SentMessage::noted(&notes, "<2@acme>").unwrap(), None);
         assert_eq!((sent.earlier, &sent.proof), (Earlier::Open, &None));
+        assert!(!sent.went_on());
+        let restarts = ("restarts".to_owned(), "1".to_owned());
+        assert!(SentMessage { sent_with: vec![restarts], ..sent }.went_on());
     }
 
     #[test]

@@ -20,6 +20,26 @@ impl SignedCopy {
         CopyWriter { copy: self.clone(), room: most, most }
     }
 
+    /// What was written; none if that is more than so many bytes, or the part was taken before.
+    ///
+    /// # Errors
+    /// Local errors.
+    pub(crate) fn bytes(&self, most: usize) -> model::Result<Option<Vec<u8>>> {
+        let copy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(part) = copy.as_deref() else { return Ok(None) };
+        let Some(length) = usize::try_from(part.length()).ok().filter(|length| *length <= most) else {
+            return Ok(None);
+        };
+        let (mut bytes, mut filled) = (vec![0; length], 0);
+        while filled < length {
+            match part.read_at(&mut bytes[filled..], filled as u64)? {
+                0 => return Ok(None),
+                count => filled += count,
+            }
+        }
+        Ok(Some(bytes))
+    }
+
     /// The part with all that was written; none if it was taken before.
     pub(crate) fn into_part(self) -> Option<Box<dyn PartWriter>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()

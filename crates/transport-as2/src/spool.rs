@@ -49,18 +49,18 @@ impl<R: io::Read> Measured for FromStaging<R> {
 }
 
 impl Spooled {
-    /// The body from its beginning, and where its MIC is told.
+    /// The body from a byte on, and where its MIC is told.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(crate) async fn open(&self) -> Result<(Box<dyn Measured + Send>, MicSlot)> {
+    pub(crate) async fn open(&self, from: u64) -> Result<(Box<dyn Measured + Send>, MicSlot)> {
         let (body, length) = (Arc::clone(&self.body), self.body.length());
-        let opened = tokio::task::spawn_blocking(move || body.open_blocking(0..length)).await;
+        let opened = tokio::task::spawn_blocking(move || body.open_blocking(from..length)).await;
         let reader = opened.map_err(|error| {
             Error::transient(ErrorKind::Internal, "open a message in staging").caused_by(error)
         })??;
         let slot = MicSlot::default();
-        let body = smime::Payload::new(reader, length);
+        let body = smime::Payload::new(reader, length.saturating_sub(from));
         Ok((Box::new(FromStaging { body, mic: self.mic.clone(), slot: slot.clone() }), slot))
     }
 }
@@ -98,7 +98,7 @@ pub(crate) async fn spooled(
 }
 
 /// Writes a body to staging.
-async fn write(services: &Services, mut body: Box<dyn Measured + Send>) -> Result<StagedPayload> {
+pub(crate) async fn write(services: &Services, mut body: Box<dyn Measured + Send>) -> Result<StagedPayload> {
     let staging = Arc::clone(&services.staging);
     let written = tokio::task::spawn_blocking(move || {
         let mut part = staging.begin()?;

@@ -1,8 +1,13 @@
 //! Between async HTTP bodies and the blocking streams of `smime`: small bounded channels.
 
+mod kept;
+mod making;
 mod peek;
 
+pub(crate) use making::{BeforeLast, KEPT, Making};
+
 use crate::rejection::Rejection;
+use crate::streaming::kept::{Arrives, KeptBody};
 use crate::threads::{Queue, ReadAhead, fill};
 use bytes::Bytes;
 use model::{Error, ErrorKind};
@@ -12,6 +17,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use transport::{KeptState, PartialBytes};
 
 /// Bytes handed over at once.
 pub(crate) const CHUNK: usize = 128 * 1024;
@@ -95,20 +101,43 @@ type Piece = io::Result<Bytes>;
 
 /// The blocking end of a body that is being received.
 pub(crate) struct BodyReader {
-    receiver: mpsc::Receiver<Piece>,
-    current: Bytes,
-    ended: bool,
+    pieces: Pieces,
+    /// What is held of it, and keeps what arrives.
+    kept: Option<KeptBody>,
 }
 
 impl BodyReader {
     /// A channel whose async end is filled by [`pump`].
     pub(crate) fn channel() -> (mpsc::Sender<Piece>, Self) {
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        (sender, Self { receiver, current: Bytes::new(), ended: false })
+        let pieces = Pieces { receiver, current: Bytes::new(), ended: false };
+        (sender, Self { pieces, kept: None })
+    }
+
+    /// The same body, kept while it is read: first what is held of it is read, then what arrives. It has so many bytes in all,
+    /// where that is known.
+    pub(crate) fn kept(self, bytes: Box<dyn PartialBytes>, total: Option<u64>) -> Self {
+        Self { kept: Some(KeptBody::new(bytes, total)), ..self }
     }
 }
 
 impl Read for BodyReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match &mut self.kept {
+            Some(kept) => kept.read(&mut self.pieces, out),
+            None => self.pieces.read(out),
+        }
+    }
+}
+
+/// The pieces of a body as they arrive.
+struct Pieces {
+    receiver: mpsc::Receiver<Piece>,
+    current: Bytes,
+    ended: bool,
+}
+
+impl Read for Pieces {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() && !self.ended {
             match self.receiver.blocking_recv() {
@@ -135,6 +164,26 @@ impl Read for BodyReader {
     }
 }
 
+impl Arrives for Pieces {
+    fn at_hand(&mut self) -> io::Result<Option<Bytes>> {
+        if self.current.is_empty() && !self.ended {
+            match self.receiver.try_recv() {
+                Ok(Ok(bytes)) => {
+                    self.ended = bytes.is_empty();
+                    self.current = bytes;
+                }
+                Ok(Err(error)) => {
+                    self.ended = true;
+                    return Err(error);
+                }
+                // Nothing yet, or the pump was dropped: reading tells that.
+                Err(_) => {}
+            }
+        }
+        Ok(Some(std::mem::take(&mut self.current)).filter(|bytes| !bytes.is_empty()))
+    }
+}
+
 /// Bytes of a message that are read although nobody wants them; of a partner's, as many on top of the
 /// largest it may send.
 const UNWANTED: u64 = 64 * 1024 * 1024;
@@ -145,6 +194,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// A message's body on its way in.
 pub(crate) struct Arriving {
     body: Body,
+    /// Its length before anything of it was read, when the sender said it.
+    length: Option<u64>,
     /// The sender waits for a word before it sends anything (`Expect: 100-continue`).
     held_back: bool,
     /// Bytes that may still be passed over.
@@ -153,11 +204,19 @@ pub(crate) struct Arriving {
     first: Option<Bytes>,
     /// Its connection's place among the others.
     standby: Option<Standby>,
+    /// How it is kept while it is read.
+    pub(crate) going: Option<Going>,
+    /// By what it is known while it is kept, and what becomes of it.
+    kept: Option<(String, KeptState)>,
+    /// Bytes before the first one that arrives.
+    before: u64,
 }
 
 impl Arriving {
     pub(crate) fn new(body: Body, held_back: bool) -> Self {
-        Self { body, held_back, patience: UNWANTED, first: None, standby: None }
+        let (first, standby, going, kept) = (None, None, None, None);
+        let length = body.length();
+        Self { body, length, held_back, patience: UNWANTED, first, standby, going, kept, before: 0 }
     }
 
     /// Its connection has this place among the others.
@@ -171,14 +230,51 @@ impl Arriving {
         self.standby.as_ref().map(Standby::waits)
     }
 
-    /// Its length, when the sender said it.
+    /// The whole length, when the sender said it.
     pub(crate) fn length(&self) -> Option<u64> {
-        self.body.length()
+        self.length
     }
 
     /// It is a partner's, which may send so many bytes.
     pub(crate) fn set_limit(&mut self, most: u64) {
         self.patience = most.saturating_add(UNWANTED);
+    }
+
+    /// It is refused before it is read: no more of it is passed over than of anybody's.
+    pub(crate) fn is_unwanted(&mut self) {
+        self.patience = UNWANTED;
+    }
+
+    /// It is kept under this key while it is read, and so many of its bytes are held already.
+    pub(crate) fn is_kept(&mut self, key: String, state: KeptState, before: u64) {
+        (self.kept, self.before) = (Some((key, state)), before);
+    }
+
+    /// By what it is known while it is kept, and what becomes of it.
+    pub(crate) fn kept(&mut self) -> Option<(&str, &mut KeptState)> {
+        self.kept.as_mut().map(|(key, state)| (key.as_str(), state))
+    }
+
+    /// Its next bytes, which nobody else reads then; `None` at its end.
+    ///
+    /// # Errors
+    /// As [`Body::next`].
+    pub(crate) async fn next(&mut self) -> model::Result<Option<Bytes>> {
+        self.begin().await?;
+        match self.first.take() {
+            // Its end is seen again.
+            Some(end) if end.is_empty() => {
+                self.first = Some(end);
+                Ok(None)
+            }
+            next => Ok(next),
+        }
+    }
+
+    /// These bytes are still to be read.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        // An empty piece would be its end.
+        self.first = Some(bytes).filter(|bytes| !bytes.is_empty());
     }
 
     /// Waits for its first bytes: until they come, nothing is held for a message.
@@ -203,7 +299,8 @@ impl Arriving {
     pub(crate) async fn pump(&mut self, sender: mpsc::Sender<Piece>, most: u64, crowded: impl Fn() -> bool) {
         self.held_back = false;
         let begun = Instant::now();
-        let mut received = 0_u64;
+        // What is held counts: it is read again meanwhile.
+        let mut received = self.before;
         loop {
             let next = match self.first.take() {
                 Some(first) if first.is_empty() => Ok(None),
@@ -213,6 +310,7 @@ impl Arriving {
                     () = sender.closed() => return,
                     next = self.body.next() => next,
                     error = stalled(&crowded, begun, received) => Err(error),
+                    () = taken_over(&mut self.kept) => Err(goes_on_elsewhere()),
                 },
             };
             let piece = match next {
@@ -256,6 +354,42 @@ impl Arriving {
             }
         }
     }
+}
+
+/// How a message is kept while it is read.
+pub(crate) struct Going {
+    /// By what it is known.
+    pub(crate) key: String,
+    /// Its transfer id.
+    pub(crate) etag: String,
+    /// Bytes of the whole message, where they are known.
+    pub(crate) total: Option<u64>,
+    /// Where it goes on; `None` where it begins.
+    pub(crate) on: Option<GoesOn>,
+}
+
+/// Where a message goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct GoesOn {
+    /// The number of its holder.
+    pub(crate) holder: i64,
+    /// The first byte that comes.
+    pub(crate) first: u64,
+    /// Bytes that are held: those from the first one on come again.
+    pub(crate) held: u64,
+}
+
+/// Resolves when somebody else takes over a message that is kept.
+async fn taken_over(kept: &mut Option<(String, KeptState)>) {
+    match kept {
+        Some((_, state)) => state.taken_over().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn goes_on_elsewhere() -> Error {
+    Error::transient(ErrorKind::Throttled, "receive a message")
+        .advice("this connection is given up: the sender goes on over another one")
 }
 
 /// While others wait: longest silence of a body that is behind the least pace, and how often that is looked at.

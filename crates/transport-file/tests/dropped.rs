@@ -50,6 +50,7 @@ async fn what_a_delivery_wrote_goes_wherever_it_is_dropped_before_its_note() {
         let folder = LocalFolder::new(path(root.path()), vec![path(root.path())]);
         let services = services(Arc::new(Interlude::default()));
         let deliver = Deliver {
+            attachments: Vec::new(),
             claim: Claim {
                 delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)),
                 node: services.node.clone(),

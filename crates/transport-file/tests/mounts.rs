@@ -44,6 +44,7 @@ async fn attempt_with(
     let options =
         WriteOptions { temporary_directory, ..WriteOptions::new("warehouse", RemotePath::default()) };
     let deliver = Deliver {
+        attachments: Vec::new(),
         claim: Claim {
             delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)),
             node,

@@ -32,6 +32,7 @@ async fn deliver(directory: &Path, owner: &str, options: WriteOptions) -> Receip
         attempt: 1,
     };
     let deliver = Deliver {
+        attachments: Vec::new(),
         claim,
         payload: BytesPayload::shared("a.edi", *b"ISA*00"),
         file_name: "a.edi".into(),

@@ -38,6 +38,7 @@ async fn deliveries_at_once_make_a_missing_directory_together() {
                 let delivery = DeliveryId::new(Uuid::from_u128(round * AT_ONCE + number));
                 let name = format!("{number}.edi");
                 destination.deliver(Deliver {
+                    attachments: Vec::new(),
                     claim: Claim { delivery, node: world.services.node.clone(), epoch: 1, attempt: 1 },
                     payload: BytesPayload::shared(name.as_str(), *b"content"),
                     file_name: name.as_str().into(),

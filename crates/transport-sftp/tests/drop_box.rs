@@ -41,6 +41,7 @@ impl Scene {
         let node = self.world.services.node.clone();
         let destination = self.world.destination(endpoint);
         let sent = destination.deliver(Deliver {
+            attachments: Vec::new(),
             claim: Claim { delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)), node, epoch: 1, attempt },
             payload: BytesPayload::shared("a.edi", self.content.as_slice()),
             file_name: "a.edi".into(),

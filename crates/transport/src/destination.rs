@@ -1,6 +1,6 @@
 //! Destinations: where payloads are delivered to.
 
-use crate::{DeliveryLog, Payload, Probe, StagedPart};
+use crate::{DeliveryLog, OutgoingReceipt, Payload, Probe, StagedPart};
 use async_trait::async_trait;
 use model::{Claim, ConnectionId, Receipt, RemotePath, Result, Timestamp};
 use serde_json::Value;
@@ -13,6 +13,9 @@ pub struct Deliver {
     pub claim: Claim,
     /// The bytes.
     pub payload: Arc<dyn Payload>,
+    /// The files that go with it, in the same message, in their order. The engine hands in none for a transport that does not
+    /// declare `sends_attachments`. They are staged, each with a file name, a media type and metadata.
+    pub attachments: Vec<Arc<dyn Payload>>,
     /// The name at the destination, relative to the endpoint's directory. Never leads out of it.
     pub file_name: RemotePath,
     /// When the file was received: the time of dates in names.
@@ -39,8 +42,8 @@ pub enum Sent {
     Delivered {
         /// The evidence.
         receipt: Receipt,
-        /// Payloads that arrived with the answer, already staged.
-        replies: Vec<StagedPart>,
+        /// Payloads that arrived with the answer.
+        replies: Vec<Reply>,
     },
     /// The receipt will arrive later.
     Awaiting {
@@ -48,7 +51,28 @@ pub enum Sent {
         deadline: Timestamp,
         /// The connection that the payload went over, where it went over one.
         connection: Option<ConnectionId>,
+        /// Payloads that arrived with the answer. The peer may repeat them when the file is sent once more, because no receipt
+        /// has come: then they are recorded once more.
+        replies: Vec<Reply>,
     },
+}
+
+/// A payload that arrived with the answer to a delivery. It becomes a transfer in the transaction that records how the attempt
+/// ended.
+#[derive(Debug)]
+pub struct Reply {
+    /// The payload, already staged.
+    pub part: StagedPart,
+    /// The receipt that the peer asks for, recorded in the same transaction and sent later: of several replies of one answer
+    /// the first has it.
+    pub receipt: Option<OutgoingReceipt>,
+}
+
+impl From<StagedPart> for Reply {
+    /// One for which no receipt is asked.
+    fn from(part: StagedPart) -> Self {
+        Self { part, receipt: None }
+    }
 }
 
 /// A destination: a place to which payloads are delivered.

@@ -14,6 +14,7 @@ mod copy;
 mod destination;
 mod evidence;
 pub mod folder;
+mod kept;
 mod listener;
 mod offer_notes;
 mod payload;
@@ -24,19 +25,20 @@ mod source;
 
 pub use budget::{BufferBudget, BufferLease};
 pub use copy::{COPY_BUFFER, Copied, copy_to_staging};
-pub use destination::{Deliver, Destination, Sent};
+pub use destination::{Deliver, Destination, Reply, Sent};
 pub use evidence::{Evidence, EvidenceContent, LARGEST_EVIDENCE};
+pub use kept::{HeldMessage, Keep, KeepLimits, Kept, KeptMessage, KeptMessages, KeptState, PartialBytes};
 pub use listener::{
-    AnsweredMessage, Awaited, Begin, Intake, JudgedBy, Judgement, Listener, Message, OutgoingReceipt,
-    Reception, Resolution, Resolved, Shutdown, StoredReply, Wanted, content_digest,
+    AnswerState, AnsweredMessage, Awaited, Begin, Intake, JudgedBy, Judgement, Listener, Message,
+    OutgoingReceipt, Reception, Resolution, Resolved, Shutdown, StoredReply, Wanted, content_digest,
 };
 pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};
 pub use pending::PendingFiles;
 pub use resumption::{Resumption, Resumptions};
 pub use services::{
-    AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KeptBytes, KnownOffers, Random,
-    Services, SkippedFile, StagingArea, UNSTABLE_LIMIT, UnstableFile,
+    AnsweredBy, AuditLog, ClaimedFile, Clock, DeliveryLog, Directory, HostKeyList, KeptBytes, KnownOffers,
+    Random, Services, SkippedFile, StagingArea, UNSTABLE_LIMIT, UnstableFile, WaitingAnswer,
 };
 pub use source::{
     AfterRead, ArchivedFile, ArchivedRemoval, Described, Discovery, FoundOffer, OfferStream, Opened, Part,

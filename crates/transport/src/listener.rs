@@ -1,8 +1,10 @@
 //! Listeners: receiving what partners send.
 
-use crate::{Evidence, PartWriter, Payload, StagedPart};
+use crate::{Evidence, KeptMessages, PartWriter, Payload, StagedPart};
 use async_trait::async_trait;
-use model::{AuditEvent, DeliveryId, DeliveryState, Error, Receipt, RemotePath, Result, Sha256, TransferId};
+use model::{
+    AuditEvent, DeliveryId, DeliveryState, Error, Receipt, RemotePath, Result, Sha256, Timestamp, TransferId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -70,6 +72,29 @@ pub trait Intake: Send + Sync {
     /// # Errors
     /// The database does not answer: the peer must not be answered.
     async fn repeat_receipts(&self, key: &str, receipts: Vec<OutgoingReceipt>) -> Result<bool>;
+
+    /// How many receipts for messages of a partner are still on their way, counted up to `most`. Each is kept and tried for
+    /// hours: a listener MUST NOT accept more without end.
+    ///
+    /// # Errors
+    /// The database does not answer: the peer must not be answered.
+    async fn open_receipts(&self, partner: &str, most: u32) -> Result<u32>;
+
+    /// How the answer to a message stands that was to wait for a payload ([`Message::answer_until`]), and is given this reply.
+    /// A reply other than that of the commit is for another message under its key: it waits for nothing.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    async fn answer(&self, key: &str, reply: &StoredReply) -> Result<AnswerState>;
+
+    /// Ends the wait, and tells how the answer stands: from here on no payload goes into it.
+    ///
+    /// # Errors
+    /// As [`Intake::answer`].
+    async fn close_answer(&self, key: &str, reply: &StoredReply) -> Result<AnswerState>;
+
+    /// Messages that are kept while they arrive, so that their senders can go on where a connection broke.
+    fn kept(&self) -> &dyn KeptMessages;
 }
 
 /// Whether a received file is accepted.
@@ -104,6 +129,21 @@ pub struct AnsweredMessage {
     pub content: Option<Sha256>,
 }
 
+/// How the answer to a message stands.
+pub enum AnswerState {
+    /// It waits for nothing: the peer gets the reply of the commit.
+    Plain,
+    /// It waits for a payload until this time.
+    Waiting(Timestamp),
+    /// It holds a payload.
+    Given {
+        /// Its status and header fields; its body is empty.
+        head: StoredReply,
+        /// Its body.
+        body: Arc<dyn Payload>,
+    },
+}
+
 /// One digest for the parts of a message, of the SHA-256 of each in their order. Two messages with the same parts have the
 /// same, however they are signed, encrypted and compressed.
 #[must_use]
@@ -119,7 +159,8 @@ pub struct StoredReply {
     pub status: u16,
     /// Header fields in order.
     pub headers: Vec<(String, String)>,
-    /// The body. A reply is small: the contract's bound is 1 MiB.
+    /// The body. A reply is small: the contract's bound is 1 MiB. An answer that holds a payload is staged instead
+    /// ([`AnswerState::Given`]).
     pub body: Vec<u8>,
 }
 
@@ -136,6 +177,13 @@ pub trait Reception: Send {
     /// Whether a flow accepts a file of this name from this partner. Asked as soon as the name is known;
     /// `commit` checks again.
     fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Wanted;
+
+    /// The same for each file of a message, the first as its root: a flow that keeps the files of a message together looks
+    /// at the name of the first alone.
+    fn wanted_files(&self, listener: &str, partner: Option<&str>, file_names: &[&RemotePath]) -> Vec<Wanted>;
+
+    /// The message was kept under this key ([`KeptMessages::keep`]): with the commit, what is kept counts as answered.
+    fn was_kept(&mut self, key: &str);
 
     /// Writes offer, transfers, deliveries, events and the reply in one transaction. Only then may
     /// the peer be answered.
@@ -177,6 +225,9 @@ pub struct Message {
     pub receipts: Vec<OutgoingReceipt>,
     /// What proves it; its content [`crate::EvidenceContent::Payload`] is the only part.
     pub evidence: Option<Evidence>,
+    /// Until when its connection waits for a payload that is to go into the answer ([`crate::DeliveryLog::give_answer`]);
+    /// `None` where the peer is answered at once.
+    pub answer_until: Option<Timestamp>,
 }
 
 /// A receipt that is sent later, to a place that the message named. It becomes a transfer of kind `receipt`, recorded
@@ -223,6 +274,9 @@ pub struct Awaited {
 pub struct Resolution {
     /// What it says.
     pub judgement: Judgement,
+    /// The partner that sent it, which the delivery's transfer need not name: that of a file that was polled names none, that of
+    /// a file that is passed on names the one that it came from.
+    pub partner: Option<String>,
     /// Notes of the delivery to be written, as the receipt itself where it does not prove the delivery.
     pub notes: Vec<(String, Value)>,
     /// Further events. Those without a delivery get this one.
@@ -243,6 +297,7 @@ impl From<Judgement> for Resolution {
     fn from(judgement: Judgement) -> Self {
         Self {
             judgement,
+            partner: None,
             notes: Vec::new(),
             events: Vec::new(),
             if_retried: Vec::new(),

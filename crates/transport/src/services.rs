@@ -1,11 +1,11 @@
 //! What the engine gives to a transport, so that no transport needs the store.
 
-use crate::{BufferBudget, Evidence, PartWriter, Payload, StagedPayload};
+use crate::{BufferBudget, Evidence, PartWriter, Payload, StagedPayload, StoredReply};
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
     AuditEvent, Error, ErrorKind, EventKind, NodeName, OfferIdentity, OfferedHostKey, RemotePath, Result,
-    SkipReason, Timestamp,
+    SkipReason, Timestamp, TransferId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -242,6 +242,24 @@ impl KeptBytes {
     }
 }
 
+/// The message of a peer that a payload answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AnsweredBy {
+    /// By the key under which it was received ([`crate::Intake::begin`]).
+    Key(String),
+    /// By a transfer that was made of it.
+    Transfer(TransferId),
+}
+
+/// The answer to a message, while its connection waits for a payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WaitingAnswer {
+    /// The message's key. Whether its peer is the one that the payload is for is the transport's to see.
+    pub key: String,
+    /// What the peer gets without a payload.
+    pub reply: StoredReply,
+}
+
 /// The durable state of one delivery, bound to the claim of the present attempt.
 #[async_trait]
 pub trait DeliveryLog: Send + Sync {
@@ -270,6 +288,26 @@ pub trait DeliveryLog: Send + Sync {
     /// # Errors
     /// As [`DeliveryLog::note`].
     async fn correlate(&self, key: &str) -> Result<()>;
+
+    /// The answer to a message of the peer that waits for a payload, if there is one; `None`, the default, where no answer
+    /// ever waits.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    async fn waiting_answer(&self, _of: &AnsweredBy) -> Result<Option<WaitingAnswer>> {
+        Ok(None)
+    }
+
+    /// Puts what this delivery sends into the answer to a message that waits: the head of the whole answer, whose body is empty,
+    /// and the body, which is staged and kept with the transfer's other payloads. It is durable when this returns, and
+    /// a repetition of the message gets the same. Returns whether it is in the answer; if not, the wait has ended, and nothing
+    /// was written.
+    ///
+    /// # Errors
+    /// As [`DeliveryLog::note`].
+    async fn give_answer(&self, _key: &str, _head: StoredReply, _body: StagedPayload) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Hands in what proves the message of this attempt. It is written in the transaction that records the attempt as
     /// delivered, and dropped with an attempt that ends otherwise. The last one that was handed in counts. The receipt is

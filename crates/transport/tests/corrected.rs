@@ -50,6 +50,7 @@ impl Scene {
         let node = services.node.clone();
         let folder = Arc::clone(&self.script) as Arc<dyn Folder>;
         let deliver = Deliver {
+            attachments: Vec::new(),
             claim: Claim { delivery: DeliveryId::new(Uuid::from_u128(1)), node, epoch: 1, attempt },
             payload: BytesPayload::shared("a.edi", CONTENT),
             file_name: "a.edi".into(),

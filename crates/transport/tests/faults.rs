@@ -107,6 +107,7 @@ impl Play {
         let node = services.node.clone();
         let destination = FolderDestination::new(folder, options, services).unwrap();
         let deliver = Deliver {
+            attachments: Vec::new(),
             claim: Claim {
                 delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)),
                 node,

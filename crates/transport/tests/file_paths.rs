@@ -25,6 +25,7 @@ async fn deliver(memory: &MemoryFolder, metadata: Value) -> Result<Map<String, V
     let destination = FolderDestination::new(folder, options, services)?;
     let delivery = DeliveryId::new(Uuid::from_u128(0x0192_7000));
     let sent = destination.deliver(Deliver {
+        attachments: Vec::new(),
         claim: Claim { delivery, node, epoch: 1, attempt: 1 },
         payload: BytesPayload::described("a.edi", *b"an order", metadata.as_object().unwrap().clone()),
         file_name: "a.edi".into(),

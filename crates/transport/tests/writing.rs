@@ -57,6 +57,7 @@ impl Ground {
         let node = services.node.clone();
         let destination = FolderDestination::new(folder, self.options.clone(), services)?;
         let sent = destination.deliver(Deliver {
+            attachments: Vec::new(),
             claim: Claim {
                 delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000)),
                 node,

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+mod as2;
 mod cert;
 mod endpoint;
 mod evidence;
@@ -9,6 +10,7 @@ mod transfer;
 mod user;
 pub(crate) mod values;
 
+pub(crate) use as2::{PingPartner, SendFile, ShowPreset};
 pub(crate) use cert::{
     Cert, CertificateForm, ExportCertificate, ImportCertificates, KeyType, MakeCertificate,
     RequestCertificate, ShowCertificate, SubjectOptions, WhichKey,
@@ -396,6 +398,18 @@ pub(crate) enum As2 {
     Pack(Box<Pack>),
     /// Read an AS2 message: decrypt it, verify it, and write its payloads to a directory.
     Unpack(Unpack),
+    /// Send a file to a partner: the gateway delivers it as any other, and this command follows it until the receipt.
+    ///
+    /// Exit code: 0 when it is delivered (with --no-wait, recorded), 2 when it is not, or not by the end of the wait, 1 when
+    /// the command could not run.
+    Send(Box<SendFile>),
+    /// Send a small test message to a partner, and explain its way step by step. Its name, its subject and its content say that
+    /// it is a test. It is tried once.
+    ///
+    /// Exit code: 0 when every step passed, 2 when one failed or did not end in time, 1 when the command could not run.
+    Ping(PingPartner),
+    /// Write the definition of a partner with a known product: what differs from the defaults, and why.
+    Preset(ShowPreset),
     /// Check a file that `transfer evidence` saved, offline: who sent what and when, and that it was received.
     ///
     /// Exit code: 0 when all that is in it holds, 2 when something does not, 1 when it cannot be read.

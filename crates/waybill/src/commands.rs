@@ -67,6 +67,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Completions { shell } => command_line::completions(shell),
         Command::Man { directory } => command_line::manual(&directory),
+        Command::As2(As2::Send(wanted)) => as2::send(&quiet(cli.config.as_deref())?, &wanted, output).await,
+        Command::As2(As2::Ping(wanted)) => as2::ping(&quiet(cli.config.as_deref())?, &wanted, output).await,
         // These need no settings: they work on files alone.
         Command::As2(command) => {
             logging::start(LogFormat::Text, "warn");
@@ -74,6 +76,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
                 As2::Pack(pack) => as2::pack(*pack).await,
                 As2::Unpack(unpack) => as2::unpack(unpack).await,
                 As2::Verify(wanted) => as2::verify(wanted, output).await,
+                As2::Preset(wanted) => as2::preset(&wanted, output),
+                // Above: these need settings.
+                As2::Send(_) | As2::Ping(_) => Ok(ExitCode::FAILURE),
             }
         }
         Command::Cert(Cert::Make(wanted)) => cert::make(&wanted, output),
@@ -82,6 +87,13 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Demo(demo) => demo::run(demo).await,
         command => with_settings(command, settings(cli.config.as_deref())?, output).await,
     }
+}
+
+/// The settings, for a command that logs warnings alone.
+fn quiet(file: Option<&Path>) -> Result<Settings> {
+    let settings = settings(file)?;
+    logging::start(settings.log.format, "warn");
+    Ok(settings)
 }
 
 async fn with_settings(command: Command, settings: Settings, output: Output) -> Result<ExitCode> {

@@ -122,6 +122,7 @@ impl Alone {
                     };
                     let payload = FilePayload { record, path, metadata: Map::new() };
                     to.deliver(Deliver {
+                        attachments: Vec::new(),
                         claim: Claim {
                             delivery: DeliveryId::new(Uuid::now_v7()),
                             node,

@@ -51,6 +51,14 @@ impl<'a> Checker<'a> {
                 self.context.error(place, &key, message);
                 continue;
             }
+            let keeps = |name: &str| self.definitions.flows.get(name).map(|flow| flow.together);
+            if keeps(flow) == Some(true) && keeps(other) == Some(false) {
+                let message = format!(
+                    "must name a flow that has together = true as well: flow '{other}' would send the first file of a message \
+                     without its attachments"
+                );
+                self.context.error(place, &key, message);
+            }
             let mut way = vec![flow.as_str()];
             let mut next = Some(other.as_str());
             while let Some(at) = next {

@@ -32,6 +32,7 @@ impl<'a> Checker<'a> {
             let pool = self.pool(&reader, None);
             let steps = self.steps(name, &reader, "");
             let on_failure = self.on_failure(name, &reader, &destinations);
+            let together = self.together(&reader, &destinations);
             if source.as_ref().is_some_and(|(checked, _)| checked.effects.streams) {
                 Self::stream(&reader, &destinations);
             }
@@ -56,6 +57,7 @@ impl<'a> Checker<'a> {
                 destinations,
                 ordered,
                 continue_after_failure,
+                together,
                 retention,
                 on_failure,
                 metadata,

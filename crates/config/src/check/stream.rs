@@ -19,7 +19,7 @@ impl Checker<'_> {
                  may be another one for the second; let a flow without 'stream' deliver to several",
             );
         }
-        for field in ["steps", "on_failure", "retention"] {
+        for field in ["steps", "on_failure", "retention", "together"] {
             if flow.has(field) {
                 flow.error(field, NO_COPY);
             }

@@ -38,6 +38,15 @@ pub(super) static FLOW: Group = Group::of(&[
         Otherwise the destination waits until a person retries or cancels that delivery.",
     ),
     Field::preset(
+        "together",
+        BOOL,
+        "false",
+        "Whether the files of one message stay together. With `true` they are one transfer: the first file (of a \
+        multipart/related message its root), whose name `mask` must match, with the others as its attachments, whatever \
+        their names. Each destination gets all of them in one message, so its transport must be able to send several files \
+        in one (`as2`). Steps change the first file alone. With `false` each file is a transfer of its own.",
+    ),
+    Field::preset(
         "retention",
         DURATION,
         "30d",

@@ -83,7 +83,7 @@ impl Listed {
     }
 }
 
-fn standing(from: Timestamp, until: Timestamp, now: Timestamp) -> (Badge, String) {
+pub(crate) fn standing(from: Timestamp, until: Timestamp, now: Timestamp) -> (Badge, String) {
     let days = |count: i64| if count == 1 { "1 day".to_owned() } else { format!("{count} days") };
     if until < now {
         let since = days((now - until).num_days());

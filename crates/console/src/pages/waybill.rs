@@ -1,5 +1,6 @@
 //! `/transfers/{id}`: one transfer's waybill, its whole way.
 
+mod attachments;
 mod delivery;
 mod made;
 mod route_diagram;
@@ -8,6 +9,7 @@ mod steps;
 
 use crate::pages::evidence::evidence_path;
 use crate::pages::mdn::mdn_path;
+use crate::pages::waybill::attachments::AttachmentSection;
 use crate::pages::waybill::delivery::DeliverySection;
 use crate::pages::waybill::made::{MadeSection, OpenSteps, sent};
 use crate::pages::waybill::route_diagram::{Picture, Stop, draw};
@@ -28,9 +30,9 @@ use crate::web::transfer_table::{TransferTable, kind_word};
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::{Html, IntoResponse, Response};
-use model::{Permission, TransferId, TransferKind};
+use model::{DeliveryState, Permission, TELL_PARTNER, TransferId, TransferKind};
 use std::sync::Arc;
-use store::{EvidenceView, KeptMdn, Waybill, WhichMdn};
+use store::{DeliveryView, EvidenceView, KeptMdn, Waybill, WhichMdn};
 
 #[derive(Template)]
 #[template(path = "waybill.html")]
@@ -62,6 +64,7 @@ struct WaybillBody {
     streamed: bool,
     media_type: Option<String>,
     removed: Option<Moment>,
+    attachments: Vec<AttachmentSection>,
     made: Vec<MadeSection>,
     open_steps: Option<OpenSteps>,
     metadata: Facts,
@@ -75,6 +78,8 @@ struct WaybillBody {
     /// In more than one part when some between them are left out.
     events: Vec<EventTable>,
     left_out: Option<String>,
+    /// The other files of the same message.
+    came_with: TransferTable,
     parent: Option<TransferTable>,
     children: TransferTable,
     more_children: bool,
@@ -149,7 +154,11 @@ fn body(
         name: path_text(&transfer.file_name),
         badge: Badge::transfer(transfer.state),
         kind: kind_word(transfer.kind),
-        by: if transfer.kind == TransferKind::Receipt { "Sent by" } else { "Flow" },
+        by: match transfer.kind {
+            TransferKind::Receipt => "Sent by",
+            TransferKind::ByHand => "Sent by hand to",
+            TransferKind::Payload | TransferKind::Reply | TransferKind::Failure => "Flow",
+        },
         flow: transfer.flow.clone(),
         title: None,
         partner: transfer.partner.clone(),
@@ -162,6 +171,7 @@ fn body(
         streamed: transfer.content.is_streamed(),
         media_type: transfer.media_type.as_deref().map(safe_text),
         removed: transfer.payload_removed_at.map(Moment),
+        attachments: waybill.attachments.iter().map(AttachmentSection::new).collect(),
         made: waybill.made.iter().map(MadeSection::new).collect(),
         open_steps: waybill.processing.as_ref().and_then(OpenSteps::of),
         metadata,
@@ -170,6 +180,7 @@ fn body(
             .iter()
             .map(|one| DeliverySection {
                 sends: sent(waybill, one),
+                tell_partner: tell_partner(waybill, one),
                 ..DeliverySection::new(transfer.id, one, mdns, now)
             })
             .collect(),
@@ -185,6 +196,7 @@ fn body(
             .map(|part| EventTable::new("Audit events of this transfer, oldest first", part, false))
             .collect(),
         left_out: waybill.gap.map(|gap| grouped(gap.count)),
+        came_with: TransferTable::new("Transfers of the same message", &waybill.came_with),
         parent: waybill.parent.as_ref().map(|parent| TransferTable::new("The parent transfer", [parent])),
         children: TransferTable::new("Child transfers", &waybill.children),
         more_children: waybill.more_children,
@@ -192,6 +204,15 @@ fn body(
         reads_audit,
         at: Moment(now),
     }
+}
+
+/// What the operator can tell the partner about a delivery that is not delivered.
+fn tell_partner(waybill: &Waybill, delivery: &DeliveryView) -> Option<String> {
+    if delivery.state == DeliveryState::Delivered {
+        return None;
+    }
+    let mut theirs = waybill.events.iter().rev().filter(|event| event.delivery == Some(delivery.id));
+    theirs.find_map(|event| event.detail.get(TELL_PARTNER)?.as_str()).map(safe_text)
 }
 
 fn pictures(waybill: &Waybill) -> [Picture; 2] {
@@ -208,6 +229,12 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
             title: path_text(&parent.file_name),
             text: safe_text(&parent.flow),
             badge: Badge::transfer(parent.state),
+        },
+        (None, None) if transfer.kind == TransferKind::ByHand => Stop {
+            caption: "Source".to_owned(),
+            title: "Sent by hand".to_owned(),
+            text: safe_text(&transfer.flow),
+            badge: Badge::new(Tone::Good, Icon::Check, "Recorded"),
         },
         (None, None) => Stop {
             caption: "Source".to_owned(),

@@ -51,6 +51,13 @@ impl Needs for ViewDefinitions {
     const PERMISSION: Permission = Permission::ViewDefinitions;
 }
 
+/// What is done to transfers, and files that people send.
+pub(crate) struct OperateTransfers;
+
+impl Needs for OperateTransfers {
+    const PERMISSION: Permission = Permission::OperateTransfers;
+}
+
 /// Changes of definitions, and of the list of known hosts.
 pub(crate) struct ChangeDefinitions;
 

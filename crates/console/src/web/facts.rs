@@ -108,9 +108,11 @@ const SHORTEST_TIME: usize = 20;
 const PAGES: [(&str, &str); 2] = [("connection", "/connections"), ("parent", "/transfers")];
 
 /// Names that have a form of their own, what matters most first.
-const NAMES: [(&str, &str); 29] = [
+const NAMES: [(&str, &str); 35] = [
     ("error", "Error"),
     ("error_kind", "Error kind"),
+    ("would_match", "Would match"),
+    ("tell_partner", "To tell the partner"),
     ("as2_from", "AS2 from"),
     ("as2_to", "AS2 to"),
     ("as2_subject", "Subject"),
@@ -129,6 +131,10 @@ const NAMES: [(&str, &str); 29] = [
     ("sent_signed_by", "Message signed with certificate (SHA-256)"),
     ("sent_encrypted_with", "Message encrypted for certificate"),
     ("sent_encrypted_for", "Message encrypted for certificate (SHA-256)"),
+    ("as2_went_on_at_byte", "Message went on after a lost connection, at byte"),
+    ("restarts", "Message went on after lost connections, times"),
+    ("restarted_at_bytes", "Went on at bytes"),
+    ("restart_saved_bytes", "Bytes not sent again"),
     ("signed", "Receipt signed"),
     ("signed_with", "Receipt verified with certificate"),
     ("signed_by", "Receipt signed with certificate (SHA-256)"),

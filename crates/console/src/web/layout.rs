@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub(crate) enum Section {
     Overview,
     Flows,
+    Partners,
     Transfers,
     Connections,
     Audit,
@@ -104,6 +105,7 @@ impl Layout {
         let mut links = vec![
             link("/", "Overview", Section::Overview),
             link("/flows", "Flows", Section::Flows),
+            link("/partners", "Partners", Section::Partners),
             link("/transfers", "Transfers", Section::Transfers),
             link("/connections", "Connections", Section::Connections),
         ];

@@ -67,5 +67,6 @@ pub(crate) const fn kind_word(kind: TransferKind) -> Option<&'static str> {
         TransferKind::Receipt => Some("Receipt"),
         TransferKind::Reply => Some("Reply"),
         TransferKind::Failure => Some("Failure route"),
+        TransferKind::ByHand => Some("Sent by hand"),
     }
 }

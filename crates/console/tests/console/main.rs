@@ -11,6 +11,7 @@ mod leaving;
 mod login;
 mod overview;
 mod pages;
+mod partners;
 mod postgres;
 #[allow(dead_code)] // The preview fills a store in more ways.
 mod support;

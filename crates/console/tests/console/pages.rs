@@ -42,6 +42,7 @@ async fn every_answer_is_guarded() {
     let paths = [
         "/",
         "/flows",
+        "/partners",
         "/transfers",
         "/connections",
         "/audit",

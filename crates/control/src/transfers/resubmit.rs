@@ -69,10 +69,15 @@ impl Control {
                 .ok_or_else(|| Error::permanent(ErrorKind::NotFound, "find a transfer").with("transfer", id))
                 .and_then(|parent| Ok((parent.state, self.child(&parent, request, act, (in_force, &keys))?)));
             match child {
-                Ok((state, child)) => {
-                    states.push(state);
-                    children.push(child);
-                }
+                Ok((state, mut child)) => match self.0.store.attachments(*id).await {
+                    Ok(attachments) => {
+                        child.attachments = attachments;
+                        states.push(state);
+                        children.push(child);
+                    }
+                    // Of one whose attachments this version cannot read; the others go on.
+                    Err(error) => refused.push((*id, Err(error))),
+                },
                 Err(error) => refused.push((*id, Err(error))),
             }
         }
@@ -131,6 +136,13 @@ impl Control {
                 return Err(refused(ErrorKind::Rejected)
                     .advice("it is on a failure route: retry it if it failed, or resubmit the transfer that it came from"));
             }
+            TransferKind::ByHand => {
+                return Err(refused(ErrorKind::Rejected)
+                    .advice("it was sent by hand, and no flow says where it goes: retry it if it failed, or send the file again"));
+            }
+            // One that a flow took.
+            TransferKind::Reply
+                if !matches!(parent.state, TransferState::Held | TransferState::Cancelled) => {}
             TransferKind::Reply => {
                 return Err(refused(ErrorKind::Rejected)
                     .advice("it came as the answer to a delivery, and no flow says where it goes"));
@@ -158,6 +170,7 @@ impl Control {
         engine::add_metadata(flow, &mut transfer);
         let deliveries = engine::new_deliveries(flow, &transfer, || (self.0.ids)());
         let failure_route = engine::failure_route(flow, revision, definitions);
-        Ok(NewTransfer { transfer, retain_for: flow.retention, deliveries, failure_route })
+        let (attachments, retain_for) = (Vec::new(), flow.retention);
+        Ok(NewTransfer { transfer, retain_for, deliveries, attachments, failure_route })
     }
 }

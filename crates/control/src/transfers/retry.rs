@@ -5,7 +5,9 @@ use crate::{Caller, Control};
 use engine::FlowHistory;
 use model::definition::Flow;
 use model::schema::Section;
-use model::{Delivery, DeliveryId, Error, ErrorKind, Result, TransferAction, TransferId, is_receipts_flow};
+use model::{
+    ByHand, Delivery, DeliveryId, Error, ErrorKind, Result, TransferAction, TransferId, is_receipts_flow,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Act, DestinationInForce, FlowInForce, Requeued};
@@ -109,9 +111,9 @@ impl Control {
             }
             None => None,
         };
-        // A receipt goes through no flow.
+        // A receipt, and what a person sent, go through no flow.
         let kept = match &through {
-            _ if is_receipts_flow(flow) => None,
+            _ if is_receipts_flow(flow) || ByHand::of(flow).is_some() => None,
             Some(_) => Some(KeptRevision::DestinationRemoved),
             None => Some(KeptRevision::FlowRemoved),
         };

@@ -97,6 +97,7 @@ fn transfer(offer: OfferId, payload: &PayloadRecord) -> NewTransfer {
             created_at: start(),
             metadata: Map::new(),
         },
+        attachments: Vec::new(),
         failure_route: None,
         retain_for: DAY,
         deliveries: vec![NewDelivery {
@@ -153,6 +154,7 @@ async fn received(world: &World) -> (EvidenceId, StagedPayloads) {
     let id = evidence.id;
     world.store.intake_begin(&lease, "key", start()).await.unwrap();
     let committed = world.store.intake_commit(IntakeCommit {
+        answer_until: None,
         lease,
         key: "key".into(),
         offer,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
 
+mod by_hand;
 mod evidence;
 mod known_hosts;
 mod running;

@@ -88,6 +88,10 @@ impl World {
         self.store.apply_revision(revision).await.unwrap();
     }
 
+    pub(crate) async fn define(&self, section: &str, name: &str, document: Value) {
+        self.revise(vec![definition(section, name, document)], vec![]).await;
+    }
+
     pub(crate) async fn remove(&self, section: &str, name: &str) {
         self.revise(vec![], vec![(section.into(), name.into())]).await;
     }

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::folder::{LOCKED, is_unsettled};
-use transport::{DeliveryLog, Evidence, KeptBytes, Payload, Sent, StagedPayload};
+use transport::{
+    AnsweredBy, DeliveryLog, Evidence, KeptBytes, Payload, Sent, StagedPayload, StoredReply, WaitingAnswer,
+};
 
 /// The key of the note; transports use other keys.
 const ADDRESS: &str = "address";
@@ -82,6 +84,14 @@ impl DeliveryLog for NotesKept {
 
     async fn correlate(&self, key: &str) -> Result<()> {
         self.log.correlate(key).await
+    }
+
+    async fn waiting_answer(&self, of: &AnsweredBy) -> Result<Option<WaitingAnswer>> {
+        self.log.waiting_answer(of).await
+    }
+
+    async fn give_answer(&self, key: &str, head: StoredReply, body: StagedPayload) -> Result<bool> {
+        self.log.give_answer(key, head, body).await
     }
 
     fn prove(&self, evidence: Evidence) {

@@ -4,14 +4,18 @@ use crate::crash;
 use crate::deliver::payload::StagedBytes;
 use crate::node::lease::NodeLeaseKeeper;
 use crate::pace::Pace;
+use crate::replies::{read_reply, write_reply};
+use crate::staged::discard;
 use async_trait::async_trait;
-use model::{Claim, Content, Error, ErrorKind, PayloadRecord, RemotePath, Result};
+use model::{Claim, Content, Error, ErrorKind, PayloadRecord, RemotePath, Result, Retry};
 use serde_json::{Map, Value};
 use staging::Staging;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use store::{Done, Store};
-use transport::{Clock, DeliveryLog, Evidence, KeptBytes, Payload, StagedPayload};
+use store::{AnswerGiven, Done, Store};
+use transport::{
+    AnsweredBy, Clock, DeliveryLog, Evidence, KeptBytes, Payload, StagedPayload, StoredReply, WaitingAnswer,
+};
 
 /// Notes and correlations of one claim.
 pub(crate) struct ClaimLog {
@@ -77,6 +81,41 @@ impl DeliveryLog for ClaimLog {
     async fn correlate(&self, key: &str) -> Result<()> {
         let answer = self.noting(self.store.correlate(&self.claim, key).await)?;
         held(answer, &self.claim)
+    }
+
+    async fn waiting_answer(&self, of: &AnsweredBy) -> Result<Option<WaitingAnswer>> {
+        let of = match of {
+            AnsweredBy::Key(key) => store::AnsweredBy::Key(key.clone()),
+            AnsweredBy::Transfer(transfer) => store::AnsweredBy::Transfer(*transfer),
+        };
+        let found = self.store.waiting_answer(&of, self.clock.now()).await;
+        let found = found.inspect_err(|_| self.failed.store(true, Ordering::SeqCst))?;
+        match found {
+            Some((key, reply)) => Ok(Some(WaitingAnswer { key, reply: read_reply(reply)? })),
+            None => Ok(None),
+        }
+    }
+
+    async fn give_answer(&self, key: &str, head: StoredReply, body: StagedPayload) -> Result<bool> {
+        crash::point("answer.giving");
+        let (head, record) = (write_reply(&head).head, self.record(&body));
+        let now = self.clock.now();
+        let write = || self.store.give_answer(&self.claim, key, head.clone(), record.clone(), now);
+        // Where its commit was not confirmed it is asked once more: it is idempotent by the body's id.
+        let given = match write().await {
+            Err(error) if error.retry() == Retry::Ambiguous => write().await,
+            given => given,
+        };
+        let given = given.inspect_err(|_| self.failed.store(true, Ordering::SeqCst))?;
+        crash::point("answer.given");
+        match given {
+            AnswerGiven::Given => Ok(true),
+            AnswerGiven::TooLate => {
+                discard(&self.staging, vec![body.id]).await;
+                Ok(false)
+            }
+            AnswerGiven::ClaimLost => held(Done::ClaimLost, &self.claim).map(|()| false),
+        }
     }
 
     fn prove(&self, evidence: Evidence) {

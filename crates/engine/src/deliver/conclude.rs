@@ -5,11 +5,11 @@ use crate::context::Context;
 use crate::crash;
 use crate::deliver::proof;
 use crate::history::FlowAt;
-use crate::transfers::{DEFAULT_RETENTION, new_reply};
-use model::definition::RetryPolicy;
+use crate::transfers::{DEFAULT_RETENTION, ReplyTo, new_receipt, new_reply};
+use model::definition::{Destination, RetryPolicy};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp, TransferState};
-use store::{Claimed, Finish, Finished, Overdue, StreamedContent};
-use transport::{Evidence, Sent};
+use store::{Claimed, Finish, Finished, NewTransfer, Overdue, StreamedContent};
+use transport::{Evidence, Reply, Sent};
 
 /// The end of an attempt.
 pub(crate) struct Ended {
@@ -112,19 +112,17 @@ fn outcome(
             if let Some(content) = content {
                 return (Finish::Streamed { receipt, content }, vec![event]);
             }
-            let retain_for = flow.map_or(DEFAULT_RETENTION, |at| at.flow.retention);
-            let (replies, arrivals): (Vec<_>, Vec<_>) = replies
-                .into_iter()
-                .map(|reply| new_reply(context, &claimed.transfer, retain_for, reply))
-                .unzip();
+            let (replies, arrivals) = replied(context, claimed, flow, replies);
             let events = std::iter::once(event).chain(arrivals).collect();
             (Finish::Delivered { receipt, replies }, events)
         }
-        (Ok(Sent::Awaiting { deadline, connection }), _) => {
+        (Ok(Sent::Awaiting { deadline, connection, replies }), _) => {
             let until = deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             let mut event = event(EventKind::DeliveryAwaiting).detail("until", until);
             event.connection = connection;
-            (Finish::Awaiting { deadline }, vec![event])
+            let (replies, arrivals) = replied(context, claimed, flow, replies);
+            let events = std::iter::once(event).chain(arrivals).collect();
+            (Finish::Awaiting { deadline, replies }, events)
         }
         (Err(error), Some(due_at)) => {
             let event = event(EventKind::DeliveryRetrying).error(&error).detail("waits_for_access", true);
@@ -155,6 +153,43 @@ fn outcome(
     }
 }
 
+/// The transfers of what came with the answer, with those of the receipts that are sent for it, and their events. They go
+/// through the flow that the delivery's destination names for them, as it is now; without one they are held for a person.
+fn replied(
+    context: &Context,
+    claimed: &Claimed,
+    flow: Option<&FlowAt>,
+    replies: Vec<Reply>,
+) -> (Vec<NewTransfer>, Vec<AuditEvent>) {
+    let definitions = context.definitions();
+    let retain_for = flow.map_or(DEFAULT_RETENTION, |at| at.flow.retention);
+    let destinations = flow.map(|at| at.flow.destinations.as_slice()).unwrap_or_default();
+    let own = destinations.iter().find(|other| other.name == claimed.delivery.destination);
+    let to = match own.and_then(Destination::response_flow) {
+        Some(name) => match definitions.flows.get(name) {
+            Some(flow) => ReplyTo::Flow(flow, &claimed.delivery.endpoint),
+            None => ReplyTo::Person(FLOW_IS_GONE, retain_for),
+        },
+        None => ReplyTo::Person(NO_FLOW, retain_for),
+    };
+    let (mut transfers, mut events) = (Vec::new(), Vec::new());
+    for Reply { part, receipt } in replies {
+        let (reply, arrival) = new_reply(context, &claimed.transfer, to, &part);
+        let receipt = receipt.map(|receipt| new_receipt(context, receipt, None, Some(reply.transfer.id)));
+        for (transfer, event) in std::iter::once((reply, arrival)).chain(receipt) {
+            transfers.push(transfer);
+            events.push(event);
+        }
+    }
+    (transfers, events)
+}
+
+/// Why a payload that came with an answer is held.
+const NO_FLOW: &str =
+    "it came in the answer to a delivery, and the flow's destination names no flow for answers (response)";
+const FLOW_IS_GONE: &str = "it came in the answer to a delivery, and the flow that the destination names for answers (response) \
+    is no longer defined";
+
 /// The retry policy of a destination, and whether its lane continues after a permanent failure. The cautious values
 /// if the transfer's flow could not be read, or if it goes through none.
 fn retry_policy(flow: Option<&FlowAt>, destination: &str) -> (RetryPolicy, bool) {
@@ -171,7 +206,7 @@ fn log_end(claimed: &Claimed, finish: &Finish, transfer_ended: Option<TransferSt
         Finish::Delivered { receipt, .. } | Finish::Streamed { receipt, .. } => {
             tracing::info!(%flow, %file, %endpoint, %transfer, attempt, receipt = %receipt.summary, "delivered");
         }
-        Finish::Awaiting { deadline } => {
+        Finish::Awaiting { deadline, .. } => {
             tracing::info!(%flow, %file, %endpoint, %transfer, attempt, deadline = %deadline.format("%Y-%m-%dT%H:%M:%SZ"), "sent; waiting for the receipt");
         }
         Finish::Retry { due_at, error } => {
@@ -202,6 +237,7 @@ pub(crate) fn overdue_attempt(overdue: Overdue) -> Claimed {
         delivery: overdue.delivery,
         // Nothing is sent any more.
         payload: overdue.transfer.payload.clone(),
+        attachments: Vec::new(),
         transfer: overdue.transfer,
         claim: overdue.claim,
         notes: std::collections::BTreeMap::new(),

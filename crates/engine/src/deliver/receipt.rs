@@ -38,6 +38,7 @@ pub(crate) async fn deliver(context: &Context, claimed: &Claimed, unnoted: &Arc<
         evidence: Arc::default(),
     };
     let deliver = Deliver {
+        attachments: Vec::new(),
         claim: claimed.claim.clone(),
         payload: Arc::new(payload),
         file_name: claimed.delivery.file_name.clone(),

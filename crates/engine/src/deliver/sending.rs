@@ -4,8 +4,8 @@ use crate::context::Context;
 use crate::deliver::claim_log::ClaimLog;
 use crate::deliver::payload::StagedBytes;
 use crate::deliver::streamed::StreamedBytes;
-use model::Result;
 use model::definition::{Destination, Endpoint};
+use model::{Attachment, Error, ErrorKind, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,9 +45,11 @@ impl Sending<'_> {
             Some(streamed) => Arc::clone(streamed) as Arc<dyn Payload>,
             None => self.staged()?,
         };
+        let attachments = self.attachments()?;
         let deliver = Deliver {
             claim: claimed.claim.clone(),
             payload,
+            attachments,
             file_name: claimed.delivery.file_name.clone(),
             received: claimed.transfer.payload.staged_at,
             flow: claimed.transfer.flow.clone(),
@@ -70,6 +72,27 @@ impl Sending<'_> {
         let (record, metadata) = (claimed.payload.clone(), claimed.transfer.metadata.clone());
         let pace = context.paces.of(&claimed.delivery.endpoint);
         Ok(Arc::new(StagedBytes::new(context.staging.clone(), record, metadata, pace)?))
+    }
+
+    /// The files that go with it. A flow names no transport that cannot send them, but the endpoint of a transfer that is
+    /// under way, or that of a flow without attachments today, may be another one now.
+    fn attachments(&self) -> Result<Vec<Arc<dyn Payload>>> {
+        let Self { context, claimed, .. } = self;
+        let spec = self.transport.spec();
+        if !claimed.attachments.is_empty() && !spec.sends_attachments {
+            return Err(Error::permanent(ErrorKind::Unsupported, "send a file with its attachments")
+                .with("endpoint", &claimed.delivery.endpoint)
+                .with("transport", spec.name)
+                .with("attachments", claimed.attachments.len())
+                .advice("this transport sends each file by itself: deliver to an endpoint of another one, such as as2"));
+        }
+        let pace = context.paces.of(&claimed.delivery.endpoint);
+        let opened = |Attachment { payload, metadata }: &Attachment| -> Result<Arc<dyn Payload>> {
+            let staging = context.staging.clone();
+            let bytes = StagedBytes::new(staging, payload.clone(), metadata.clone(), pace.clone())?;
+            Ok(Arc::new(bytes))
+        };
+        claimed.attachments.iter().map(opened).collect()
     }
 
     async fn streamed(&self) -> Result<Arc<StreamedBytes>> {

@@ -189,7 +189,7 @@ impl PolledFlow {
             flow: self.flow.name.clone(),
             endpoint: self.poll.endpoint.clone(),
             node: self.context.lease.current().node,
-            at: self.context.now(),
+            at: event.at,
             error: PeerText::from(error.chain().as_str()).as_str().to_owned(),
         };
         if let Err(unwritten) = self.context.store.poll_failed(failed, event).await {

@@ -5,7 +5,7 @@ use crate::crash;
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::{Discovered, Whole, with_sizes};
 use crate::ingest::tally::Became;
-use crate::transfers::{Origin, new_transfer};
+use crate::transfers::{Origin, new_transfers};
 use model::{
     ArchivedCopy, AuditEvent, Error, ErrorKind, EventKind, IdentityRule, Offer, OfferId, Result, Severity,
     SkipReason, TransferState,
@@ -38,11 +38,8 @@ pub(crate) async fn record(
         received,
         revision: polled.revision,
     };
-    let (mut transfers, mut events): (Vec<_>, Vec<_>) = parts
-        .iter()
-        .zip(1_u32..)
-        .map(|(part, sequence)| new_transfer(&polled.context, &polled.flow, &origin, part, sequence))
-        .unzip();
+    let (mut transfers, mut events): (Vec<_>, Vec<_>) =
+        new_transfers(&polled.context, &polled.flow, &origin, &parts).into_iter().unzip();
     events.extend(contradicted);
     if let Some(why) = &hold {
         for transfer in transfers.iter_mut().map(|new| &mut new.transfer) {

@@ -5,7 +5,7 @@ use crate::deliver::conclude::{Ended, conclude, overdue_attempt};
 use crate::maintenance::repeat::{BATCH, Maintenance};
 use async_trait::async_trait;
 use model::definition::RetryPolicy;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Result, Step};
 use std::sync::Arc;
 use std::time::Duration;
 use store::ExpiredDelivery;
@@ -43,6 +43,7 @@ impl Maintenance for Deadlines {
             let error = Error::ambiguous(ErrorKind::Timeout, "get the receipt in time")
                 .with("endpoint", &waiting.delivery.endpoint)
                 .with("attempt", waiting.claim.attempt)
+                .at_step(Step::Receipt)
                 .advice(advice);
             conclude(context, &overdue_attempt(waiting), flow.as_ref(), Ended::failed(error)).await;
         }

@@ -4,32 +4,35 @@ use crate::context::Context;
 use crate::crash;
 use crate::deliver::payload::StagedBytes;
 use crate::deliver::proof;
+use crate::receive::kept::EngineKept;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
 use crate::receive::reception::OpenReception;
-use crate::receive::reply::read_reply;
+use crate::replies::{read_reply, write_reply};
 use crate::staged::discard;
 use crate::transfers::new_receipt;
 use async_trait::async_trait;
 use model::definition::RetryPolicy;
-use model::{Error, ErrorKind, PeerText, Result, Retry, Timestamp};
+use model::{Error, ErrorKind, PeerText, Result, Retry, TELL_PARTNER, Timestamp};
+use serde_json::Map;
 use std::sync::Arc;
 use store::{
     Answered, AwaitedDelivery, IntakeBegun, NewEvidence, ReceiptJudgedBy, ReceiptRecord, ReceiptSays,
 };
 use transport::{
-    AnsweredMessage, Awaited, Begin, Evidence, Intake, JudgedBy, Judgement, OutgoingReceipt, Resolution,
-    Resolved,
+    AnswerState, AnsweredMessage, Awaited, Begin, Evidence, Intake, JudgedBy, Judgement, KeptMessages,
+    OutgoingReceipt, Resolution, Resolved, Shutdown, StoredReply,
 };
 
 /// The engine's interface for listeners.
 pub(crate) struct EngineIntake {
     context: Arc<Context>,
     keys: Arc<ReceivingKeys>,
+    kept: EngineKept,
 }
 
 impl EngineIntake {
-    pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, keys: Arc::default() }
+    pub(crate) fn new(context: Arc<Context>, shutdown: Shutdown) -> Self {
+        Self { kept: EngineKept::new(Arc::clone(&context), shutdown), context, keys: Arc::default() }
     }
 }
 
@@ -80,7 +83,12 @@ impl Intake for EngineIntake {
 
     async fn resolve(&self, correlation: &str, resolution: Resolution) -> Result<Resolved> {
         let context = &self.context;
-        let Resolution { judgement, notes, events, if_retried, digest, judged_by, evidence } = resolution;
+        let Resolution { judgement, partner, notes, events, if_retried, digest, judged_by, evidence } =
+            resolution;
+        let about = match &judgement {
+            Judgement::Proof(_) => Vec::new(),
+            Judgement::Refusal { error, .. } | Judgement::NoProof { error, .. } => about(error),
+        };
         let says = match judgement {
             Judgement::Proof(receipt) => ReceiptSays::Proof(receipt),
             Judgement::Refusal { receipt, error, may_contradict } => {
@@ -95,7 +103,7 @@ impl Intake for EngineIntake {
             _ => None,
         };
         let judged_by = judged_by.map(|JudgedBy { attempt, notes }| ReceiptJudgedBy { attempt, notes });
-        let record = ReceiptRecord { notes, events, if_retried, digest, judged_by, evidence };
+        let record = ReceiptRecord { notes, events, if_retried, digest, judged_by, evidence, about, partner };
         crash::point("receipt.before_resolve");
         let node = &context.settings.node;
         let resolved = context.store.resolve_noting(correlation, says.clone(), record, node, now).await?;
@@ -132,9 +140,41 @@ impl Intake for EngineIntake {
         }
         Ok(sent)
     }
+
+    async fn open_receipts(&self, partner: &str, most: u32) -> Result<u32> {
+        self.context.store.open_receipts(partner, most).await
+    }
+
+    async fn answer(&self, key: &str, reply: &StoredReply) -> Result<AnswerState> {
+        self.state_of(self.context.store.answer_state(key, &write_reply(reply)).await?)
+    }
+
+    async fn close_answer(&self, key: &str, reply: &StoredReply) -> Result<AnswerState> {
+        self.state_of(self.context.store.close_answer(key, &write_reply(reply)).await?)
+    }
+
+    fn kept(&self) -> &dyn KeptMessages {
+        &self.kept
+    }
 }
 
 impl EngineIntake {
+    /// How an answer stands, with its body opened.
+    fn state_of(&self, state: store::AnswerState) -> Result<AnswerState> {
+        Ok(match state {
+            store::AnswerState::Plain => AnswerState::Plain,
+            store::AnswerState::Waiting(until) => AnswerState::Waiting(until),
+            store::AnswerState::Given { head, body } => {
+                let context = &self.context;
+                let head = read_reply(store::Reply { head, body: Vec::new() })?;
+                // It is none of the endpoint's bandwidth.
+                let pace = context.paces.of("");
+                let body = StagedBytes::new(context.staging.clone(), body, Map::new(), pace)?;
+                AnswerState::Given { head, body: Arc::new(body) }
+            }
+        })
+    }
+
     /// What proves the message of the delivery that a receipt proves, as it is recorded.
     async fn evidence(
         &self,
@@ -168,6 +208,13 @@ impl EngineIntake {
         let wait = policy.wait_after(failures.saturating_add(1), context.jitter());
         Ok(wait.map(|wait| context.now() + wait))
     }
+}
+
+/// What the event of a receipt says of an error besides its words.
+fn about(error: &Error) -> Vec<(&'static str, String)> {
+    let step = error.failed_step().map(|step| ("failed_at", step.as_str().to_owned()));
+    let words = error.for_partner().map(|words| (TELL_PARTNER, words.to_owned()));
+    step.into_iter().chain(words).collect()
 }
 
 /// The line in the log.

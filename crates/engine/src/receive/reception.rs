@@ -4,8 +4,8 @@ use crate::context::Context;
 use crate::crash;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
 use crate::receive::proof;
-use crate::receive::reply::write_reply;
 use crate::receive::routing::{NotNow, Routes};
+use crate::replies::write_reply;
 use crate::staged::{blocking, discard};
 use crate::transfers::{Origin, new_receipt, new_transfer};
 use async_trait::async_trait;
@@ -32,6 +32,8 @@ pub(crate) struct OpenReception {
     begun: Timestamp,
     /// The definitions in force when it began. The message ends under them, however long it takes.
     definitions: Arc<Definitions>,
+    /// The key under which the message was kept while it arrived.
+    kept: Option<String>,
 }
 
 #[async_trait]
@@ -42,11 +44,20 @@ impl Reception for OpenReception {
     }
 
     fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Wanted {
-        match self.routes(listener, partner, file_name) {
+        self.wanted_files(listener, partner, &[file_name]).pop().unwrap_or(Wanted::No)
+    }
+
+    fn wanted_files(&self, listener: &str, partner: Option<&str>, file_names: &[&RemotePath]) -> Vec<Wanted> {
+        let wanted = |route| match route {
             Routes::To(_) => Wanted::Yes,
             Routes::Nowhere => Wanted::No,
-            Routes::NotNow(not_now) => Wanted::Paused(format!("flow {} is {}", not_now.flow, not_now.words)),
-        }
+            Routes::NotNow(NotNow { flow, words, .. }) => Wanted::Paused(format!("flow {flow} is {words}")),
+        };
+        self.routes(listener, partner, file_names).into_iter().map(wanted).collect()
+    }
+
+    fn was_kept(&mut self, key: &str) {
+        self.kept = Some(key.to_owned());
     }
 
     async fn commit(
@@ -66,7 +77,7 @@ impl Reception for OpenReception {
             revision: self.definitions.revision,
         };
         let receipts = std::mem::take(&mut message.receipts);
-        let evidence = message.evidence.take();
+        let (evidence, answer_until) = (message.evidence.take(), message.answer_until);
         let own = evidence.as_ref().and_then(Evidence::staged).map(|staged| staged.id);
         let parts = message.parts.iter().chain(receipts.iter().map(|receipt| &receipt.part));
         let staged: Vec<PayloadId> = parts.map(|part| part.staged.id).chain(own).collect();
@@ -97,12 +108,18 @@ impl Reception for OpenReception {
             reply: write_reply(&reply),
             content: Some(content_digest(&content)),
             evidence,
+            answer_until,
             events,
             now: received,
         };
         // A commit whose answer was lost is repeated; it is idempotent by the offer's id. Until then the peer gets no
         // answer, and the bytes are kept.
-        let write = || self.context.store.intake_commit(commit.clone());
+        let write = || async {
+            match &self.kept {
+                Some(kept) => self.context.store.intake_commit_of_partial(commit.clone(), kept).await,
+                None => self.context.store.intake_commit(commit.clone()).await,
+            }
+        };
         match self.context.write_until_known("a received message", self.lease.epoch, write).await? {
             IntakeCommitted::Committed => {
                 self.held = KeyHeld::No;
@@ -167,14 +184,15 @@ impl OpenReception {
             held: KeyHeld::Unknown,
             begun: context.now(),
             definitions: context.definitions(),
+            kept: None,
         })
     }
 
     /// Routes by the definitions under which it began; pauses and full queues take effect at once.
-    fn routes(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Routes {
+    fn routes(&self, listener: &str, partner: Option<&str>, file_names: &[&RemotePath]) -> Vec<Routes> {
         let suspensions = self.context.suspensions();
         let now = (&*suspensions, &self.context.queues);
-        Routes::of(&self.definitions, now, listener, partner, file_name)
+        Routes::of_message(&self.definitions, now, (listener, partner), file_names)
     }
 
     /// The records of a message. If no flow accepts a file, or the message has no file, it is refused: it is never
@@ -184,34 +202,34 @@ impl OpenReception {
         message: Message,
         origin: &Origin<'_>,
     ) -> Result<(Vec<NewTransfer>, Vec<AuditEvent>)> {
+        let Message { listener, partner, metadata, mut events, parts, .. } = message;
+        let with_all = |part: StagedPart| {
+            let own = part.metadata.iter();
+            let metadata = metadata.iter().chain(own).map(|(key, value)| (key.clone(), value.clone()));
+            StagedPart { metadata: metadata.collect(), ..part }
+        };
+        let parts: Vec<StagedPart> = parts.into_iter().map(with_all).collect();
+        let file_names: Vec<&RemotePath> = parts.iter().map(|part| &part.file_name).collect();
+        let routes = self.routes(&listener, partner.as_deref(), &file_names);
         let mut transfers = Vec::new();
-        let mut events = message.events;
-        for (part, sequence) in message.parts.into_iter().zip(1_u32..) {
-            let partner = message.partner.as_deref();
-            let flows = match self.routes(&message.listener, partner, &part.file_name) {
+        for ((part, place), route) in parts.iter().zip(0..).zip(routes) {
+            let flows = match route {
                 Routes::To(flows) => flows,
-                Routes::Nowhere => return Err(no_flow(&message.partner, &part.file_name)),
+                Routes::Nowhere => return Err(no_flow(partner.as_deref(), &part.file_name)),
                 Routes::NotNow(not_now) => return Err(accepts_nothing(&not_now, &part.file_name)),
             };
-            let own = part.metadata.iter();
-            let metadata =
-                message.metadata.iter().chain(own).map(|(key, value)| (key.clone(), value.clone()));
-            let part = StagedPart {
-                metadata: metadata.collect(),
-                staged: part.staged,
-                file_name: part.file_name,
-                media_type: part.media_type,
-                connection: part.connection,
-            };
             for flow in flows {
-                let (transfer, event) = new_transfer(&self.context, &flow, origin, &part, sequence);
+                // Only of the first file there are such flows.
+                let attachments = if flow.together { parts.get(1..).unwrap_or_default() } else { &[] };
+                let (transfer, event) =
+                    new_transfer(&self.context, &flow, origin, (part, attachments), place + 1);
                 transfers.push(transfer);
                 events.push(event);
             }
         }
         if transfers.is_empty() {
             return Err(Error::permanent(ErrorKind::Rejected, "accept a message that contains no file")
-                .with("partner", message.partner.as_deref().unwrap_or("none")));
+                .with("partner", partner.as_deref().unwrap_or("none")));
         }
         Ok((transfers, events))
     }
@@ -265,9 +283,9 @@ fn accepts_nothing(not_now: &NotNow, file_name: &RemotePath) -> Error {
         .advice(not_now.advice)
 }
 
-fn no_flow(partner: &Option<String>, file_name: &RemotePath) -> Error {
+fn no_flow(partner: Option<&str>, file_name: &RemotePath) -> Error {
     Error::permanent(ErrorKind::Rejected, "find a flow for a received file")
-        .with("partner", partner.as_deref().unwrap_or("none"))
+        .with("partner", partner.unwrap_or("none"))
         .with("file_name", file_name)
         .advice("define a flow that receives from this partner with a mask for this name")
 }

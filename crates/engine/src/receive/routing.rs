@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// The flows that accept a received file.
 pub(crate) enum Routes {
-    /// All of these accept it.
+    /// All of these accept it; none where it is only an attachment of its message's first file.
     To(Vec<Arc<Flow>>),
     /// One of them accepts nothing now: no flow may accept the file before it does.
     NotNow(NotNow),
@@ -25,17 +25,41 @@ pub(crate) struct NotNow {
 }
 
 impl Routes {
-    /// The enabled flows that accept such a file, now or later.
-    pub(crate) fn of(
+    /// The same for each file of a message. A flow that keeps the files of a message together looks at the first alone, and
+    /// takes the others with it.
+    pub(crate) fn of_message(
+        definitions: &Definitions,
+        now: (&Suspensions, &Queues),
+        (listener, partner): (&str, Option<&str>),
+        file_names: &[&RemotePath],
+    ) -> Vec<Self> {
+        let of = |(place, name): (usize, &&RemotePath)| {
+            Self::of(definitions, now, (listener, partner), name, place == 0)
+        };
+        let mut routes: Vec<Self> = file_names.iter().enumerate().map(of).collect();
+        let are_taken =
+            matches!(routes.first(), Some(Self::To(flows)) if flows.iter().any(|flow| flow.together));
+        for route in routes.iter_mut().skip(1) {
+            if are_taken && matches!(route, Self::Nowhere) {
+                *route = Self::To(Vec::new());
+            }
+        }
+        routes
+    }
+
+    /// The enabled flows that accept such a file, now or later. Those that keep the files of a message together accept its
+    /// first.
+    fn of(
         definitions: &Definitions,
         (suspensions, queues): (&Suspensions, &Queues),
-        listener: &str,
-        partner: Option<&str>,
+        (listener, partner): (&str, Option<&str>),
         file_name: &RemotePath,
+        is_first: bool,
     ) -> Self {
         let takes = |flow: &&Arc<Flow>| match &flow.source {
             FlowSource::Receive(source) => {
                 flow.enabled
+                    && (is_first || !flow.together)
                     && source.listener == listener
                     && source.partner.as_deref().is_none_or(|wanted| Some(wanted) == partner)
                     && source.mask.matches(file_name.file_name())

@@ -3,15 +3,17 @@
 use crate::database::both;
 use crate::scene::{RETRY, Scene, destination, flow, gaps};
 use engine::Engine;
-use model::definition::Endpoint;
+use model::definition::{Destination, Endpoint};
+use model::schema::{Value, Values};
 use model::{
     DeliveryState, ErrorKind, Receipt, ReceiptKind, Retry, Timestamp, TransferId, TransferKind, TransferState,
 };
 use std::sync::Arc;
 use std::time::Duration;
-use testkit::fake::{Act, Answer, Fault, MemoryFolder, ScriptedFolder, ScriptedOffer, ScriptedReply};
+use testkit::defined;
+use testkit::fake::{Act, Answer, Fault, MemoryFolder, SPEC, ScriptedFolder, ScriptedOffer, ScriptedReply};
 use transport::folder::{Folder, Overwrite};
-use transport::{Clock, Judgement, Resolution, Resolved};
+use transport::{Clock, Judgement, OutgoingReceipt, Reply, Resolution, Resolved, StagedPart};
 
 /// A flow to `out`, one file, and the engine at work on it.
 pub(crate) async fn under_way(scene: &Scene, answers: impl IntoIterator<Item = Answer>) -> Engine {
@@ -169,7 +171,7 @@ both! {
                 delivery.log.correlate("<2@acme>").await?;
                 tell.notify_one();
                 told.notified().await;
-                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT, connection: None })
+                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT, connection: None, replies: vec![] })
             })
         }));
         let engine = under_way(&scene, [slow]).await;
@@ -239,6 +241,80 @@ both! {
         scene.store.cancel_transfer(waybill.children[0].id, &scene.act()).await.unwrap();
         assert_eq!(scene.staged(), 3);
         scene.until_by(Duration::from_secs(120), "retention ends", || async { scene.staged() == 0 }).await;
+    }
+
+    a_reply_goes_through_the_flow_that_the_destination_names(scene) {
+        let named = |name: &str| {
+            let options = defined::destination(&SPEC, "out", &[]).options;
+            let flow = Values::of([("flow", Value::Text(name.to_owned()))]);
+            Destination { options: options.with("response", Value::Table(flow)), ..destination("out") }
+        };
+        scene.flow(crate::scene::receiving("quotes", &["other"]));
+        scene.flow(model::definition::Flow { destinations: vec![named("quotes")], ..flow("orders", &["out"]) });
+        let reply = |name: &str| ScriptedReply { file_name: name.into(), bytes: Arc::from(&b"quote"[..]) };
+        let place = scene.place("out");
+        place.answer(Answer::Replies(vec![reply("a.xml"), reply("b.xml")]));
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"ISA*00"));
+        let _engine = scene.start().await;
+        let all = scene.until_all(3, TransferState::Completed).await;
+        let sent = all.iter().find(|transfer| transfer.kind == TransferKind::Payload).unwrap();
+        let replies: Vec<_> = all.iter().filter(|transfer| transfer.kind == TransferKind::Reply).collect();
+        assert!(replies.iter().all(|reply| reply.flow == "quotes"));
+        assert_eq!(scene.waybill(sent.id).await.children.len(), 2);
+        assert_eq!(scene.place("other").received().len(), 2);
+        // Where the flow is gone, it is held.
+        scene.define(|all| { all.flows.remove("quotes"); });
+        place.answer(Answer::Replies(vec![reply("c.xml")]));
+        scene.place("in").offer(ScriptedOffer::file("po2.edi", *b"ISA*00"));
+        scene.until("it is held", || async { scene.events("transfer.held").await.len() == 1 }).await;
+        let held = scene.events("transfer.held").await.remove(0);
+        assert!(held.detail["why"].as_str().unwrap().contains("no longer defined"), "{:?}", held.detail);
+    }
+
+    a_reply_and_the_receipt_that_it_asks_for_are_recorded_together_also_while_a_receipt_is_awaited(scene) {
+        let answer = Answer::Call(Arc::new(move |delivery, services| {
+            Box::pin(async move {
+                delivery.log.correlate("<1@acme>").await?;
+                let staging = Arc::clone(&services.staging);
+                let stage = move |bytes: &'static [u8]| {
+                    let mut part = staging.begin()?;
+                    part.append(bytes)?;
+                    part.commit()
+                };
+                let staged = tokio::task::spawn_blocking(move || {
+                    Ok::<_, model::Error>((stage(b"quote")?, stage(b"receipt")?))
+                });
+                let (quote, receipt) = staged.await.unwrap()?;
+                let part = |staged, name: &str| StagedPart {
+                    staged,
+                    file_name: name.into(),
+                    media_type: None,
+                    metadata: serde_json::Map::new(),
+                    connection: None,
+                };
+                let receipt = OutgoingReceipt {
+                    listener: "out".into(),
+                    partner: "globex".into(),
+                    endpoint: "out".into(),
+                    url: "fake://out/receipts".into(),
+                    of_other: false,
+                    part: part(receipt, "mdn.eml"),
+                };
+                let reply = Reply { part: part(quote, "quote.xml"), receipt: Some(receipt) };
+                let deadline = services.clock.now() + AWAIT;
+                Ok(transport::Sent::Awaiting { deadline, connection: None, replies: vec![reply] })
+            })
+        }));
+        let engine = under_way(&scene, [answer]).await;
+        scene.until("all are there", || async { scene.transfers().await.len() == 3 }).await;
+        let all = scene.transfers().await;
+        let of = |kind| all.iter().find(|transfer| transfer.kind == kind).unwrap();
+        let (sent, reply) = (of(TransferKind::Payload), of(TransferKind::Reply));
+        assert_eq!(reply.state, TransferState::Held);
+        assert_eq!(scene.waybill(sent.id).await.children.len(), 1);
+        assert_eq!(scene.waybill(reply.id).await.children[0].id, of(TransferKind::Receipt).id);
+        assert_eq!(engine.intake().resolve("<1@acme>", receipt(&scene, true)).await.unwrap(), Resolved::Matched);
+        scene.until("it is proved", || async { scene.waybill(sent.id).await.transfer.state == TransferState::Completed }).await;
     }
 
     an_endpoint_that_is_gone_fails_clearly_and_a_retry_finds_it_again(scene) {

@@ -58,6 +58,7 @@ async fn a_message_whose_commit_got_no_answer_is_answered_once_it_is_known() {
         events: Vec::new(),
         receipts: Vec::new(),
         evidence: None,
+        answer_until: None,
     };
     let reply = StoredReply { status: 200, headers: Vec::new(), body: b"mdn".to_vec() };
     relay.arm();

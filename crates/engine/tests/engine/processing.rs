@@ -118,7 +118,7 @@ both! {
         (child.id, child.parent) = (model::TransferId::new(uuid::Uuid::new_v4()), Some(transfer.id));
         (child.state, child.offer) = (TransferState::Staged, None);
         let deliveries = engine::new_deliveries(&flow, &child, uuid::Uuid::new_v4);
-        let again = store::NewTransfer { transfer: child, retain_for: flow.retention, deliveries, failure_route: None };
+        let again = store::NewTransfer { transfer: child, retain_for: flow.retention, deliveries, failure_route: None, attachments: Vec::new() };
         scene.store.resubmit(vec![again], &scene.act()).await.unwrap();
         scene.until_all(2, TransferState::Completed).await;
         assert_eq!(received(&scene, "out"), ["é".as_bytes(), "é".as_bytes()]);

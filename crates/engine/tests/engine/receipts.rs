@@ -118,7 +118,7 @@ both! {
                 delivery.log.correlate("<2@acme>").await?;
                 tell.notify_one();
                 told.notified().await;
-                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT, connection: None })
+                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT, connection: None, replies: vec![] })
             })
         }));
         let engine = under_way(&scene, [slow]).await;
@@ -169,7 +169,7 @@ both! {
             Box::pin(async move {
                 delivery.log.note("sent", json!({ "mic": "abc" })).await?;
                 delivery.log.correlate("<5@acme>").await?;
-                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT, connection: None })
+                Ok(transport::Sent::Awaiting { deadline: services.clock.now() + AWAIT, connection: None, replies: vec![] })
             })
         }));
         let engine = under_way(&scene, [noting]).await;

@@ -6,9 +6,12 @@ use engine::Engine;
 use model::{PayloadId, TransferId, TransferState};
 use serde_json::Map;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+use testkit::fake::Answer;
 use transport::{
-    Begin, Evidence, EvidenceContent, Message, Reception, StagedPart, StoredReply, content_digest,
+    AnswerState, AnsweredBy, Begin, Clock, Evidence, EvidenceContent, Message, Reception, StagedPart,
+    StoredReply, content_digest,
 };
 
 pub(crate) async fn begin(engine: &Engine, key: &str) -> Begin {
@@ -64,6 +67,7 @@ pub(crate) fn message(parts: Vec<StagedPart>) -> Message {
         events: Vec::new(),
         receipts: Vec::new(),
         evidence: None,
+        answer_until: None,
     }
 }
 
@@ -104,6 +108,57 @@ both! {
         scene.until_all(1, TransferState::Completed).await;
         // The next one finds no flow.
         assert!(receive(&engine, "A/B/<next>", "po.edi").await.is_err());
+    }
+
+    a_delivery_goes_into_an_answer_that_waits_and_a_repetition_gets_the_same(scene) {
+        scene.flow(receiving("inbound", &["other"]));
+        scene.flow(crate::scene::flow("quotes", &["out"]));
+        let answer = Answer::Call(Arc::new(move |delivery, services| {
+            Box::pin(async move {
+                let of = AnsweredBy::Key("A/B/<rfq>".into());
+                let Some(waiting) = delivery.log.waiting_answer(&of).await? else {
+                    return Err(testkit::fake::Fault::REFUSED.error("find an answer that waits"));
+                };
+                assert_eq!((waiting.key.as_str(), waiting.reply), ("A/B/<rfq>", reply("mdn")));
+                let staging = Arc::clone(&services.staging);
+                let staged = tokio::task::spawn_blocking(move || {
+                    let mut part = staging.begin()?;
+                    part.append(b"mdn and quote")?;
+                    part.commit()
+                });
+                let head = StoredReply { body: Vec::new(), ..reply("") };
+                assert!(delivery.log.give_answer(&waiting.key, head, staged.await.unwrap()?).await?);
+                let deadline = services.clock.now() + Duration::from_secs(3600);
+                Ok(transport::Sent::Awaiting { deadline, connection: None, replies: Vec::new() })
+            })
+        }));
+        scene.place("out").answer(answer);
+        let engine = scene.start().await;
+        let intake = engine.intake();
+        assert!(matches!(intake.answer("A/B/<rfq>", &reply("mdn")).await.unwrap(), AnswerState::Plain));
+        let mut reception = begin_new(&engine, "A/B/<rfq>").await;
+        let (part, _) = part(&mut reception, "rfq.edi").await;
+        let until = scene.clock.now() + Duration::from_secs(3600);
+        let message = Message { answer_until: Some(until), ..message(vec![part]) };
+        reception.commit(message, reply("mdn")).await.unwrap();
+        assert!(matches!(intake.answer("A/B/<rfq>", &reply("mdn")).await.unwrap(), AnswerState::Waiting(at) if at == until));
+        scene.place("in").offer(testkit::fake::ScriptedOffer::file("quote.edi", *b"quote"));
+        scene.until("it is given", || async {
+            matches!(intake.answer("A/B/<rfq>", &reply("mdn")).await.unwrap(), AnswerState::Given { .. })
+        }).await;
+        for _ in 0..2 {
+            let AnswerState::Given { head, body } = intake.close_answer("A/B/<rfq>", &reply("mdn")).await.unwrap() else {
+                panic!("it was given")
+            };
+            assert_eq!((head.status, head.body.len(), body.length()), (200, 0, 13));
+            let mut bytes = Vec::new();
+            let mut reader = body.open(0..13).await.unwrap();
+            tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut bytes).await.unwrap();
+            assert_eq!(bytes, b"mdn and quote");
+        }
+        assert!(matches!(intake.answer("A/B/<rfq>", &reply("another")).await.unwrap(), AnswerState::Plain));
+        // The stored reply stays what it is, for a node that does not look further.
+        assert!(matches!(begin(&engine, "A/B/<rfq>").await, Begin::Answered(again) if again.reply == reply("mdn")));
     }
 
     of_two_copies_at_once_one_is_received(scene) {

@@ -158,7 +158,9 @@ both! {
         scene.flow(streaming(&["out"]));
         scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x").opening([Opening::Fails(Fault::CUT), Opening::Whole]));
         let _engine = scene.start().await;
-        scene.until("the source is offline", || async { !scene.events("endpoint.offline").await.is_empty() }).await;
+        // In small steps: its next attempt must not be due before the failed one is recorded.
+        let step = Duration::from_millis(100);
+        scene.until_by(step, "the source is offline", || async { !scene.events("endpoint.offline").await.is_empty() }).await;
         assert_eq!(scene.events("endpoint.offline").await[0].endpoint.as_deref(), Some("in"));
         // Its second attempt is due after ten seconds, and waits for the source.
         scene.pass(Duration::from_secs(600), 60).await;
@@ -220,7 +222,7 @@ both! {
         (child.id, child.parent) = (model::TransferId::new(uuid::Uuid::now_v7()), Some(parent.id));
         (child.offer, child.state) = (None, TransferState::Staged);
         let deliveries = engine::new_deliveries(&streaming(&["out"]), &child, uuid::Uuid::now_v7);
-        let child = store::NewTransfer { transfer: child, deliveries, retain_for: Duration::ZERO, failure_route: None };
+        let child = store::NewTransfer { transfer: child, deliveries, retain_for: Duration::ZERO, failure_route: None, attachments: Vec::new() };
         let made = scene.store.resubmit(vec![child], &scene.act()).await.unwrap().remove(0).made;
         let error = made.unwrap_err().to_string();
         assert!(error.contains("streamed") && error.contains("keeps no copy"), "{error}");

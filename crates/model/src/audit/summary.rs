@@ -339,6 +339,17 @@ impl EventWords<'_> {
                 self.with(": ", "reason"),
                 self.with(": ", "error")
             ),
+            EventKind::MessageRestarted => format!(
+                "A message{} goes on after its connection was lost{}{}",
+                self.partner.map(|partner| format!(" to partner {partner}")).unwrap_or_default(),
+                self.with(" at byte ", "from_byte"),
+                self.with(" of ", "total")
+            ),
+            EventKind::RestartUnsupported => format!(
+                "The whole message is sent again: AS2 restart is not supported{}{}",
+                self.partner.map(|partner| format!(" by partner {partner}")).unwrap_or_default(),
+                self.with(": ", "reason")
+            ),
             EventKind::LegacyUsed => format!(
                 "Weak algorithms or keys were used{}, as legacy = true allows{}",
                 self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
@@ -358,6 +369,24 @@ impl EventWords<'_> {
                 "A message{} was refused: its Message-ID was used before for other content{}",
                 self.sender(),
                 self.with(": ", "message_id")
+            ),
+            EventKind::MessagePartialKept => format!(
+                "The connection of a message{} broke; what had come is kept{}{}",
+                self.sender(),
+                self.count(": ", "received", "byte", "bytes"),
+                self.with(" of ", "total")
+            ),
+            EventKind::MessageContinued => format!(
+                "The sender of a message{} goes on{}{}",
+                self.sender(),
+                self.with(" at byte ", "from_byte"),
+                self.with(" of ", "total")
+            ),
+            EventKind::MessagePartialRemoved => format!(
+                "What was kept of a message{} is removed{}{}",
+                self.sender(),
+                self.count(": ", "received", "byte", "bytes"),
+                self.with("; ", "reason")
             ),
             EventKind::ConnectionOpened => format!("Connected: {}{}", self.line(), self.protection()),
             EventKind::ConnectionClosed => format!(

@@ -3,7 +3,9 @@
 use crate::connection::words;
 use crate::schedule::{Expectation, Schedule};
 use crate::schema::{TransportSpec, Values, joined};
-use crate::{DirectoryTemplate, Error, ErrorKind, Mask, NameTemplate, NodeName, RemotePath, Result};
+use crate::{
+    DirectoryTemplate, Error, ErrorKind, Mask, MaskSpec, NameTemplate, NodeName, RemotePath, Result,
+};
 use chrono::{Days, NaiveDate};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub struct Flow {
     pub ordered: bool,
     /// In an ordered flow: whether the next file is delivered after a delivery has failed permanently. Otherwise the destination waits until a person retries or cancels that delivery.
     pub continue_after_failure: bool,
+    /// Whether the files of one message, or of one offer, are one transfer: the first, with the others as its attachments.
+    pub together: bool,
     /// How long the content of files is kept after their transfer has ended.
     pub retention: Duration,
     /// Where a transfer goes that failed for good.
@@ -55,6 +59,34 @@ pub enum OnFailure {
 }
 
 impl Flow {
+    /// What stands for a flow where a file goes to one destination and no flow says so: nothing is done to it, and nothing
+    /// comes from its source.
+    ///
+    /// # Errors
+    /// `Internal`: a mask for every name cannot be made.
+    pub fn of_one_destination(name: &str, destination: Destination, retention: Duration) -> Result<Self> {
+        let mask = Mask::new(&MaskSpec::default()).map_err(|error| {
+            Error::permanent(ErrorKind::Internal, "make a mask for every name").caused_by(error)
+        })?;
+        let source =
+            ReceiveSource { listener: String::new(), partner: None, mask, options: Values::default() };
+        Ok(Self {
+            name: name.to_owned(),
+            title: None,
+            enabled: true,
+            source: FlowSource::Receive(source),
+            steps: Vec::new(),
+            destinations: vec![destination],
+            ordered: false,
+            continue_after_failure: false,
+            together: false,
+            retention,
+            on_failure: None,
+            metadata: Vec::new(),
+            pool: None,
+        })
+    }
+
     /// The destinations that every transfer goes to: all but that of failures.
     pub fn usual_destinations(&self) -> impl Iterator<Item = &Destination> {
         self.destinations.iter().filter(|destination| !self.is_for_failures(&destination.name))
@@ -248,6 +280,13 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// The flow through which payloads go that come with the answers to its deliveries, where its transport declares that and
+    /// one is named (`response.flow`).
+    #[must_use]
+    pub fn response_flow(&self) -> Option<&str> {
+        self.options.table("response").text("flow")
+    }
+
     /// A destination of which nothing is said but its endpoint.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub struct TransportSpec {
     pub identity: Option<&'static Group>,
     /// Kinds of definitions that only this transport refers to.
     pub sections: &'static [SectionSpec],
+    /// Whether its destinations send a file with its attachments, in one message.
+    pub sends_attachments: bool,
 }
 
 impl TransportSpec {
@@ -48,6 +50,7 @@ impl TransportSpec {
             partner: None,
             identity: None,
             sections: &[],
+            sends_attachments: false,
         }
     }
 

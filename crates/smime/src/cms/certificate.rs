@@ -63,6 +63,17 @@ impl CertificateId {
     }
 }
 
+/// The words by which errors name a certificate that a message means, as signer or recipient: by issuer and serial number, and
+/// by key identifier.
+///
+/// # Errors
+/// The certificate cannot be encoded.
+pub fn certificate_names(certificate: &X509Ref) -> Result<[String; 2]> {
+    let CertificateId { issuer, serial, key_identifier } = CertificateId::of(certificate)?;
+    let by_issuer = Named::IssuerAndSerial { issuer, serial };
+    Ok([by_issuer.describe(), Named::KeyIdentifier(key_identifier).describe()])
+}
+
 /// An extension of a certificate by its object identifier: whether it is critical, and its value.
 pub(crate) fn extension(certificate: &X509Ref, wanted: &[u8]) -> Result<Option<(bool, Vec<u8>)>> {
     let der = certificate.to_der().during("encode a certificate")?;

@@ -40,6 +40,8 @@ enum State {
     Open,
     Ended,
     Failed,
+    /// The structure has authenticated attributes. That is no part of the plaintext, so it may be said.
+    HasAttributes,
 }
 
 /// Where the authentication tag is to be found.
@@ -178,7 +180,7 @@ impl<'b, R: Read> Decryptor<'b, R> {
             TagPlace::Element(len) => {
                 if self.ber.optional(der::context(1)).map_err(uniform)?.is_some() {
                     // They would have to be known before the first byte of content.
-                    return Err(Error::unsupported("authenticated attributes"));
+                    return Err(authenticated_attributes());
                 }
                 let mac = self.ber.expect(der::OCTET_STRING, "mac").map_err(uniform)?;
                 let mac = self.ber.collect(mac).map_err(uniform)?;
@@ -197,6 +199,10 @@ impl<'b, R: Read> Decryptor<'b, R> {
         self.state = State::Ended;
         Ok(made)
     }
+}
+
+fn authenticated_attributes() -> Error {
+    Error::unsupported("authenticated attributes")
 }
 
 /// Errors in the ciphertext must not be distinguishable; connection errors may be.
@@ -291,6 +297,7 @@ impl<R: Read> Read for Decryptor<'_, R> {
                 State::Ended => return Ok(0),
                 // Reading on after an error gives no further information.
                 State::Failed => return Err(Error::DecryptionFailed.into()),
+                State::HasAttributes => return Err(authenticated_attributes().into()),
             }
             let result = if out.len() >= 4096 {
                 self.decrypt_into(out)
@@ -307,7 +314,8 @@ impl<R: Read> Read for Decryptor<'_, R> {
                 Ok(0) => {}
                 Ok(count) => return Ok(count),
                 Err(error) => {
-                    self.state = State::Failed;
+                    let has_attributes = matches!(error, Error::Unsupported(_));
+                    self.state = if has_attributes { State::HasAttributes } else { State::Failed };
                     return Err(error.into());
                 }
             }

@@ -9,6 +9,7 @@ use super::limits::Limits;
 use super::report::{Part, Wrapping};
 use crate::algorithm::Digest;
 use crate::cms::recipient::DecryptionKey;
+use crate::mime::headers::Headers;
 
 /// Our keys and the partner's.
 #[derive(Clone, Copy, Default)]
@@ -75,6 +76,12 @@ pub trait PartReceiver {
     /// yet; only the [`Report`](super::report::Report) is.
     fn unwrapped(&mut self, _: &[Wrapping]) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether a multipart with these headers, inside another one or a layer, is handed out whole as one leaf, in place of its
+    /// parts one by one. Asked for each multipart of the innermost entity.
+    fn whole(&mut self, _: &Headers) -> bool {
+        false
     }
 
     /// A leaf begins. Its decoded bytes are written to the returned writer, which is flushed at its end.

@@ -54,7 +54,9 @@ fn leaves(
         .as_ref()
         .filter(|media| media.is_kind("multipart") && !is_protected(media))
         .and_then(|media| media.parameter("boundary"));
-    let Some(boundary) = boundary else { return leaf(reader, headers, body, path) };
+    let Some(boundary) = boundary.filter(|_| !reader.receiver.whole(headers)) else {
+        return leaf(reader, headers, body, path);
+    };
     reader.descend()?;
     let mut parts = Multipart::new(body, &boundary)?;
     let mut index = 0;

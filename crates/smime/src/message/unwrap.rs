@@ -270,7 +270,7 @@ impl Reader<'_> {
         let proves_content = decryptor.cipher().is_authenticated();
         self.malleable |= !proves_content;
         let inner = self.decrypted_entity(&mut decryptor);
-        if let Err(Error::Io(_) | Error::Unsupported(_)) = inner {
+        if let Err(Error::Io(_)) = inner {
             return inner;
         }
         // Whatever the plaintext is, the ciphertext is first read to its end, so that neither the answer nor its
@@ -365,9 +365,10 @@ fn speaks_of_a_signature(error: &Error) -> bool {
 /// invalid padding.
 fn veiled(error: Error) -> Error {
     match error {
-        Error::Malformed { .. } | Error::LimitExceeded { .. } | Error::DecompressionFailed => {
-            Error::Undecipherable { cause: Box::new(error) }
-        }
+        Error::Malformed { .. }
+        | Error::LimitExceeded { .. }
+        | Error::DecompressionFailed
+        | Error::Unsupported(_) => Error::Undecipherable { cause: Box::new(error) },
         other => other,
     }
 }

@@ -54,8 +54,12 @@ impl Parameters {
         decoded.or_else(plain).or_else(|| Some(words::decode_raw(&extended.sent)))
     }
 
+    /// Of several under one name the first that is not empty.
     fn plain(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+        let mut named = self.0.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let first = named.next()?;
+        let said = std::iter::once(first).chain(named).find(|(_, value)| !value.is_empty());
+        Some(said.unwrap_or(first).1.as_slice())
     }
 
     /// `name*=`, `name*0=`, `name*0*=`: RFC 2231 sections 3 and 4.
@@ -175,6 +179,15 @@ impl ContentType {
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> ContentType {
         self.parameters.0.push((name.to_owned(), value.as_bytes().to_vec()));
+        self
+    }
+
+    /// Takes a parameter out, in all its forms.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> ContentType {
+        let is_form_of =
+            |other: &str| other.split('*').next().is_some_and(|base| base.eq_ignore_ascii_case(name));
+        self.parameters.0.retain(|(other, _)| !is_form_of(other));
         self
     }
 
@@ -337,5 +350,7 @@ mod tests {
         assert_eq!(back.parameter("name").as_deref(), Some("a \"b\" é.edi"));
         assert_eq!(back.parameter("title").as_deref(), Some("x \"y\\z\""));
         assert!(ContentType::new("a b/c").is_err());
+        let without = parse("a/b; name*0=x; charset=utf-8; NAME=y").without("name");
+        assert_eq!(without.to_string(), "a/b; charset=utf-8");
     }
 }

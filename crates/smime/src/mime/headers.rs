@@ -89,7 +89,7 @@ impl Headers {
         self.get("Content-Transfer-Encoding").map(TransferEncoding::parse).transpose()
     }
 
-    /// Raw bytes of the file name: `Content-Disposition: filename`, else `Content-Type: name`.
+    /// Raw bytes of the file name: `Content-Disposition: filename`, else `Content-Type: name`; the first that is not blank.
     /// Whatever the peer sent: not safe as a path.
     pub fn file_name_raw(&self) -> Option<Vec<u8>> {
         self.file_name_parameter(|parameters, name| parameters.raw(name))
@@ -102,12 +102,26 @@ impl Headers {
 
     fn file_name_parameter<T>(&self, get: impl Fn(&Parameters, &str) -> Option<T>) -> Option<T> {
         let disposition = self.get("Content-Disposition").map(Parameters::of_disposition);
-        disposition
-            .and_then(|parameters| get(&parameters, "filename").or_else(|| get(&parameters, "name")))
-            .or_else(|| {
-                let media = self.content_type()?;
-                get(media.parameters(), "name").or_else(|| get(media.parameters(), "filename"))
-            })
+        let media = self.content_type();
+        let of_type = media.as_ref().map(ContentType::parameters);
+        let places = [
+            (disposition.as_ref(), "filename"),
+            (disposition.as_ref(), "name"),
+            (of_type, "name"),
+            (of_type, "filename"),
+        ];
+        let said = |(parameters, name): &(&Parameters, &str)| parameters.text(name);
+        let mut present = places.into_iter().filter_map(|(parameters, name)| Some((parameters?, name)));
+        let mut first = None;
+        let counts = present.find(|place| {
+            let text = said(place);
+            if first.is_none() && text.is_some() {
+                first = Some(*place);
+            }
+            text.is_some_and(|text| !text.trim().is_empty())
+        });
+        let (parameters, name) = counts.or(first)?;
+        get(parameters, name)
     }
 
     /// Reads a section up to and including its empty line. What was read of a body that has no
@@ -274,5 +288,12 @@ mod tests {
         let (headers, _) = parse(b"Content-Disposition: attachment; filename=../../\xe9\r\n\r\n");
         assert_eq!(headers.file_name_raw().as_deref(), Some(&b"../../\xe9"[..]));
         assert_eq!(headers.file_name().as_deref(), Some("../../é"));
+        // A blank one gives way to what is said elsewhere.
+        let (headers, _) = parse(
+            b"Content-Disposition: attachment; filename=\"\"; filename=\" \"\r\nContent-Type: a/b; name=c.edi\r\n\r\n",
+        );
+        assert_eq!(headers.file_name().as_deref(), Some("c.edi"));
+        let (headers, _) = parse(b"Content-Disposition: attachment; filename=\"\"\r\n\r\n");
+        assert_eq!(headers.file_name().as_deref(), Some(""));
     }
 }

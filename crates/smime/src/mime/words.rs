@@ -96,9 +96,10 @@ fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// Decodes the encoded-words in a text. What is none stays as it is, and so does a word in a character
+/// Decodes the encoded-words in a text (RFC 2047). What is none stays as it is, and so does a word in a character
 /// set that is not known, or whose bytes are no text in it.
-pub(crate) fn decode_words(bytes: &[u8]) -> String {
+#[must_use]
+pub fn decode_words(bytes: &[u8]) -> String {
     let mut out = String::new();
     let mut rest = bytes;
     let mut run = Run::default();

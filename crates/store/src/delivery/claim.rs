@@ -2,6 +2,7 @@
 
 use crate::command::Command;
 use crate::delivery::Failure;
+use crate::delivery::attachments::{Attachments, attachments_of};
 use crate::delivery::transfers::{PUT_OFF, made_payloads, transfers_of};
 use crate::either::on;
 use crate::fault::Fault;
@@ -12,8 +13,8 @@ use crate::tx::Tx;
 use async_trait::async_trait;
 use model::definition::DEFAULT_POOL;
 use model::{
-    AttemptId, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EventKind, PayloadRecord, Result,
-    Timestamp, Transfer, TransferId, transition,
+    Attachment, AttemptId, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EventKind,
+    PayloadRecord, Result, Timestamp, Transfer, TransferId, transition,
 };
 use serde_json::Value;
 use sqlx::QueryBuilder;
@@ -30,6 +31,8 @@ pub struct Claimed {
     pub transfer: Transfer,
     /// The bytes that it sends: those, or what steps made of them.
     pub payload: PayloadRecord,
+    /// The files that it sends with them.
+    pub attachments: Vec<Attachment>,
     /// The claim, which every later write about it must contain.
     pub claim: Claim,
     /// The attempt's row.
@@ -147,13 +150,15 @@ impl Command for ClaimDue {
         let of: Vec<Uuid> = rows.iter().map(|row| row.transfer_id).collect();
         let transfers = transfers_of(tx, &of).await?;
         let made = made_payloads(tx, &rows, &transfers).await?;
-        let rows = self.readable(tx, rows, &transfers, &made).await?;
+        let attached = attachments_of(tx, &of).await?;
+        let rows = self.readable(tx, rows, &transfers, (&made, &attached)).await?;
         let attempts = self.begin_attempts(tx, &rows).await?;
         let mut notes = notes_of(tx, &ids).await?;
         let mut claimed = Vec::with_capacity(rows.len());
         for (row, attempt) in rows.into_iter().zip(attempts) {
             let Some(transfer) = transfers.get(&row.transfer_id).cloned() else { continue };
-            let (interrupted, failures) = (row.interrupted, small(row.failures));
+            let (interrupted, failures, row_transfer) =
+                (row.interrupted, small(row.failures), row.transfer_id);
             let notes = notes.remove(&row.id).unwrap_or_default();
             // `readable` has put off those whose payload is neither.
             let payload = row.payload_id.and_then(|id| made.get(&id)).unwrap_or(&transfer.payload).clone();
@@ -178,6 +183,7 @@ impl Command for ClaimDue {
             event.partner = transfer.partner.clone();
             tx.event(event);
             claimed.push(Claimed {
+                attachments: attached.of.get(&row_transfer).cloned().unwrap_or_default(),
                 delivery,
                 transfer,
                 payload,
@@ -338,7 +344,7 @@ impl ClaimDue {
         tx: &mut Tx<'_>,
         rows: Vec<DeliveryRow>,
         transfers: &HashMap<Uuid, Transfer>,
-        made: &HashMap<Uuid, PayloadRecord>,
+        (made, attached): (&HashMap<Uuid, PayloadRecord>, &Attachments),
     ) -> Result<Vec<DeliveryRow>, Fault> {
         let (mut readable, mut others) = (Vec::with_capacity(rows.len()), vec![]);
         for row in rows {
@@ -350,6 +356,9 @@ impl ClaimDue {
                         && !row.payload_id.is_some_and(|id| made.contains_key(&id)) =>
                 {
                     Err(unreadable("deliveries.payload_id", "its payload cannot be read"))
+                }
+                Some(_) if attached.unreadable.contains(&row.transfer_id) => {
+                    Err(unreadable("attachments", "an attachment of its transfer cannot be read"))
                 }
                 Some(_) => row.clone().delivery().map(drop),
             };

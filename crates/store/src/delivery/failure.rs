@@ -1,5 +1,6 @@
 //! The child of a transfer that failed for good, on its failure route.
 
+use crate::delivery::attachments::attachments_of;
 use crate::delivery::failure_route::{FAILURE, FailureRoute};
 use crate::delivery::insert::{described, insert_transfers};
 use crate::delivery::{NewDelivery, NewTransfer};
@@ -54,7 +55,13 @@ pub(crate) async fn make_child(
         "SELECT destination, endpoint, state, error, error_kind FROM deliveries \
          WHERE transfer_id = $1 AND state IN ('failed', 'expired') ORDER BY id")
         .bind(id).fetch_all(c).await)?;
-    let child = child(tx, &parent, route, &causes, now);
+    let mut attached = attachments_of(tx, &[id]).await?;
+    if !attached.unreadable.is_empty() {
+        tracing::error!(transfer = %failed, "the attachments of this transfer cannot be read: it goes nowhere");
+        return Ok(None);
+    }
+    let mut child = child(tx, &parent, route, &causes, now);
+    child.attachments = attached.of.remove(&id).unwrap_or_default();
     let made = child.transfer.id;
     let new = insert_transfers(tx, std::slice::from_ref(&child), now).await?;
     let named = PeerText::from(child.transfer.payload.file_name.to_text().as_str()).as_str().to_owned();
@@ -142,7 +149,8 @@ fn child(
         }
     });
     let deliveries = deliveries.collect();
-    NewTransfer { transfer, retain_for, deliveries, failure_route: next.map(|next| *next) }
+    let failure_route = next.map(|next| *next);
+    NewTransfer { transfer, retain_for, deliveries, attachments: Vec::new(), failure_route }
 }
 
 /// The kind of the error, or that its time was over.

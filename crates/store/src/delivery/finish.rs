@@ -41,6 +41,8 @@ pub enum Finish {
     Awaiting {
         /// Until when the receipt is awaited.
         deadline: Timestamp,
+        /// Payloads that came with the answer and become transfers.
+        replies: Vec<NewTransfer>,
     },
     /// It failed; another attempt follows.
     Retry {
@@ -147,15 +149,14 @@ impl Command for FinishAttempt {
         match standing(&row, &self.claim)? {
             Standing::Ours => {}
             Standing::Resolved(state) => {
-                if let Finish::Delivered { replies, .. } = &self.finish {
-                    insert_replies(tx, replies, self.now).await?;
-                    // The receipt has recorded the rest.
-                    let of_reply = |event: &&AuditEvent| {
-                        replies.iter().any(|reply| event.transfer == Some(reply.transfer.id))
-                    };
-                    let of_replies: Vec<_> = self.events.iter().filter(of_reply).cloned().collect();
-                    tx.events(&described(&of_replies, replies));
-                }
+                let replies = self.finish.replies();
+                insert_replies(tx, replies, self.now).await?;
+                // The receipt has recorded the rest.
+                let of_reply = |event: &&AuditEvent| {
+                    replies.iter().any(|reply| event.transfer == Some(reply.transfer.id))
+                };
+                let of_replies: Vec<_> = self.events.iter().filter(of_reply).cloned().collect();
+                tx.events(&described(&of_replies, replies));
                 // One that ended otherwise is not proved.
                 if state == DeliveryState::Delivered {
                     self.prove_resolved(tx, &head, &row).await?;
@@ -177,24 +178,18 @@ impl Command for FinishAttempt {
         let change = self.finish.change(&row, state, self.now);
         change::write(tx, &row, &change).await?;
         change::end_attempt(tx, &row, &change).await?;
-        match &self.finish {
-            Finish::Delivered { replies, .. } => insert_replies(tx, replies, self.now).await?,
-            Finish::Streamed { content, .. } => {
-                let payload = PayloadId::new(head.payload_id);
-                record_content(tx, payload, head.id(), content).await?;
-                let event = AuditEvent { at: self.now, ..content.event.clone() };
-                let event = event.delivery(self.claim.delivery).detail("payload", payload.to_string());
-                tx.event(head.named_in(match content.sha256 {
-                    Some(sha256) => event.detail("sha256", sha256.to_string()),
-                    None => event,
-                }));
-            }
-            _ => {}
+        let replies = self.finish.replies();
+        insert_replies(tx, replies, self.now).await?;
+        if let Finish::Streamed { content, .. } = &self.finish {
+            let payload = PayloadId::new(head.payload_id);
+            record_content(tx, payload, head.id(), content).await?;
+            let event = AuditEvent { at: self.now, ..content.event.clone() };
+            let event = event.delivery(self.claim.delivery).detail("payload", payload.to_string());
+            tx.event(head.named_in(match content.sha256 {
+                Some(sha256) => event.detail("sha256", sha256.to_string()),
+                None => event,
+            }));
         }
-        let replies = match &self.finish {
-            Finish::Delivered { replies, .. } => replies.as_slice(),
-            _ => &[],
-        };
         for event in described(&self.events, replies) {
             let own = event.delivery == Some(self.claim.delivery) && event.kind == self.finish.kind();
             let event = if own { change::told(event, &row, &change, true) } else { event };
@@ -281,6 +276,14 @@ impl Finish {
         }
     }
 
+    /// What came with the answer.
+    fn replies(&self) -> &[NewTransfer] {
+        match self {
+            Self::Delivered { replies, .. } | Self::Awaiting { replies, .. } => replies,
+            _ => &[],
+        }
+    }
+
     /// The receipt that confirms it.
     const fn receipt(&self) -> Option<&Receipt> {
         match self {
@@ -307,7 +310,7 @@ impl Finish {
             Self::Delivered { receipt, .. } | Self::Streamed { receipt, .. } => {
                 Change { receipt: Some(receipt), lane_open: false, ..change }
             }
-            Self::Awaiting { deadline } => {
+            Self::Awaiting { deadline, .. } => {
                 Change { receipt_deadline: Some(*deadline), claimed: true, ..change }
             }
             Self::Retry { due_at, error } => {

@@ -8,9 +8,9 @@ use crate::row::{later, micros, signed};
 use crate::tx::{Tx, locking};
 use crate::wake::Topic;
 use model::{
-    AuditEvent, Delivery, Error, ErrorKind, EventKind, NameCounter, PayloadRecord, PeerText, Receipt,
-    RemotePath, Sha256, Timestamp, Transfer, TransferEvent, TransferId, TransferState, canonical_json,
-    transition,
+    Attachment, AuditEvent, Delivery, Error, ErrorKind, EventKind, NameCounter, PayloadRecord, PeerText,
+    Receipt, RemotePath, Sha256, Timestamp, Transfer, TransferEvent, TransferId, TransferState,
+    canonical_json, transition,
 };
 use serde_json::{Value, json};
 use sqlx::types::Json;
@@ -27,6 +27,8 @@ pub struct NewTransfer {
     pub retain_for: Duration,
     /// At least one, unless it is held.
     pub deliveries: Vec<NewDelivery>,
+    /// The files that came with its payload and are sent with it. Their rows are written with it, if they do not exist.
+    pub attachments: Vec<Attachment>,
     /// Where it goes if it fails for good.
     pub failure_route: Option<FailureRoute>,
 }
@@ -143,6 +145,10 @@ pub(crate) fn described(events: &[AuditEvent], transfers: &[NewTransfer]) -> Vec
         if transfer.payload.content.is_streamed() {
             event = event.detail("streamed", true);
         }
+        if !new.attachments.is_empty() {
+            event = event
+                .detail("attachments", new.attachments.iter().map(attachment_detail).collect::<Vec<Value>>());
+        }
         event.flow = Some(transfer.flow.clone());
         event.partner = transfer.partner.clone();
         match transfer.parent {
@@ -204,6 +210,7 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
         .bind(transfer.payload.content.is_streamed())
         .execute(c).await.map(|_| ()))?;
     refer(tx, &transfer.payload, transfer.id).await?;
+    insert_attachments(tx, transfer.id, &new.attachments).await?;
     for delivery in &new.deliveries {
         insert_delivery(tx, delivery, transfer, state == TransferState::Held, now).await?;
     }
@@ -211,6 +218,34 @@ async fn insert_transfer(tx: &mut Tx<'_>, new: &NewTransfer, now: Timestamp) -> 
         due(tx, transfer.id.uuid(), state == TransferState::Held, now).await?;
     }
     Ok(())
+}
+
+/// Writes the attachments of a new transfer, in their order.
+async fn insert_attachments(
+    tx: &mut Tx<'_>,
+    transfer: TransferId,
+    attachments: &[Attachment],
+) -> Result<(), Fault> {
+    for (attachment, place) in attachments.iter().zip(1_i64..) {
+        insert_payload(tx, &attachment.payload).await?;
+        on!(tx, c => sqlx::query(
+            "INSERT INTO attachments (transfer_id, place, payload_id, metadata) VALUES ($1, $2, $3, $4)")
+            .bind(transfer.uuid()).bind(place).bind(attachment.payload.id.uuid()).bind(Json(&attachment.metadata))
+            .execute(c).await.map(|_| ()))?;
+        refer(tx, &attachment.payload, transfer).await?;
+    }
+    Ok(())
+}
+
+/// What the event of a new transfer says of an attachment.
+fn attachment_detail(attachment: &Attachment) -> Value {
+    let payload = &attachment.payload;
+    let safe = |text: &str| PeerText::from(text).as_str().to_owned();
+    json!({
+        "payload": payload.id.to_string(), "bytes": payload.length,
+        "sha256": payload.content.sha256().map(|hash| hash.to_string()),
+        "file_name": safe(&payload.file_name.to_text()), "media_type": payload.media_type.as_deref().map(safe),
+    })
 }
 
 async fn insert_delivery(

@@ -45,7 +45,7 @@ impl Store {
 }
 
 /// Whether the attempt may still write about its delivery. It may if a receipt arrived before its answer.
-async fn may_write(tx: &mut Tx<'_>, claim: &Claim) -> Result<bool, Fault> {
+pub(crate) async fn may_write(tx: &mut Tx<'_>, claim: &Claim) -> Result<bool, Fault> {
     let sql = locking!(tx, "SELECT * FROM deliveries WHERE id = $1");
     let row: Option<DeliveryRow> =
         on!(tx, c => sqlx::query_as(sql).bind(claim.delivery.uuid()).fetch_optional(c).await)?;

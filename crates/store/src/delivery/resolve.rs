@@ -90,6 +90,10 @@ pub struct ReceiptRecord {
     pub judged_by: Option<ReceiptJudgedBy>,
     /// What proves the message together with the receipt; recorded if the receipt moves the delivery to `delivered`.
     pub evidence: Option<NewEvidence>,
+    /// What the event of a receipt that proves nothing, or refuses the message, says besides its error: by key.
+    pub about: Vec<(&'static str, String)>,
+    /// The partner that sent it: the event of one that changes nothing names it, instead of that of the transfer.
+    pub partner: Option<String>,
 }
 
 /// What of a delivery a receipt was judged by, as it was read ([`Store::awaited`]).
@@ -214,7 +218,10 @@ impl Command for Resolve {
             return self.leave(tx, &head, &row, true).await;
         }
         let was = row.state()?;
-        let moved = resolved(was, &self.says)?;
+        let moved = match resolved(was, &self.says)? {
+            None if was == DeliveryState::Failed && self.corrects(tx, row.id).await? => Some(proved(was)?),
+            moved => moved,
+        };
         let goes_on = !moved.unwrap_or(was).is_final() && head.state()? != TransferState::Cancelled;
         let if_retried = self.record.if_retried.iter().filter(|_| goes_on);
         for event in self.record.events.iter().chain(if_retried) {
@@ -235,6 +242,19 @@ impl Resolve {
             (ReceiptSays::Refusal { .. }, Some(digest)) => was_recorded(tx, delivery, digest).await,
             _ => Ok(false),
         }
+    }
+
+    /// Whether it is a signed proof of a delivery that an unsigned refusal has failed: anybody could have sent that one.
+    async fn corrects(&self, tx: &mut Tx<'_>, delivery: Uuid) -> Result<bool, Fault> {
+        let is_signed =
+            |receipt: &Receipt| receipt.detail.get("signed").and_then(Value::as_bool) == Some(true);
+        if !matches!(&self.says, ReceiptSays::Proof(proof) if is_signed(proof)) {
+            return Ok(false);
+        }
+        let refusal: Option<Json<Value>> = on!(tx, c => sqlx::query_scalar("SELECT receipt FROM deliveries WHERE id = $1")
+            .bind(delivery).fetch_one(c).await)?;
+        let refusal = refusal.and_then(|Json(receipt)| serde_json::from_value::<Receipt>(receipt).ok());
+        Ok(refusal.is_some_and(|receipt| !receipt.positive && !is_signed(&receipt)))
     }
 
     /// Moves the delivery to this state.
@@ -285,10 +305,12 @@ impl Resolve {
             Some(evidence) => evidence.told(event, self.now),
             None => event,
         };
+        let event = self.described(event);
         tx.event(named_in(&head, row, event));
         change::give_up(tx, &head, delivery, self.now, &self.by).await?;
         let had_failed = matches!(head.state()?, TransferState::Failed | TransferState::PartlyFailed);
-        let transfer_ended = if was == DeliveryState::Expired && had_failed {
+        let was_ended = matches!(was, DeliveryState::Expired | DeliveryState::Failed);
+        let transfer_ended = if was_ended && had_failed {
             change::correct_transfer(tx, &head, self.now, &self.by).await?
         } else {
             change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?
@@ -313,7 +335,8 @@ impl Resolve {
         // One that has ended waits for none.
         let unproven = matches!(self.says, ReceiptSays::NoProof { .. }) && !state.is_final();
         let kind = if unproven { EventKind::ReceiptUnproven } else { EventKind::ReceiptIgnored };
-        let event = self.event(tx, kind).detail("was", state.as_str());
+        let mut event = self.event(tx, kind).detail("was", state.as_str());
+        event.partner.clone_from(&self.record.partner);
         let event = match self.says.error() {
             Some(error) => {
                 event.detail("error", error.text.as_str()).detail("error_kind", error.kind.as_str())
@@ -322,7 +345,7 @@ impl Resolve {
         };
         let event = match is_repeated {
             true => event.detail("why", "it was recorded before"),
-            false => event,
+            false => self.described(event),
         };
         tx.event(named_in(head, row, event));
         Ok(match unproven {
@@ -341,6 +364,11 @@ impl Resolve {
             }
         }
         Ok(())
+    }
+
+    /// An event with what it says besides.
+    fn described(&self, event: AuditEvent) -> AuditEvent {
+        self.record.about.iter().fold(event, |event, (key, text)| event.peer_detail(key, text))
     }
 
     fn event(&self, tx: &Tx<'_>, kind: EventKind) -> AuditEvent {
@@ -385,10 +413,7 @@ fn resolved(was: DeliveryState, says: &ReceiptSays) -> Result<Option<DeliverySta
             Some(transition(transition(was, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)
         }
         // It was cancelled, or its time ran out, while its receipt was awaited, but it had arrived.
-        (S::Cancelled | S::Expired, ReceiptSays::Proof(_)) => {
-            let pending = transition(was, DeliveryEvent::Requeue)?;
-            Some(transition(transition(pending, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)
-        }
+        (S::Cancelled | S::Expired, ReceiptSays::Proof(_)) => Some(proved(was)?),
         (S::Sending | S::AwaitingReceipt, ReceiptSays::Refusal { retry_at: Some(_), .. }) => {
             Some(transition(was, DeliveryEvent::Retry)?)
         }
@@ -400,6 +425,12 @@ fn resolved(was: DeliveryState, says: &ReceiptSays) -> Result<Option<DeliverySta
         }
         (S::Delivered, _) | (S::Failed | S::Expired, _) | (S::Cancelled, _) => None,
     })
+}
+
+/// The state of a delivery that had ended without a proof, and is proved now.
+fn proved(was: DeliveryState) -> Result<DeliveryState, Fault> {
+    let pending = transition(was, DeliveryEvent::Requeue)?;
+    Ok(transition(transition(pending, DeliveryEvent::Claim)?, DeliveryEvent::Deliver)?)
 }
 
 fn named_in(head: &Head, row: &DeliveryRow, event: AuditEvent) -> AuditEvent {

@@ -53,6 +53,25 @@ impl Store {
     }
 }
 
+impl Store {
+    /// How many receipts for messages of a partner are still on their way, counted up to `most`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn open_receipts(&self, partner: &str, most: u32) -> Result<u32> {
+        let open: i64 = self
+            .read("count the receipts that are on their way to a partner", async {
+                on!(self.pool(), c => sqlx::query_scalar(
+                    // The kind as the index has it: neither database knows of a parameter that it is this one.
+                    "SELECT count(*) FROM (SELECT id FROM transfers WHERE partner = $1 AND kind = 'receipt' \
+                       AND ended_at IS NULL LIMIT $2) AS open")
+                    .bind(partner).bind(i64::from(most)).fetch_one(c).await)
+            })
+            .await?;
+        Ok(u32::try_from(open).unwrap_or(most))
+    }
+}
+
 struct RepeatReceipts {
     key: String,
     transfers: Vec<NewTransfer>,

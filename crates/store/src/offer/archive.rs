@@ -139,9 +139,14 @@ impl Store {
         let rows: Vec<PayloadRow> = self
             .read("look up the payloads of an offer", async {
                 on!(self.pool(), c => sqlx::query_as(
-                    "SELECT p.id, p.length, p.sha256, p.streamed, p.media_type, t.file_name, p.staged_at FROM transfers t \
-                     JOIN payloads p ON p.id = t.payload_id WHERE t.offer_id = $1 AND t.parent_id IS NULL \
-                     ORDER BY t.sequence")
+                    "SELECT id, length, sha256, streamed, media_type, file_name, staged_at FROM ( \
+                       SELECT p.id, p.length, p.sha256, p.streamed, p.media_type, t.file_name, p.staged_at, \
+                         t.sequence, 0 AS place FROM transfers t \
+                       JOIN payloads p ON p.id = t.payload_id WHERE t.offer_id = $1 AND t.parent_id IS NULL \
+                       UNION ALL SELECT p.id, p.length, p.sha256, p.streamed, p.media_type, p.file_name, p.staged_at, \
+                         t.sequence, a.place FROM transfers t JOIN attachments a ON a.transfer_id = t.id \
+                       JOIN payloads p ON p.id = a.payload_id WHERE t.offer_id = $1 AND t.parent_id IS NULL) AS files \
+                     ORDER BY sequence, place")
                     .bind(offer.uuid()).fetch_all(c).await)
             })
             .await?;

@@ -115,6 +115,10 @@ pub struct StoreMetrics {
     pub held: u64,
     /// Connections that are up.
     pub live_connections: u64,
+    /// Messages that have arrived in part.
+    pub partial_messages: u64,
+    /// Their bytes that are held.
+    pub partial_bytes: u64,
     /// How far the seals are behind.
     pub seal_lag: SealLag,
 }
@@ -212,12 +216,17 @@ impl Store {
         .await?;
         let settle = "SELECT count(*) AS number FROM offers WHERE settle_outcome IS NOT NULL";
         let held = "SELECT count(*) AS number FROM transfers WHERE state = 'held'";
+        let partial = "SELECT count(*) AS number FROM partial_messages WHERE NOT answered";
+        let partial_bytes = "SELECT CAST(COALESCE(SUM(durable), 0) AS BIGINT) AS number FROM partial_messages \
+             WHERE NOT answered";
         Ok(StoreMetrics {
             deliveries,
             oldest_due: oldest.into_iter().find_map(|row| row.oldest).filter(|due| *due <= now),
             offers_to_settle: self.number(settle).await?,
             held: self.number(held).await?,
             live_connections: self.live_connections().await?,
+            partial_messages: self.number(partial).await?,
+            partial_bytes: self.number(partial_bytes).await?,
             seal_lag: self.seal_lag(now).await?,
         })
     }

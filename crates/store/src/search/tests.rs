@@ -2,6 +2,7 @@ mod text;
 
 use super::connections::statement as connections;
 use super::events::statement as events;
+use super::partners::{Which, exchanges, troubles};
 use super::query::{Bind, Query};
 use super::transfers::statement as transfers;
 use super::*;
@@ -77,6 +78,7 @@ fn new_transfer(name: &str, flow: &str, created_at: Timestamp, offer: Option<Off
             created_at,
             metadata: Map::new(),
         },
+        attachments: Vec::new(),
         failure_route: None,
         retain_for: Duration::from_secs(3600),
         deliveries: vec![to("globex"), to("archive")],
@@ -374,6 +376,20 @@ both! {
             ),
             (filter(ConnectionFilter { live: Some(true), ..any() }), "connections_live"),
             (filter(ConnectionFilter { endpoint: text("acme"), ..any() }), "connections_by_endpoint"),
+        ] {
+            shows(&store, query, index).await;
+        }
+        let endpoints = ["acme".to_owned(), "globex".to_owned()];
+        // On PostgreSQL each part of the audit trail names its indexes after their columns; and while no delivery waits, two
+        // indexes of those that wait are as good.
+        let is_sqlite = store.url.starts_with("sqlite:");
+        for (query, index) in [
+            (exchanges(&store, &endpoints, Which::Last, 200), "deliveries_by_endpoint"),
+            (
+                exchanges(&store, &endpoints, Which::Awaiting, 10),
+                if is_sqlite { "deliveries_awaiting" } else { "deliveries_" },
+            ),
+            (troubles(&store, "globex", 10), if is_sqlite { "audit_events_troubles" } else { "partner_at_id" }),
         ] {
             shows(&store, query, index).await;
         }

@@ -1,5 +1,6 @@
 //! One transfer's whole way.
 
+mod attachments;
 mod made;
 mod rows;
 
@@ -10,6 +11,7 @@ use super::unreadable::{Attempted, UnreadableRow};
 use super::{ConnectionView, EventView, TransferView};
 use crate::Store;
 use crate::either::Backend;
+pub use attachments::AttachmentView;
 use chrono::TimeDelta;
 pub use made::{MadeView, ProcessingView};
 use model::{
@@ -33,6 +35,11 @@ pub struct Waybill {
     pub transfer: TransferView,
     /// The offer it came from, and how far its source is settled.
     pub offer: Option<OfferView>,
+    /// The files that are sent with its payload, in their order.
+    pub attachments: Vec<AttachmentView>,
+    /// The transfers of the other files of the same message or offer, through the same flow, in their order; the first
+    /// 1,000.
+    pub came_with: Vec<TransferView>,
     /// What steps made of its payload, in the order in which they did.
     pub made: Vec<MadeView>,
     /// How far its steps are, where its flow has some.
@@ -199,6 +206,11 @@ impl Store {
                 apart(split(rows, OfferRow::view), &mut unreadable).pop()
             }
         };
+        let attachments = self.attachments_shown(id, &mut unreadable).await?;
+        let came_with = match &offer {
+            Some(offer) => self.came_with(offer, &transfer, &mut unreadable).await?,
+            None => Vec::new(),
+        };
         let made = self.made_of(id, &mut unreadable).await?;
         let processing = self.processing_of(id).await?;
         let deliveries = self.deliveries_of(id, &mut unreadable).await?;
@@ -233,6 +245,8 @@ impl Store {
         Ok(Some(Waybill {
             transfer,
             offer,
+            attachments,
+            came_with,
             made,
             processing,
             deliveries,

@@ -91,7 +91,7 @@ both! {
             let one = claim_one(&store, &lease).await;
             store.correlate(&one.claim, &key).await.unwrap();
             let deadline = after(now(), 60_000);
-            store.finish(&one.claim, Finish::Awaiting { deadline }, now(), vec![]).await.unwrap();
+            store.finish(&one.claim, Finish::Awaiting { deadline, replies: vec![] }, now(), vec![]).await.unwrap();
             let acted = store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
             assert_eq!((acted.deliveries, acted.sending, acted.transfer), (1, 0, TransferState::Cancelled));
             assert!(store.overdue_receipts(after(deadline, 1), 10).await.unwrap().is_empty());
@@ -128,7 +128,7 @@ both! {
     one_that_was_sent_while_it_was_cancelled_waits_for_its_receipt_once(store) {
         let lease = lease(&store, "n1").await;
         let one = cancelled_while_sending(&store, &lease, "x").await;
-        let end = store.finish(&one.claim, Finish::Awaiting { deadline: now() }, now(), vec![]).await.unwrap();
+        let end = store.finish(&one.claim, Finish::Awaiting { deadline: now(), replies: vec![] }, now(), vec![]).await.unwrap();
         assert_eq!(end, Finished::Done { transfer_ended: None });
         assert_eq!(delivery_states(&store, one.transfer.id).await, [DeliveryState::AwaitingReceipt]);
         let overdue = store.overdue_receipts(after(now(), 1000), 10).await.unwrap().remove(0);
@@ -139,7 +139,7 @@ both! {
     a_second_cancelling_gives_up_a_receipt_that_is_still_awaited(store) {
         let lease = lease(&store, "n1").await;
         let one = cancelled_while_sending(&store, &lease, "x").await;
-        store.finish(&one.claim, Finish::Awaiting { deadline: after(now(), 60_000) }, now(), vec![]).await.unwrap();
+        store.finish(&one.claim, Finish::Awaiting { deadline: after(now(), 60_000), replies: vec![] }, now(), vec![]).await.unwrap();
         let acted = store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
         assert_eq!((acted.changed, acted.deliveries), (true, 1));
         is_given_up(&store, &lease, &one).await;

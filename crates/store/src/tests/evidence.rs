@@ -49,6 +49,7 @@ async fn received(store: &Store, lease: &NodeLease) -> (Vec<NewTransfer>, NewEvi
     let told =
         transfers.iter().map(|new| event(lease, EventKind::TransferRecorded).transfer(new.transfer.id));
     let commit = IntakeCommit {
+        answer_until: None,
         lease: lease.clone(),
         key,
         offer,
@@ -210,7 +211,7 @@ both! {
         let one = claim_one(&store, &lease).await;
         assert_eq!(store.correlate(&one.claim, "<1@acme>").await.unwrap(), Done::Done);
         // One that waits for its receipt is not proved yet.
-        let finish = Finish::Awaiting { deadline: after(now(), 60_000) };
+        let finish = Finish::Awaiting { deadline: after(now(), 60_000), replies: vec![] };
         store.finish_proved(&one.claim, finish, now(), vec![], Some(sent(&one))).await.unwrap();
         let nothing = ReceiptSays::NoProof {
             receipt: receipt(true),

@@ -94,6 +94,7 @@ pub(crate) fn transfer(offer: Option<OfferId>, destinations: &[&str]) -> NewTran
             created_at: now(),
             metadata: Map::new(),
         },
+        attachments: Vec::new(),
         failure_route: None,
         retain_for: Duration::from_secs(3600),
         deliveries: destinations.iter().map(|to| delivery(id, to)).collect(),

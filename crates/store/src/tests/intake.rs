@@ -4,7 +4,10 @@ use super::fixture::{
 };
 use crate::command::Command;
 use crate::testing::both;
-use crate::{Answered, IntakeBegun, IntakeCommit, IntakeCommitted, NewTransfer, NodeLease, Reply};
+use crate::{
+    AnswerGiven, AnswerState, Answered, AnsweredBy, IntakeBegun, IntakeCommit, IntakeCommitted, NewTransfer,
+    NodeLease, Reply,
+};
 use model::{EventKind, OfferId, Sha256, TransferKind, TransferState};
 use serde_json::json;
 
@@ -26,6 +29,7 @@ fn message(lease: &NodeLease, key: &str) -> IntakeCommit {
     let offer = offer(key);
     let transfers = vec![transfer(Some(offer.id), &["x"])];
     IntakeCommit {
+        answer_until: None,
         lease: lease.clone(),
         key: key.into(),
         offer,
@@ -252,6 +256,83 @@ both! {
         assert_eq!(transfer_state(&store, second).await, TransferState::Cancelled);
         assert_eq!(claim_one(&store, &lease).await.transfer.kind, TransferKind::Payload);
         assert_eq!(events(&store, EventKind::TransferCancelled).await, 2);
+    }
+
+    receipts_that_are_on_their_way_to_a_partner_are_counted(store) {
+        let lease = lease(&store, "n1").await;
+        assert_eq!(store.open_receipts("globex", 10).await.unwrap(), 0);
+        for key in ["a", "b", "c"] {
+            store.intake_begin(&lease, key, now()).await.unwrap();
+            let receipts = vec![later_receipt(None)];
+            assert!(store.intake_refuse(&lease, key, None, receipts, vec![], now()).await.unwrap());
+        }
+        assert_eq!(store.open_receipts("globex", 10).await.unwrap(), 3);
+        assert_eq!(store.open_receipts("globex", 2).await.unwrap(), 2);
+        assert_eq!(store.open_receipts("initech", 10).await.unwrap(), 0);
+        let all = crate::tests::fixture::claim(&store, &lease).await;
+        store.finish(&all[0].claim, delivered(), now(), vec![]).await.unwrap();
+        assert_eq!(store.open_receipts("globex", 10).await.unwrap(), 2);
+    }
+
+    an_answer_waits_for_one_payload_until_its_time_is_over(store) {
+        let lease = lease(&store, "n1").await;
+        let until = after(now(), 20_000);
+        let received = async |key: &str, until| {
+            store.intake_begin(&lease, key, now()).await.unwrap();
+            let commit = IntakeCommit { answer_until: until, ..message(&lease, key) };
+            assert_eq!(store.intake_commit(commit.clone()).await.unwrap(), IntakeCommitted::Committed);
+            commit.transfers[0].transfer.id
+        };
+        received("plain", None).await;
+        assert_eq!(store.answer_state("plain", &reply()).await.unwrap(), AnswerState::Plain);
+        assert_eq!(store.answer_state("unknown", &reply()).await.unwrap(), AnswerState::Plain);
+        let transfer = received("k", Some(until)).await;
+        assert_eq!(store.answer_state("k", &reply()).await.unwrap(), AnswerState::Waiting(until));
+        // By its key, and by what was made of it; not when its time is over.
+        for of in [AnsweredBy::Key("k".into()), AnsweredBy::Transfer(transfer)] {
+            let waiting = store.waiting_answer(&of, now()).await.unwrap();
+            assert_eq!(waiting, Some(("k".to_owned(), reply())), "{of:?}");
+            assert_eq!(store.waiting_answer(&of, until).await.unwrap(), None, "{of:?}");
+        }
+        // A delivery of something else gives what it sends.
+        crate::tests::fixture::recorded(&store, &lease, "quote", &["peer"]).await;
+        let all = crate::tests::fixture::claim(&store, &lease).await;
+        let one = all.iter().find(|one| one.delivery.destination == "peer").unwrap();
+        let (head, body) = (json!({ "status": 200, "headers": [] }), crate::tests::fixture::payload());
+        let give = async |key: &str, body: &model::PayloadRecord| {
+            store.give_answer(&one.claim, key, head.clone(), body.clone(), now()).await.unwrap()
+        };
+        assert_eq!(give("plain", &body).await, AnswerGiven::TooLate);
+        assert_eq!(give("unknown", &body).await, AnswerGiven::TooLate);
+        // Also when it is told twice, as its first answer was lost; another one comes too late.
+        for _ in 0..2 {
+            assert_eq!(give("k", &body).await, AnswerGiven::Given);
+        }
+        assert_eq!(give("k", &crate::tests::fixture::payload()).await, AnswerGiven::TooLate);
+        assert_eq!(store.waiting_answer(&AnsweredBy::Key("k".into()), now()).await.unwrap(), None);
+        let given = AnswerState::Given { head: head.clone(), body };
+        assert_eq!(store.answer_state("k", &reply()).await.unwrap(), given);
+        // Closed too late: it stays given, also for a repetition.
+        assert_eq!(store.close_answer("k", &reply()).await.unwrap(), given);
+        // Another message under this key is given another reply, which waits for nothing and holds nothing.
+        let other = Reply { body: b"another".to_vec(), ..reply() };
+        assert_eq!(store.answer_state("k", &other).await.unwrap(), AnswerState::Plain);
+        received("waits", Some(until)).await;
+        assert_eq!(store.close_answer("waits", &other).await.unwrap(), AnswerState::Plain);
+        assert_eq!(store.answer_state("waits", &reply()).await.unwrap(), AnswerState::Waiting(until));
+        // One that was closed in time gets none.
+        received("closed", Some(until)).await;
+        assert_eq!(store.close_answer("closed", &reply()).await.unwrap(), AnswerState::Plain);
+        assert_eq!(give("closed", &crate::tests::fixture::payload()).await, AnswerGiven::TooLate);
+        // Nor from an attempt that has ended.
+        received("late", Some(until)).await;
+        store.finish(&one.claim, retry(now()), now(), vec![]).await.unwrap();
+        assert_eq!(give("late", &crate::tests::fixture::payload()).await, AnswerGiven::ClaimLost);
+        // The next one knows what this one gave.
+        let all = crate::tests::fixture::claim(&store, &lease).await;
+        let next = all.iter().find(|next| next.delivery.id == one.delivery.id).unwrap();
+        let noted = json!({ "key": "k", "attempt": one.claim.attempt });
+        assert_eq!(next.notes.get(model::GIVEN_ANSWER), Some(&noted));
     }
 
     of_many_copies_at_once_one_has_its_receipt_repeated(store) {

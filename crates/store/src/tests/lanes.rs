@@ -55,7 +55,7 @@ both! {
         assert_eq!(store.next_due().await.unwrap(), Some(due));
         let again = store.claim(&lease, 10, ClaimFilter::default(), due).await.unwrap().remove(0);
         assert_eq!(again.delivery.id, first.delivery.id);
-        store.finish(&again.claim, Finish::Awaiting { deadline: due }, now(), vec![]).await.unwrap();
+        store.finish(&again.claim, Finish::Awaiting { deadline: due, replies: vec![] }, now(), vec![]).await.unwrap();
         assert!(store.claim(&lease, 10, ClaimFilter::default(), after(due, 1)).await.unwrap().is_empty());
         store.finish(&again.claim, delivered(), now(), vec![]).await.unwrap();
         assert_eq!(claim_one(&store, &lease).await.delivery.endpoint, "lane-a");

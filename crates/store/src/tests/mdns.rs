@@ -23,6 +23,7 @@ async fn answered(store: &Store, lease: &NodeLease, headers: Value, body: &[u8])
     let events = vec![];
     let (content, evidence) = (None, None);
     let commit = IntakeCommit {
+        answer_until: None,
         lease: lease.clone(),
         key,
         offer,

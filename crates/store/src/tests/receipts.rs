@@ -47,7 +47,7 @@ async fn resolve_noting(store: &Store, key: &str, says: ReceiptSays, mdn: &str) 
 /// Waits for its receipt for a minute.
 async fn awaiting(store: &Store, one: &Claimed) {
     let deadline = after(now(), 60_000);
-    store.finish(&one.claim, Finish::Awaiting { deadline }, now(), vec![]).await.unwrap();
+    store.finish(&one.claim, Finish::Awaiting { deadline, replies: vec![] }, now(), vec![]).await.unwrap();
 }
 
 fn was(resolved: &Resolved) -> Option<DeliveryState> {
@@ -62,7 +62,7 @@ both! {
         let lease = lease(&store, "n1").await;
         let one = sent(&store, &lease, "<1@a>").await;
         let deadline = after(now(), 60_000);
-        let end = store.finish(&one.claim, Finish::Awaiting { deadline }, now(), vec![]).await.unwrap();
+        let end = store.finish(&one.claim, Finish::Awaiting { deadline, replies: vec![] }, now(), vec![]).await.unwrap();
         assert_eq!(end, Finished::Done { transfer_ended: None });
         assert_eq!(store.next_due().await.unwrap(), Some(deadline));
         let resolved = resolve(&store, "<1@a>", true).await;
@@ -81,7 +81,7 @@ both! {
         let one = sent(&store, &lease, "<1@a>").await;
         assert_eq!(was(&resolve(&store, "<1@a>", true).await), Some(DeliveryState::Sending));
         assert_eq!(store.note(&one.claim, "answered", serde_json::json!(200)).await.unwrap(), Done::Done);
-        let late = store.finish(&one.claim, Finish::Awaiting { deadline: now() }, now(), vec![]).await.unwrap();
+        let late = store.finish(&one.claim, Finish::Awaiting { deadline: now(), replies: vec![] }, now(), vec![]).await.unwrap();
         assert_eq!(late, Finished::AlreadyResolved(DeliveryState::Delivered));
         assert_eq!(transfer_state(&store, one.transfer.id).await, TransferState::Completed);
     }
@@ -112,10 +112,70 @@ both! {
         assert_eq!(events(&store, EventKind::DeliveryDelivered).await, 1);
     }
 
+    what_came_with_an_answer_whose_receipt_comes_later_is_on_record_at_once(store) {
+        let lease = lease(&store, "n1").await;
+        let one = sent(&store, &lease, "<1@a>").await;
+        let mut reply = transfer(None, &[]);
+        (reply.transfer.kind, reply.transfer.state) = (TransferKind::Reply, TransferState::Held);
+        let finish = Finish::Awaiting { deadline: after(now(), 60_000), replies: vec![reply.clone()] };
+        // Also when it is told twice, as its first answer was lost.
+        for _ in 0..2 {
+            store.finish(&one.claim, finish.clone(), now(), vec![]).await.unwrap();
+        }
+        assert_eq!(transfer_state(&store, reply.transfer.id).await, TransferState::Held);
+        assert_eq!(was(&resolve(&store, "<1@a>", true).await), Some(DeliveryState::AwaitingReceipt));
+        let two = sent(&store, &lease, "<2@a>").await;
+        resolve(&store, "<2@a>", true).await;
+        let mut late = transfer(None, &[]);
+        (late.transfer.kind, late.transfer.state) = (TransferKind::Reply, TransferState::Held);
+        let finish = Finish::Awaiting { deadline: now(), replies: vec![late.clone()] };
+        let end = store.finish(&two.claim, finish, now(), vec![]).await.unwrap();
+        assert_eq!(end, Finished::AlreadyResolved(DeliveryState::Delivered));
+        assert_eq!(transfer_state(&store, late.transfer.id).await, TransferState::Held);
+    }
+
+    a_signed_proof_corrects_what_an_unsigned_refusal_has_failed(store) {
+        let lease = lease(&store, "n1").await;
+        let signed = |positive, signed: bool| {
+            let mut receipt = receipt(positive);
+            receipt.detail.insert("signed".into(), signed.into());
+            receipt
+        };
+        let refuse = async |key: &str, is_signed| {
+            let error = Failure { kind: ErrorKind::Rejected, text: "decryption-failed".into() };
+            let receipt = signed(false, is_signed);
+            let says = ReceiptSays::Refusal { receipt, error, retry_at: None, may_contradict: false };
+            store.resolve_noting(key, says, ReceiptRecord::default(), &node("n2"), now()).await.unwrap()
+        };
+        let prove = async |key: &str, is_signed| {
+            let says = ReceiptSays::Proof(signed(true, is_signed));
+            store.resolve_noting(key, says, ReceiptRecord::default(), &node("n2"), now()).await.unwrap()
+        };
+        for (key, refusal_is_signed, proof_is_signed, corrected) in [
+            ("<1@a>", false, true, true),
+            ("<2@a>", false, false, false),
+            ("<3@a>", true, true, false),
+        ] {
+            let one = sent(&store, &lease, key).await;
+            awaiting(&store, &one).await;
+            assert_eq!(was(&refuse(key, refusal_is_signed).await), Some(DeliveryState::AwaitingReceipt), "{key}");
+            assert_eq!(transfer_state(&store, one.transfer.id).await, TransferState::Failed);
+            let state = if corrected { DeliveryState::Delivered } else { DeliveryState::Failed };
+            assert_eq!(was(&prove(key, proof_is_signed).await).is_some(), corrected, "{key}");
+            assert_eq!(delivery_states(&store, one.transfer.id).await, [state], "{key}");
+            let ended = if corrected { TransferState::Completed } else { TransferState::Failed };
+            assert_eq!(transfer_state(&store, one.transfer.id).await, ended, "{key}");
+        }
+        // What failed without a receipt is none of that.
+        let one = sent(&store, &lease, "<4@a>").await;
+        store.finish(&one.claim, crate::tests::fixture::failed(false), now(), vec![]).await.unwrap();
+        assert!(matches!(prove("<4@a>", true).await, Resolved::AlreadyResolved { state: DeliveryState::Failed, .. }));
+    }
+
     a_negative_receipt_fails_it_also_later(store) {
         let lease = lease(&store, "n1").await;
         let one = sent(&store, &lease, "<1@a>").await;
-        store.finish(&one.claim, Finish::Awaiting { deadline: now() }, now(), vec![]).await.unwrap();
+        store.finish(&one.claim, Finish::Awaiting { deadline: now(), replies: vec![] }, now(), vec![]).await.unwrap();
         assert_eq!(was(&resolve(&store, "<1@a>", false).await), Some(DeliveryState::AwaitingReceipt));
         assert_eq!(transfer_state(&store, one.transfer.id).await, TransferState::Failed);
         assert!(matches!(resolve(&store, "<1@a>", true).await,
@@ -156,7 +216,7 @@ both! {
         let lease = lease(&store, "n1").await;
         let one = sent(&store, &lease, "<1@a>").await;
         let deadline = after(now(), 60_000);
-        store.finish(&one.claim, Finish::Awaiting { deadline }, now(), vec![]).await.unwrap();
+        store.finish(&one.claim, Finish::Awaiting { deadline, replies: vec![] }, now(), vec![]).await.unwrap();
         assert!(store.overdue_receipts(now(), 10).await.unwrap().is_empty());
         let overdue = store.overdue_receipts(deadline, 10).await.unwrap().remove(0);
         assert_eq!((overdue.deadline, overdue.claim.attempt), (deadline, 1));
@@ -172,7 +232,7 @@ both! {
         for n in 0..10 {
             let key = format!("<{n}@a>");
             let one = sent(&store, &lease, &key).await;
-            store.finish(&one.claim, Finish::Awaiting { deadline: now() }, now(), vec![]).await.unwrap();
+            store.finish(&one.claim, Finish::Awaiting { deadline: now(), replies: vec![] }, now(), vec![]).await.unwrap();
             let far = after(now(), 600_000);
             let (resolved, finished) = tokio::join!(
                 resolve(&store, &key, true),
@@ -207,7 +267,7 @@ both! {
             assert!(matches!(again, Resolved::AlreadyResolved { state: DeliveryState::Retrying, .. }), "{again:?}");
         }
         // The answer to the POST comes after it.
-        let finished = store.finish(&overtaken.claim, Finish::Awaiting { deadline: far }, now(), vec![]).await.unwrap();
+        let finished = store.finish(&overtaken.claim, Finish::Awaiting { deadline: far, replies: vec![] }, now(), vec![]).await.unwrap();
         assert!(!matches!(finished, Finished::Done { .. }), "{finished:?}");
         assert_eq!(delivery_states(&store, overtaken.transfer.id).await, [DeliveryState::Retrying]);
         assert!(claim(&store, &lease).await.is_empty());

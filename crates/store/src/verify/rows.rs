@@ -9,6 +9,7 @@
 //! Pages by id, a few hundred rows with their events at a time, so memory does not grow with the tables. Each page is
 //! read from one snapshot, because the gateway continues to change rows and write events.
 
+mod attachments;
 mod connections;
 mod evidence;
 mod known_hosts;
@@ -37,6 +38,12 @@ use uuid::Uuid;
 
 /// Rows of one page.
 const PAGE: i64 = 200;
+
+const PAYLOADS: &str = "payloads";
+
+fn micros(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.timestamp_micros().to_string())
+}
 
 /// Which rows to verify.
 #[derive(Clone, Default)]

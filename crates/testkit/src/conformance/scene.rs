@@ -154,6 +154,7 @@ impl Scene {
         let folder = Arc::clone(&self.folder) as Arc<dyn Folder>;
         let destination = FolderDestination::new(folder, options, self.services.clone()).unwrap();
         let deliver = Deliver {
+            attachments: Vec::new(),
             claim: Claim {
                 delivery: DeliveryId::new(Uuid::from_u128(0x0192_7000_8000_0000_0000_00ab_cdef_0123)),
                 node: self.services.node.clone(),

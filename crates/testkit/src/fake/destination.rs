@@ -10,7 +10,7 @@ use serde_json::Map;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use transport::{Deliver, Destination, Probe, Sent, Services, StagedPart};
+use transport::{Deliver, Destination, Probe, Reply, Sent, Services, StagedPart};
 
 /// What a test does itself in place of a delivery.
 pub type DeliverCall = Arc<dyn Fn(Deliver, Services) -> BoxFuture<'static, Result<Sent>> + Send + Sync>;
@@ -96,10 +96,17 @@ impl FakeDestination {
         let bytes = Self::read(delivery, u64::MAX).await?;
         delivery.payload.confirm().await?;
         self.endpoint.receive(delivery, bytes);
+        for attachment in &delivery.attachments {
+            let mut bytes = Vec::new();
+            let mut reader = attachment.open(0..attachment.length()).await?;
+            let read = reader.read_to_end(&mut bytes).await;
+            read.map_err(|e| model::Error::local_io("read an attachment from staging", e))?;
+            self.endpoint.receive_attachment(delivery, attachment.file_name(), bytes);
+        }
         Ok(())
     }
 
-    fn delivered(&self, delivery: &Deliver, replies: Vec<StagedPart>) -> Sent {
+    fn delivered(&self, delivery: &Deliver, replies: Vec<Reply>) -> Sent {
         Sent::Delivered {
             receipt: Receipt {
                 kind: ReceiptKind::Path,
@@ -119,7 +126,7 @@ impl FakeDestination {
         }
     }
 
-    async fn stage(&self, replies: Vec<ScriptedReply>) -> Result<Vec<StagedPart>> {
+    async fn stage(&self, replies: Vec<ScriptedReply>) -> Result<Vec<Reply>> {
         let mut staged = Vec::new();
         for reply in replies {
             let staging = Arc::clone(&self.services.staging);
@@ -130,13 +137,13 @@ impl FakeDestination {
             })
             .await
             .map_err(|e| Fault::CUT.error("stage a reply").caused_by(e))??;
-            staged.push(StagedPart {
+            staged.push(Reply::from(StagedPart {
                 staged: committed,
                 file_name: reply.file_name,
                 media_type: None,
                 metadata: Map::new(),
                 connection: None,
-            });
+            }));
         }
         Ok(staged)
     }
@@ -164,7 +171,8 @@ impl FakeDestination {
                 delivery.log.correlate(&key).await?;
                 delivery.log.may_act()?;
                 self.take(&delivery).await?;
-                Ok(Sent::Awaiting { deadline: self.services.clock.now() + wait, connection: None })
+                let deadline = self.services.clock.now() + wait;
+                Ok(Sent::Awaiting { deadline, connection: None, replies: Vec::new() })
             }
             Answer::Fails(fault) => Err(fault.error("deliver")),
             Answer::FailsAfter(bytes, fault) => {

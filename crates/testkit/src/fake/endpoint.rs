@@ -183,8 +183,8 @@ impl FakeEndpoint {
         locked(&self.state).deliveries.clone()
     }
 
-    /// What it has received whole: delivery, name and bytes, in order. A delivery that is there twice
-    /// was delivered twice.
+    /// What it has received whole: delivery, name and bytes, in order; attachments behind their file. A delivery that is
+    /// there twice was delivered twice.
     #[must_use]
     pub fn received(&self) -> Vec<(DeliveryId, RemotePath, Arc<[u8]>)> {
         locked(&self.state).received.clone()
@@ -197,6 +197,12 @@ impl FakeEndpoint {
             delivery.file_name.clone(),
             bytes.into(),
         ));
+    }
+
+    /// Records that a file came with another one.
+    pub(super) fn receive_attachment(&self, delivery: &Deliver, file_name: &RemotePath, bytes: Vec<u8>) {
+        let received = (delivery.claim.delivery, file_name.clone(), bytes.into());
+        locked(&self.state).received.push(received);
     }
 
     pub(super) fn folder(&self) -> Option<FolderPlace> {

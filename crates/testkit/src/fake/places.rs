@@ -42,6 +42,7 @@ pub static SPEC: TransportSpec = TransportSpec {
     endpoint: &[&ENDPOINT],
     source: &[&folder::SOURCE, &SOURCE],
     destination: &[&folder::DESTINATION, &DESTINATION],
+    sends_attachments: true,
     ..TransportSpec::new("fake", "A place of tests.")
 };
 

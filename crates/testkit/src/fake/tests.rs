@@ -32,6 +32,7 @@ fn destination(fake: &FakeTransport) -> Arc<dyn transport::Destination> {
 
 fn deliver(attempt: u32, log: &Arc<MemoryLog>) -> Deliver {
     Deliver {
+        attachments: Vec::new(),
         claim: Claim {
             delivery: DeliveryId::new(Uuid::from_u128(7)),
             node: "test".parse().unwrap(),

@@ -57,13 +57,14 @@ impl As2Destination {
         delivery: &Deliver,
         partnership: &Partnership,
         mut proof: Proof,
+        restarts: &[(&'static str, String)],
     ) -> Sent {
         proof.legacy = [partnership.legacy.as_slice(), &proof.legacy].concat();
         if let Some(event) = legacy::event(&self.services, &partnership.partner, &proof.legacy) {
             record(&*self.services.audit, self.of_delivery(event, delivery), legacy::LOST).await;
         }
-        for (key, name) in partnership.sent_with() {
-            proof.add(key, name);
+        for (key, value) in partnership.sent_with().iter().chain(restarts) {
+            proof.add(key, value.clone());
         }
         if let Some(signer) = proof.signed_by().map(str::to_owned) {
             if let Some(known) = partnership.verified_with(&signer) {
@@ -77,7 +78,7 @@ impl As2Destination {
         Sent::Delivered { receipt: proof.receipt(self.services.clock.now()), replies: Vec::new() }
     }
 
-    fn of_delivery(&self, event: AuditEvent, delivery: &Deliver) -> AuditEvent {
+    pub(super) fn of_delivery(&self, event: AuditEvent, delivery: &Deliver) -> AuditEvent {
         event.flow(&delivery.flow).delivery(delivery.claim.delivery).endpoint(&self.endpoint.name)
     }
 

@@ -1,6 +1,7 @@
 //! A message that was read and proved: its parts become durable, are recorded with the reply, and the reply is given.
 
 use super::Receiver;
+use super::going_on::went_on_at;
 use crate::disposition::{Disposition, DispositionError};
 use crate::evidence::{self, Received};
 use crate::fallback;
@@ -59,8 +60,8 @@ impl Receiver {
             };
             let parts = parts
                 .into_iter()
-                .map(|part| Ok((part.writer.commit()?, part.file_name, part.raw_name, part.media_type)))
-                .collect::<Result<Vec<(StagedPayload, String, Option<model::PeerText>, Option<String>)>>>()?;
+                .map(|part| Ok((part.writer.commit()?, part.file_name, part.media_type, part.metadata)))
+                .collect::<Result<Vec<(StagedPayload, String, Option<String>, Map<String, Value>)>>>()?;
             Ok::<_, Error>((parts, signed_content))
         });
         let (committed, signed_content) = committed
@@ -68,13 +69,11 @@ impl Receiver {
             .map_err(|e| Error::transient(ErrorKind::Internal, "commit a message").caused_by(e))??;
         let parts = committed
             .into_iter()
-            .map(|(staged, file_name, raw_name, media_type)| StagedPart {
+            .map(|(staged, file_name, media_type, metadata)| StagedPart {
                 staged,
                 file_name: RemotePath::from(file_name.as_str()),
                 media_type,
-                metadata: raw_name
-                    .map(|raw| Map::from_iter([("as2_file_name".to_owned(), Value::from(raw.as_str()))]))
-                    .unwrap_or_default(),
+                metadata,
                 connection: Some(peer.connection),
             })
             .collect();
@@ -100,6 +99,9 @@ impl Receiver {
             signed_content,
         })?;
         let receipts = self.later_receipts(head, parties, peer, &reply).await?;
+        // Where the receipt comes later, the answer is nothing but a status.
+        let within = parties.partner.agreement.answer_within.filter(|_| parties.receipt_to.is_none());
+        let answer_until = within.map(|within| self.services.clock.now() + within);
         let message = Message {
             listener: self.listener.clone(),
             endpoint: format!("as2/{}", parties.identity.name),
@@ -109,6 +111,7 @@ impl Receiver {
             events,
             evidence,
             receipts,
+            answer_until,
         };
         match reception.commit(message, reply.clone()).await {
             Ok(_) => Ok(given(parties, reply)),
@@ -125,9 +128,12 @@ impl Receiver {
         if message.parts.is_empty() {
             return Takes::Not("the message contains no payload".to_owned());
         }
-        for part in &message.parts {
-            let name = RemotePath::from(part.file_name.as_str());
-            match reception.wanted(&self.listener, Some(partner), &name) {
+        let names = message.parts.iter().map(|part| RemotePath::from(part.file_name.as_str()));
+        let names: Vec<RemotePath> = names.collect();
+        let all: Vec<&RemotePath> = names.iter().collect();
+        let wanted = reception.wanted_files(&self.listener, Some(partner), &all);
+        for (name, wanted) in names.iter().zip(wanted) {
+            match wanted {
                 Wanted::Yes => {}
                 Wanted::No => {
                     return Takes::Not(format!(
@@ -198,7 +204,7 @@ fn metadata(
     metadata.insert("as2_to".into(), safe(&head.to));
     metadata.insert("as2_message_id".into(), safe(&head.message_id));
     if let Some(subject) = &head.subject {
-        metadata.insert("as2_subject".into(), safe(subject));
+        metadata.insert("as2_subject".into(), safe(&smime::decode_words(subject.as_bytes())));
     }
     if let Some(features) = &head.features {
         metadata.insert("as2_features".into(), safe(features));
@@ -218,6 +224,12 @@ fn metadata(
     }
     if let Some(mic) = mic {
         metadata.insert("as2_mic".into(), mic.into());
+    }
+    if let Some(first) = went_on_at(head) {
+        metadata.insert("as2_went_on_at_byte".into(), first.into());
+    }
+    if message.parts.len() > 1 {
+        metadata.insert("as2_parts".into(), message.parts.len().into());
     }
     metadata
 }

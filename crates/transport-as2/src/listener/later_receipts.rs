@@ -3,15 +3,18 @@
 
 use super::Receiver;
 use crate::agreement::Partner;
-use crate::later_reply::{accepted, entity, file_name, is_receipt, metadata};
+use crate::later_reply::{accepted, is_receipt, staged_receipt};
 use crate::parties::Parties;
+use crate::reject::try_again_later;
 use crate::reply::plain_reply;
 use crate::request::RequestHead;
 use http::StatusCode;
-use model::{Error, ErrorKind, RemotePath, Result};
+use model::Result;
 use net::http::PeerInfo;
-use std::sync::Arc;
-use transport::{OutgoingReceipt, StagedPart, StoredReply};
+use transport::{OutgoingReceipt, StoredReply};
+
+/// Receipts that may be on their way to one partner.
+const MOST_OPEN: u32 = 10_000;
 
 impl Receiver {
     /// Refuses a message whose receipt may not be sent where its sender wants it. Its sender would not learn it from a
@@ -34,6 +37,33 @@ impl Receiver {
         ))
     }
 
+    /// Whether so many receipts are on their way to a partner that no other is taken on.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(super) async fn has_too_many_receipts(&self, partner: &Partner) -> Result<bool> {
+        Ok(self.intake.open_receipts(&partner.name, MOST_OPEN).await? >= MOST_OPEN)
+    }
+
+    /// Accepts no message whose receipt comes later until some of those before were sent: the partner's server does not take
+    /// them, or more slowly than its messages come.
+    pub(super) async fn refuse_more_receipts(
+        &self,
+        head: &RequestHead,
+        partner: &Partner,
+        peer: &PeerInfo,
+    ) -> Result<StoredReply> {
+        let event = self.refusal(peer, Some(head)).partner(&partner.name);
+        let reason = format!(
+            "{MOST_OPEN} receipts for messages of this partner are still on their way: see why its server does not take them"
+        );
+        let event = event.detail("reason", reason).detail("status", StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.record(event).await?;
+        Ok(try_again_later(
+            "Too many receipts for your messages could not be sent yet: see that your server takes them, then send this message again.",
+        ))
+    }
+
     /// The receipts that are to be sent later: a receipt of ours, as it would stand in the answer, for a sender that wants
     /// it elsewhere.
     ///
@@ -49,22 +79,7 @@ impl Receiver {
         let Some(target) = parties.receipt_to.as_ref().filter(|_| is_receipt(reply)) else {
             return Ok(Vec::new());
         };
-        let (staging, entity) = (Arc::clone(&self.services.staging), entity(reply));
-        let staged = tokio::task::spawn_blocking(move || {
-            let mut part = staging.begin()?;
-            part.append(&entity)?;
-            part.commit()
-        });
-        let staged = staged
-            .await
-            .map_err(|error| Error::transient(ErrorKind::Internal, "stage a receipt").caused_by(error))??;
-        let part = StagedPart {
-            staged,
-            file_name: RemotePath::from(file_name(&head.message_id).as_str()),
-            media_type: Some("message/rfc822".to_owned()),
-            metadata: metadata(head, reply),
-            connection: Some(peer.connection),
-        };
+        let part = staged_receipt(&self.services, head, reply, Some(peer.connection)).await?;
         Ok(vec![OutgoingReceipt {
             listener: self.listener.clone(),
             partner: parties.partner.name.clone(),

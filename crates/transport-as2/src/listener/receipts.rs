@@ -5,7 +5,9 @@ use super::Receiver;
 use crate::admission::Admitted;
 use crate::agreement::{Identity, MdnRequest, Partner, identity_named, partner_named};
 use crate::coding::Coding;
-use crate::destination::LARGEST_KEPT;
+use crate::composite::FoundReceipt;
+use crate::destination::{JOINED_WRONGLY, LARGEST_KEPT, is_about_bytes};
+use crate::diagnosis::of_receipt;
 use crate::fallback;
 use crate::later_evidence::of_awaited;
 use crate::later_fallback::{OnceMore, once_more};
@@ -14,7 +16,7 @@ use crate::later_receipt::{
 };
 use crate::legacy;
 use crate::material::{Certificate, Material};
-use crate::mdn::{self, LARGEST_MDN, ReadMdn, Trust};
+use crate::mdn::{self, LARGEST_MDN, ReadMdn, SignatureState, Trust};
 use crate::prepared::{NOTE, is_current};
 use crate::receipt::{Expected, PartnerResponse};
 use crate::reject::{CROWDED, try_again_later, with_peer};
@@ -23,6 +25,7 @@ use crate::reply::plain_reply;
 use crate::request::RequestHead;
 use crate::sent_message::{ANSWERED, SentMessage, refusal_note};
 use crate::streaming::{Arriving, BodyReader};
+use crate::transfer_id::{self, Transfer};
 use crate::unknown::{UnknownAnswer, dropped};
 use bytes::Bytes;
 use http::StatusCode;
@@ -100,6 +103,37 @@ impl Receiver {
         self.match_receipt(definitions, &arrived).await
     }
 
+    /// Takes a receipt that was a part of a message, or inside other layers, and gives the answer to whoever sent it.
+    ///
+    /// # Errors
+    /// As [`Receiver::take_receipt`].
+    pub(super) async fn take_found(
+        &self,
+        head: &RequestHead,
+        peer: &PeerInfo,
+        found: FoundReceipt,
+    ) -> Result<StoredReply> {
+        let material = self.materials.of(self.services.directory.definitions());
+        let definitions = Arc::clone(&material.definitions);
+        let parties = partner_named(&definitions, &head.from).zip(identity_named(&definitions, &head.to));
+        let Some((partner, identity)) = parties else {
+            let reason = "the AS2-From or AS2-To of the receipt is not known here any more";
+            return self
+                .unmatched(head, peer, None, reason, "The sender or receiver is unknown to this system.")
+                .await;
+        };
+        let now = self.services.clock.now();
+        let verifying = material.verifying(&partner, now)?;
+        let certificates: Vec<X509> = verifying.iter().map(|known| known.certificate.clone()).collect();
+        let (status, connection) = (StatusCode::OK, Some(peer.connection));
+        let headers = found.fields_beside(&head.headers);
+        let FoundReceipt { read, body, .. } = found;
+        let response = PartnerResponse { status, headers, body: Bytes::from(body), connection };
+        let arrived =
+            Arrived { head, peer, material, identity, partner, verifying, certificates, read, response, now };
+        self.match_receipt(&definitions, &arrived).await
+    }
+
     /// Reads the body of a receipt, under the limits of messages.
     async fn read_receipt(
         &self,
@@ -132,8 +166,8 @@ impl Receiver {
         let blocking = tokio::task::spawn_blocking(move || {
             let mut body = Vec::new();
             coding.decoder(reader, LARGEST_MDN as u64).read_to_end(&mut body)?;
-            let trust =
-                Trust { certificates: &certificates, now: SystemTime::from(now), accept_expired, legacy };
+            let now = SystemTime::from(now);
+            let trust = Trust { certificates: &certificates, now, accept_expired, legacy };
             let read = mdn::read(&headers, &body, trust);
             Ok::<_, io::Error>((Bytes::from(body), read))
         });
@@ -234,8 +268,14 @@ impl Receiver {
             mic: mic.as_ref(),
         };
         let content_headers = sent.map(SentMessage::content_headers).unwrap_or_default();
-        // Not read where nothing can come of it, but of one that was cancelled or has expired, whose receipt counts.
-        let has_ended = matches!(awaited.state, DeliveryState::Delivered | DeliveryState::Failed);
+        // Not read where nothing can come of it, but of one that was cancelled or has expired, whose receipt counts, and of one
+        // that an unsigned refusal may have failed, which a signed receipt corrects.
+        let is_signed = matches!(read.signature, SignatureState::Proved(_));
+        let has_ended = match awaited.state {
+            DeliveryState::Delivered => true,
+            DeliveryState::Failed => !is_signed,
+            _ => false,
+        };
         let payload = (!has_ended).then(|| awaited.payload.clone());
         let judged = match agreement.mdn {
             MdnRequest::None => Judged::NoProof(unsolicited(message_id)),
@@ -279,6 +319,7 @@ impl Receiver {
                 refused.judgement
             }
             Judged::NoProof(error) => {
+                let error = of_receipt(error, &arrived.material.definitions, partner, *now);
                 let error = response.on_connection(error);
                 Judgement::NoProof { receipt: receipt(), error }
             }
@@ -289,7 +330,8 @@ impl Receiver {
             Judgement::Refusal { .. } | Judgement::NoProof { .. } => Some(judged_by(awaited)),
         };
         let digest = Some(digest(read, &arrived.head.message_id, &response.body));
-        Ok(Resolution { judgement, notes, events, if_retried, digest, judged_by, evidence })
+        let partner = Some(partner.name.clone());
+        Ok(Resolution { judgement, partner, notes, events, if_retried, digest, judged_by, evidence })
     }
 
     /// What follows from a refusal of the message that was sent last.
@@ -303,13 +345,21 @@ impl Receiver {
         let Arrived { partner, material, read, response, now, .. } = arrived;
         let receipt = not_proving(read, response, message_id, *now);
         let parties = (&arrived.identity, partner);
+        let is_joined_wrongly =
+            sent.is_some_and(SentMessage::went_on) && is_about_bytes(&read.mdn.disposition);
         let follows = match sent {
-            Some(sent) => {
+            Some(sent) if !is_joined_wrongly => {
                 once_more(&read.mdn.disposition, material, parties, (awaited, sent), message_id, *now)?
             }
-            None => OnceMore::Not,
+            Some(_) | None => OnceMore::Not,
         };
         let mut notes = vec![(ANSWERED.to_owned(), refusal_note(message_id, awaited.attempt))];
+        if is_joined_wrongly {
+            // As after such an answer: the next attempt sends all of it under another transfer id.
+            let fits_nothing = Transfer::new(&self.services, message_id, 0);
+            notes.push((transfer_id::NOTE.to_owned(), fits_nothing.to_note()?));
+            error = error.retry_as(Retry::Transient).advice(JOINED_WRONGLY);
+        }
         let mut if_retried = Vec::new();
         match follows {
             OnceMore::Not => {}

@@ -1,5 +1,6 @@
 //! One message after another: who sends, is it new, read it, make it durable, answer.
 
+use super::going_on::{self, Opened, Plan};
 use super::seems_receipt::{asks_but_is_receipt, seems_receipt};
 use crate::admission::Admission;
 use crate::agreement::{identity_named, partner_named};
@@ -9,19 +10,19 @@ use crate::later_reply::receipt_target;
 use crate::material::Materials;
 use crate::parties::Parties;
 use crate::receive::{ReadMessage, Reading, Unread, read};
-use crate::reject::{CROWDED, EarlyRejection, declined, receipt_form, try_again_later};
+use crate::reject::{CROWDED, EarlyRejection, declined, try_again_later};
 use crate::reply::{ReplyContent, stored_reply, to_response};
 use crate::request::{RequestHead, unfolded};
 use crate::streaming::{Arriving, BodyReader};
 use crate::unknown::UnknownAnswer;
 use async_trait::async_trait;
-use http::header::EXPECT;
+use http::header::{ETAG, EXPECT};
 use http::{Method, Request, Response, StatusCode};
 use model::{Error, ErrorKind, Result};
 use net::http::{Body, FoldedFields, Handler, PeerInfo, Standby, Unserved};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
-use transport::{Begin, Intake, Reception, Services, StoredReply};
+use transport::{Begin, Intake, KeepLimits, Reception, Services, StoredReply};
 
 /// How long a second copy of a message waits for the first one's answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -39,11 +40,17 @@ pub(crate) struct Receiver {
     pub(crate) path: String,
     /// How messages of unknown names are answered.
     pub(crate) unknown: UnknownAnswer,
+    /// How much is kept of messages that have arrived in part.
+    pub(crate) limits: KeepLimits,
 }
 
 #[async_trait]
 impl Handler for Receiver {
     async fn handle(&self, request: Request<Body>, peer: PeerInfo) -> Result<Response<Body>> {
+        // Without a transfer id HEAD means something else.
+        if request.method() == Method::HEAD && request.headers().contains_key(ETAG) {
+            return self.tell_held(request.headers()).await;
+        }
         if request.method() != Method::POST {
             return self.not_posted(request.method(), &peer).await;
         }
@@ -66,7 +73,11 @@ impl Handler for Receiver {
             Err(refusal) => return self.reject_early(Some(&head), refusal, arriving, &peer).await,
         };
         let is_known = !head.mdn.wanted && self.is_known(&head);
-        let seems = seems_receipt(&head, coding, &mut arriving, is_known).await;
+        let seems = match going_on::goes_on(&head) {
+            // What arrives is not its beginning; a receipt is never sent in pieces.
+            true => Ok(false),
+            false => seems_receipt(&head, coding, &mut arriving, is_known).await,
+        };
         let is_receipt = match seems {
             Ok(is_receipt) => is_receipt,
             Err(error) => {
@@ -84,7 +95,11 @@ impl Handler for Receiver {
             self.receive(&head, coding, &mut arriving, &peer).await?
         };
         arriving.drain().await;
-        to_response(reply)
+        // A status that refuses says nothing of a message that was answered before.
+        match is_receipt || reply.status >= 400 {
+            true => to_response(reply),
+            false => self.whole_answer(&head, reply).await,
+        }
     }
 
     async fn unserved(&self, unserved: Unserved<'_>) {
@@ -131,7 +146,10 @@ impl Receiver {
             Ok(target) => target,
             Err(reason) => return self.refuse_target(head, &parties.partner, peer, &reason).await,
         };
-        let declined = declined(head, &parties, arriving.length());
+        if parties.receipt_to.is_some() && self.has_too_many_receipts(&parties.partner).await? {
+            return self.refuse_more_receipts(head, &parties.partner, peer).await;
+        }
+        let declined = declined(head, &parties, going_on::total(head, arriving.length()));
         if let (Some(answer), None) = (&declined, &parties.receipt_to) {
             let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
             self.record(
@@ -142,9 +160,19 @@ impl Receiver {
             .await?;
             return stored_reply(&self.services, head, Some(&parties), answer);
         }
+        match self.plan(head, &parties, arriving, peer).await? {
+            Plan::Read => {}
+            Plan::LastByte { byte } => {
+                return self.answer_last_byte(head, &parties, arriving, peer, byte).await;
+            }
+            Plan::Refused(reply) => return Ok(reply),
+        }
         match self.begin(&head.key()).await? {
             Begin::Answered(earlier) => {
-                self.answer_again(head, coding, parties, arriving, peer, earlier).await
+                let reply = self.answer_again(head, coding, parties, arriving, peer, earlier).await?;
+                let kept = self.kept_whole(arriving).await;
+                self.forget_kept(kept, &reply).await;
+                Ok(reply)
             }
             Begin::InProgress => Err(Error::transient(
                 ErrorKind::Timeout,
@@ -156,6 +184,9 @@ impl Receiver {
                 Some(answer) => {
                     let cause = answer.text.clone();
                     self.refuse(head, &parties, peer, reception, answer, &cause).await
+                }
+                None if going_on::goes_on(head) => {
+                    self.take(head, coding, parties, arriving, peer, reception).await
                 }
                 None => match asks_but_is_receipt(head, coding, arriving).await {
                     Ok(false) => self.take(head, coding, parties, arriving, peer, reception).await,
@@ -174,7 +205,7 @@ impl Receiver {
     }
 
     /// Reserves the message; a second copy waits until the first is answered.
-    async fn begin(&self, key: &str) -> Result<Begin> {
+    pub(super) async fn begin(&self, key: &str) -> Result<Begin> {
         let begun = self.services.clock.monotonic();
         loop {
             match self.intake.begin(key).await? {
@@ -193,15 +224,18 @@ impl Receiver {
         parties: Parties,
         arriving: &mut Arriving,
         peer: &PeerInfo,
-        reception: Box<dyn Reception>,
+        mut reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
         let terms = parties.partner.agreement.evidence;
         let keeps_signed = terms.keep_for.is_some() && terms.keeps_content;
-        match self.read_whole(head, coding, &parties, arriving, peer, keeps_signed).await? {
-            Arrival::Message(message) if message.is_receipt => {
-                let form = receipt_form(&message.report);
-                drop(message);
-                self.unexpected_receipt(head, &parties, peer, reception, form).await
+        let arrival = self.read_whole(head, coding, &parties, arriving, peer, keeps_signed).await?;
+        let kept = self.kept_whole(arriving).await;
+        if let Some(kept) = &kept {
+            reception.was_kept(kept);
+        }
+        let reply = match arrival {
+            Arrival::Message(message) if message.is_composite => {
+                self.take_composite(head, parties, peer, *message, reception).await
             }
             Arrival::Message(message) => {
                 let parties = parties.answering(&message.report);
@@ -211,8 +245,10 @@ impl Receiver {
                 let answer = ReplyContent { disposition, mic: None, by_pss: false, text };
                 self.refuse(head, &parties, peer, reception, answer, &cause).await
             }
-            Arrival::Later(reply) => Ok(reply),
-        }
+            Arrival::Later(reply) => return Ok(reply),
+        }?;
+        self.forget_kept(kept, &reply).await;
+        Ok(reply)
     }
 
     /// Reads a message to its end. What keeps it from arriving is on record.
@@ -251,6 +287,10 @@ impl Receiver {
         };
         drop(waits);
         let (sender, reader) = BodyReader::channel();
+        let reader = match self.open_kept(head, parties, arriving, peer, reader).await? {
+            Opened::Reader(reader) => reader,
+            Opened::Refused(reply) => return Ok(Arrival::Later(reply)),
+        };
         let reading = Reading {
             headers: head.headers.clone(),
             body: reader,
@@ -267,6 +307,7 @@ impl Receiver {
             message_id: head.message_id.clone(),
             more_parts: self.admission.more_parts(),
             keeps_signed,
+            diagnosis: Arc::clone(&parties.diagnosis),
         };
         let blocking = tokio::task::spawn_blocking(move || read(reading));
         let most = parties.partner.agreement.largest_message;
@@ -280,9 +321,16 @@ impl Receiver {
                 Ok(Arrival::Unreadable { disposition, text, cause })
             }
             Err(Unread::Ours(error)) => {
-                // Nothing was taken and nothing may be said: the sender comes again.
-                let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
-                self.record(event).await?;
+                // Nothing was taken and nothing may be said: the sender comes again. How much has come of a message that is kept
+                // is on record once it is durable.
+                let broke = matches!(
+                    error.kind(),
+                    ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Throttled
+                );
+                if !broke || arriving.kept().is_none() {
+                    let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
+                    self.record(event).await?;
+                }
                 Err(error)
             }
         }

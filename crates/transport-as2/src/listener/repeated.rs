@@ -8,6 +8,7 @@ use super::Receiver;
 use super::receiver::Arrival;
 use crate::agreement::DuplicatePolicy;
 use crate::coding::Coding;
+use crate::composite::Refused;
 use crate::disposition::{Disposition, DispositionError};
 use crate::later_reply::accepted;
 use crate::parties::Parties;
@@ -38,14 +39,18 @@ impl Receiver {
             Arrival::Message(message) => message,
             Arrival::Later(reply) => return Ok(reply),
             Arrival::Unreadable { disposition, text, cause } => {
-                let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
-                let event =
-                    event.peer_detail("reason", &cause).detail("disposition", disposition.to_string());
-                self.record(event).await?;
-                let answer = ReplyContent { disposition, mic: None, by_pss: false, text };
-                let reply = self.not_stored(head, &parties, &answer)?;
-                return self.say_no(head, &parties, peer, reply).await;
+                return self.refuse_repetition(head, &parties, peer, (disposition, text, cause)).await;
             }
+        };
+        let message = match message.is_composite {
+            false => *message,
+            // Its receipts were recorded when it came first.
+            true => match self.take_apart(head, &parties, *message).await? {
+                Ok(apart) => apart.message,
+                Err(Refused { disposition, text, cause }) => {
+                    return self.refuse_repetition(head, &parties, peer, (disposition, text, cause)).await;
+                }
+            },
         };
         // Signed as the answer to the first one is.
         let parties = parties.answering(&message.report);
@@ -60,6 +65,22 @@ impl Receiver {
             }
             _ => self.answer_repetition(head, &parties, peer, by_pss, earlier.reply).await,
         }
+    }
+
+    /// What cannot be read is no repetition.
+    async fn refuse_repetition(
+        &self,
+        head: &RequestHead,
+        parties: &Parties,
+        peer: &PeerInfo,
+        (disposition, text, cause): (Disposition, String, String),
+    ) -> Result<StoredReply> {
+        let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
+        let event = event.peer_detail("reason", &cause).detail("disposition", disposition.to_string());
+        self.record(parties.diagnosis.told(event)).await?;
+        let answer = ReplyContent { disposition, mic: None, by_pss: false, text };
+        let reply = self.not_stored(head, parties, &answer)?;
+        self.say_no(head, parties, peer, reply).await
     }
 
     /// The same message once more.

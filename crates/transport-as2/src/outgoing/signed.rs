@@ -17,12 +17,15 @@ pub(crate) enum Covers {
     Payload,
     /// The payload's header section and the payload.
     HeadAndPayload,
-    /// The payload compressed, encrypted or both: [`signed_content`].
+    /// The payload compressed, encrypted or both, or several files in one payload: [`signed_content`].
     Layers,
 }
 
 /// Which bytes the MIC of a message covers.
 pub(crate) fn covers(envelope: &Envelope<'_>) -> Covers {
+    if envelope.has_attachments() {
+        return Covers::Layers;
+    }
     let layers = layers(envelope.agreement);
     match layers.iter().position(|layer| *layer == Layer::Sign) {
         None if layers.is_empty() => Covers::Payload,
@@ -81,7 +84,8 @@ pub(crate) fn mic_digest(envelope: &Envelope<'_>) -> Digest {
     message_digest(envelope)
 }
 
-/// All that the signature of a message covers, its header section first, made of the same payload once more.
+/// All that the signature of a message covers, or its MIC where it is not signed, its header section first where that is
+/// covered too; made of the same payload once more.
 ///
 /// # Errors
 /// As [`build`](super::build).
@@ -92,13 +96,19 @@ pub(crate) fn signed_content(
 ) -> Result<Box<dyn Read + Send>> {
     let content: Box<dyn Measured + Send> = Box::new(Payload::new(payload, length));
     let mut entity = Entity::new(payload_headers(envelope)?, content);
-    for layer in layers(envelope.agreement).into_iter().take_while(|layer| *layer != Layer::Sign) {
+    let layers = layers(envelope.agreement);
+    // Without a signature it is what the MIC covers: the innermost entity.
+    let inside = layers.iter().position(|layer| *layer == Layer::Sign).unwrap_or_default();
+    for layer in layers.iter().take(inside) {
         entity = match layer {
             Layer::Compress => binary(entity.compress().map_err(failed)?)?,
             Layer::Encrypt | Layer::Sign => binary(entity.encrypt(content_key(envelope)?).map_err(failed)?)?,
         };
     }
     let (headers, body) = entity.into_parts();
+    if layers.is_empty() {
+        return Ok(Box::new(body));
+    }
     let head = [headers.raw(), b"\r\n"].concat();
     Ok(Box::new(Cursor::new(head).chain(body)))
 }

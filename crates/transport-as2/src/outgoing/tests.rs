@@ -1,3 +1,5 @@
+mod offsets;
+
 use super::*;
 use crate::agreement::SendSecurity;
 use crate::testing::Key;
@@ -177,12 +179,6 @@ fn a_name_that_begins_with_a_byte_order_mark_keeps_it() {
     let (out, acme, globex) = send(SendSecurity::None, b"x", "\u{feff}order.edi".as_bytes());
     let (_, _, back, _) = receive(out, &acme, &globex);
     assert_eq!(back.as_deref(), Some("\u{feff}order.edi"));
-}
-
-#[test]
-fn names_that_are_no_text_go_out_as_latin_1() {
-    assert_eq!(file_name_parameter(b"caf\xe9.txt"), "filename*=ISO-8859-1''caf%E9.txt");
-    assert_eq!(file_name_parameter(b"a\"b.txt"), "filename=\"a\\\"b.txt\"");
 }
 
 #[test]

@@ -325,27 +325,34 @@ fn a_signature_by_nobody_known_hides_no_refusal_and_is_worth_an_unsigned_receipt
             Verdict::MicMismatch(_) => panic!("the MIC is right"),
         }
     };
-    for mdn in [MdnRequest::Signed, MdnRequest::Unsigned, MdnRequest::None] {
+    for mdn in [MdnRequest::Signed, MdnRequest::Unsigned] {
         let error =
             verdict(mdn, answer("x; processed/error: decryption-failed", false)).unwrap_err().to_string();
         assert!(
             error.contains("decryption-failed") && error.contains("its current certificate"),
             "{mdn}: {error}"
         );
-        if mdn != MdnRequest::None {
-            assert!(error.contains("not one of the 1 known certificate(s)"), "{error}");
-        }
+        assert!(error.contains("not one of the 1 known certificate(s)"), "{error}");
     }
+    // One that was not asked for is told, and counts for nothing.
+    let proof = verdict(MdnRequest::None, answer("x; processed/error: decryption-failed", false)).unwrap();
+    assert_eq!(proof.kind, ReceiptKind::HttpStatus);
+    assert!(proof.unsolicited().unwrap().contains("decryption-failed"));
     let error = verdict(MdnRequest::Signed, answer("x; processed", false)).unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Permanent));
     let proof = verdict(MdnRequest::Unsigned, answer("x; processed", false)).unwrap();
     assert_eq!(proof.detail["signed"], false);
     assert!(proof.detail["signature_unproved"].as_str().unwrap().contains("known certificate"));
-    // What was changed after it was signed is no receipt at all.
-    for mdn in [MdnRequest::Signed, MdnRequest::Unsigned] {
-        let error = verdict(mdn, answer("x; processed", true)).unwrap_err().to_string();
-        assert!(error.contains("changed after it was signed") && !error.contains("add it"), "{error}");
-    }
+    // What was changed after it was signed is no signed receipt. Where an unsigned one was agreed, its MIC proves as much as
+    // that of an unsigned one; without a MIC nothing is left.
+    let error = verdict(MdnRequest::Signed, answer("x; processed", true)).unwrap_err().to_string();
+    assert!(error.contains("changed after it was signed") && !error.contains("add it"), "{error}");
+    let proof = verdict(MdnRequest::Unsigned, answer("x; processed", true)).unwrap();
+    assert!(proof.detail["signature_unproved"].as_str().is_some() && proof.detail["mic_matched"] == true);
+    let (headers, body) = answer("x; processed", true);
+    let without = String::from_utf8(body).unwrap().replace("Received-content-MIC", "X-Nothing");
+    let error = verdict(MdnRequest::Unsigned, (headers, without.into_bytes())).unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::TrustFailed, Retry::Ambiguous));
 }
 
 #[test]

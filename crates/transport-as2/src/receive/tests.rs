@@ -101,6 +101,7 @@ impl Scene {
             staging: Arc::new(self.area.clone()),
             message_id: "<1@theirs>".into(),
             keeps_signed: self.keeps_signed,
+            diagnosis: Arc::default(),
             more_parts: Arc::clone(&self.more_parts),
         })
     }
@@ -429,4 +430,30 @@ fn what_was_signed_is_copied_where_it_is_not_the_head_and_the_payload() {
     let read = scene.read(headers, &body).map_err(|_| ()).unwrap();
     assert_eq!((read.parts.len(), read.signed_content.is_some()), (1, false));
     assert!(!read.report.signed_content.unwrap().is_leaf);
+}
+
+#[test]
+fn of_several_files_the_root_is_first_and_each_has_a_name_of_its_own() {
+    let scene = Scene::new(SendSecurity::None, MIB);
+    let media = "multipart/related; boundary=b; type=\"application/xml\"; start=\"<po@theirs>\"";
+    let headers = Headers::new().with("Content-Type", media).unwrap();
+    let body = b"--b\r\nContent-Type: text/plain; charset=\"iso-8859-2\"; name=terms.txt\r\nContent-ID: <terms@theirs>\r\n\r\nterms\r\n\
+        --b\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=terms.txt\r\n\r\n%PDF\r\n\
+        --b\r\nContent-Type: application/xml\r\nContent-ID: <po@theirs>\r\nContent-Disposition: attachment; filename*=UTF-8''..%2Fbestellung%C3%A9.xml\r\n\r\n<po/>\r\n\
+        --b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\none\r\n--c\r\n\r\ntwo\r\n--c--\r\n--b--\r\n";
+    let Ok(message) = scene.read(headers, body) else { panic!("it was refused") };
+    let names: Vec<&str> = message.parts.iter().map(|part| part.file_name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["bestellungé.xml", "terms.txt", "terms-2.txt", "message-1@theirs", "message-1@theirs-2"]
+    );
+    let lengths: Vec<u64> = message.parts.iter().map(|part| part.writer.length()).collect();
+    assert_eq!(lengths, [5, 5, 4, 3, 3]);
+    let told = |place: usize, key: &str| message.parts[place].metadata.get(key).and_then(Value::as_str);
+    assert_eq!(told(0, "as2_file_name"), Some("../bestellungé.xml"));
+    assert_eq!(told(0, "as2_content_id"), Some("<po@theirs>"));
+    assert_eq!(told(0, "as2_content_type"), None);
+    assert_eq!(told(1, "as2_content_id"), Some("<terms@theirs>"));
+    assert_eq!(told(1, "as2_content_type"), Some("text/plain; charset=iso-8859-2; name=terms.txt"));
+    assert_eq!((told(3, "as2_file_name"), told(3, "as2_content_id")), (None, None));
 }

@@ -351,6 +351,7 @@ pub async fn deliver(
     let node = world.services.node.clone();
     let delivery = DeliveryId::new(uuid::Uuid::from_u128(0x0192_7000));
     let delivery = Deliver {
+        attachments: Vec::new(),
         claim: Claim { delivery, node, epoch: 1, attempt },
         payload: BytesPayload::shared("a.edi", content),
         file_name: "a.edi".into(),

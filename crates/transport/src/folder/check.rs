@@ -26,6 +26,9 @@ pub fn check_poll(directory: Option<&RemotePath>, polling: &Polling, findings: &
     if polling.stream {
         check_stream(polling, findings);
     }
+    if !polling.attached_files.is_empty() {
+        check_attached_files(polling, findings);
+    }
     if let After::ArchiveLocally { directory, .. } = &polling.after {
         findings.accept("after.archive_locally", local_directory(directory));
     }
@@ -93,10 +96,38 @@ pub(super) fn check_stable_for(poll: &PollSource, findings: &mut Findings<'_>) {
     }
 }
 
-/// Checks how done files are named.
+/// Checks how done files and attachments are named.
 pub(super) fn check_done_file(poll: &PollSource, findings: &mut Findings<'_>) {
     if let Some(text) = poll.options.text("done_file") {
         findings.accept("done_file", DoneFile::parse(text));
+    }
+    for (text, number) in poll.options.texts("attached_files").zip(1..) {
+        findings.accept(FieldPath::from("attached_files").item(number), DoneFile::parse(text));
+    }
+}
+
+/// Refuses what cannot be done with several files at once.
+fn check_attached_files(polling: &Polling, findings: &mut Findings<'_>) {
+    if polling.stream {
+        findings.error(
+            "attached_files",
+            "cannot be used with stream = true, which reads one file for each delivery",
+        );
+    }
+    if polling.identity == IdentityRule::Content {
+        findings.error(
+            "identity",
+            "cannot be \"content\" with 'attached_files': a file with other attachments would be taken for the same",
+        );
+    }
+    let names = &polling.attached_files;
+    for (place, name) in names.iter().enumerate() {
+        if names.iter().take(place).any(|other| other == name) {
+            findings.error("attached_files", format!("names '{name}' twice: the file would be sent twice"));
+        }
+        if polling.done_file.as_ref() == Some(name) {
+            findings.error("attached_files", format!("names '{name}', which is the done file"));
+        }
     }
 }
 

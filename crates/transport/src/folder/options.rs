@@ -137,6 +137,8 @@ pub struct Polling {
     pub stream: bool,
     /// The names of done files; `None` for none.
     pub done_file: Option<DoneFile>,
+    /// The names of files that are read with a file, as its attachments.
+    pub attached_files: Vec<DoneFile>,
     /// Which files are read, by size and age.
     pub filter: Filter,
     /// Files with this suffix are still being written and are never read; empty for none.
@@ -163,6 +165,9 @@ impl Polling {
             claim: Claim::of(options),
             stream: options.bool("stream"),
             done_file: options.text("done_file").and_then(|text| DoneFile::parse(text).ok()),
+            attached_files: {
+                options.texts("attached_files").filter_map(|text| DoneFile::parse(text).ok()).collect()
+            },
             filter: Filter::of(options),
             temporary_suffix: options.text("temporary_suffix").unwrap_or_default().to_owned(),
         }
@@ -197,6 +202,11 @@ impl Polling {
             Some(done_file) => values.with("done_file", Value::Text(done_file.to_string())),
             None => values,
         };
+        let attached_files = self.attached_files.iter().map(|name| Value::Text(name.to_string()));
+        let values = match self.attached_files.is_empty() {
+            true => values,
+            false => values.with("attached_files", Value::List(attached_files.collect())),
+        };
         let values = self.filter.write(values);
         let values = match &self.directory {
             Some(directory) => directory.write(values),
@@ -225,7 +235,9 @@ impl Polling {
             keeps_files: self.after == After::Keep,
             moves_refused: self.error_directory.is_some(),
             streams: self.stream,
+            // Of several files the archive's names are known only afterwards.
             names_archive: !self.stream
+                && self.attached_files.is_empty()
                 && matches!(
                     self.after,
                     After::Archive { timestamp: true, .. } | After::ArchiveLocally { timestamp: true, .. }

@@ -3,6 +3,7 @@
 //! A poll lists the directory, skips known files, and offers those that an earlier poll saw unchanged. A source keeps
 //! nothing between polls that another node would need: any node can continue with any offer.
 
+mod attachments;
 mod claim;
 mod collect;
 mod compare;
@@ -32,6 +33,7 @@ use crate::{
     Opened, Part, Probe, Resumptions, Services, Settled, Source, Watch,
 };
 use async_trait::async_trait;
+use attachments::{Exactly, note_attachments};
 use claim::{found_at_source, offer_at_source};
 use compare::{
     Comparison, Metadata, Stat, StatDifference, note_changed, note_stat, noted_changed, noted_stat,
@@ -201,28 +203,7 @@ impl Source for FolderSource {
     }
 
     fn describe(&self, offer: &FoundOffer) -> Result<Described> {
-        let identity = &offer.identity;
-        if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
-            return Err(Error::permanent(ErrorKind::Rejected, "accept a file")
-                .with("endpoint", &identity.endpoint)
-                .with("path", &identity.path)
-                .advice(cause));
-        }
-        let file_name = offer
-            .source_data
-            .get(RELATIVE)
-            .and_then(Value::as_str)
-            .and_then(|text| RemotePath::from_text(text).ok())
-            .unwrap_or_else(|| RemotePath::from_bytes(identity.path.file_name()));
-        let mut metadata = Map::new();
-        metadata.insert("source_path".into(), Value::from(identity.path.to_text()));
-        if let Some(size) = identity.size {
-            metadata.insert("source_size".into(), Value::from(size));
-        }
-        if let Some(modified) = identity.modified {
-            metadata.insert(SOURCE_MODIFIED.into(), Value::from(modified.timestamp_micros()));
-        }
-        Ok(Described { file_name, media_type: None, metadata })
+        Self::describe_file(offer)
     }
 
     async fn open(&self, offer: &FoundOffer) -> Result<Opened> {
@@ -237,6 +218,10 @@ impl Source for FolderSource {
             (stat, at_source) = (found, found_at_source(&claimed));
             source_data.extend(claimed.source_data);
         }
+        let attachments = self.attachments_beside(&identity.path, &file_name).await?;
+        let described = attachments.iter().map(|attachment| Self::attachment_described(offer, attachment));
+        let described = described.collect::<Result<Vec<_>>>()?;
+        note_attachments(&mut source_data, &attachments);
         let file = self.folder.read(&at_source.identity.path, 0).await?;
         let stat_size = match &stat {
             Stat::Found(metadata) => metadata.size,
@@ -249,12 +234,22 @@ impl Source for FolderSource {
         opened.source_data.extend(source_data.clone());
         let resumptions = Resumptions::default();
         let FileReader { bytes, file, connection } = file;
-        let reader = Resuming::over(self, opened, bytes, &resumptions);
+        let mut reader = Resuming::over(self, opened, bytes, &resumptions);
+        if !described.is_empty() {
+            reader = Exactly::of(reader, size, &identity.path);
+        }
         let part = Part { file_name, media_type, metadata, reader, file, connection, resumptions };
-        Ok(Opened { parts: futures::stream::iter([Ok(part)]).boxed(), size, source_data })
+        // Each is opened when its turn comes: no offer holds several connections.
+        let folder = Arc::clone(&self.folder);
+        let attached = futures::stream::iter(described)
+            .then(move |described| Self::open_attachment(Arc::clone(&folder), described));
+        Ok(Opened { parts: futures::stream::iter([Ok(part)]).chain(attached).boxed(), size, source_data })
     }
 
     async fn look_again(&self, offer: &FoundOffer) -> Result<AfterRead> {
+        if let Some(changed) = self.changed_attachment(offer).await? {
+            return Ok(changed);
+        }
         let offer = found_at_source(offer);
         let found = metadata_when_found(&offer);
         let before = noted_stat(&offer.source_data, &found);
@@ -312,6 +307,35 @@ impl Source for FolderSource {
 }
 
 impl FolderSource {
+    /// What is known of a file before it is opened.
+    ///
+    /// # Errors
+    /// As [`Source::describe`].
+    fn describe_file(offer: &FoundOffer) -> Result<Described> {
+        let identity = &offer.identity;
+        if let Some(cause) = OfferNotes::of(&offer.source_data).cause {
+            return Err(Error::permanent(ErrorKind::Rejected, "accept a file")
+                .with("endpoint", &identity.endpoint)
+                .with("path", &identity.path)
+                .advice(cause));
+        }
+        let file_name = offer
+            .source_data
+            .get(RELATIVE)
+            .and_then(Value::as_str)
+            .and_then(|text| RemotePath::from_text(text).ok())
+            .unwrap_or_else(|| RemotePath::from_bytes(identity.path.file_name()));
+        let mut metadata = Map::new();
+        metadata.insert("source_path".into(), Value::from(identity.path.to_text()));
+        if let Some(size) = identity.size {
+            metadata.insert("source_size".into(), Value::from(size));
+        }
+        if let Some(modified) = identity.modified {
+            metadata.insert(SOURCE_MODIFIED.into(), Value::from(modified.timestamp_micros()));
+        }
+        Ok(Described { file_name, media_type: None, metadata })
+    }
+
     /// Calls `stat` for an offer before it is read, and returns the answer.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory; `verify`: what proves one.
+//! `waybill as2 pack` and `unpack`: AS2 messages as files, in constant memory; `verify`: what proves one; `send` and `ping`:
+//! files and test messages that the gateway delivers; `preset`: partners with known products.
 
 use self::message_file::MessageFile;
 use super::write;
@@ -19,10 +20,20 @@ use transport_as2::agreement::{
 };
 use transport_as2::outgoing::{Envelope, MadeOnce, MessageSeed, OwnKey, build, cipher, key_transport};
 
+mod follow;
 mod message_file;
 mod payloads;
+mod ping;
+mod preset;
+mod progress;
+mod send;
+mod stage;
 mod unpack;
 mod verify;
+
+pub(crate) use ping::ping;
+pub(crate) use preset::preset;
+pub(crate) use send::send;
 
 /// Bytes read and written at once.
 const CHUNK: usize = 256 * 1024;

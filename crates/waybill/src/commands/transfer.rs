@@ -11,12 +11,15 @@ use crate::gateway::open_command_session;
 use crate::process::ClockAndRandom;
 use config::Settings;
 use model::schema::Section;
-use model::{Content, Lifecycle, Protocol, Purpose, Result, Timestamp, TransferId, TransferKind, quoted};
+use model::{
+    Content, DeliveryState, Lifecycle, Protocol, Purpose, Result, TELL_PARTNER, Timestamp, TransferId,
+    TransferKind, quoted,
+};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use store::{
-    ConnectionView, DeliveryView, EvidenceView, KeptMdn, MadeView, ProcessingView, Store, TransferFilter,
-    TransferView, Waybill,
+    AttachmentView, ConnectionView, DeliveryView, EvidenceView, KeptMdn, MadeView, ProcessingView, Store,
+    TransferFilter, TransferView, Waybill,
 };
 
 pub(crate) async fn list(settings: &Settings, wanted: ListTransfers, output: Output) -> Result<ExitCode> {
@@ -132,6 +135,7 @@ fn text(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Result<()> {
     write::line(format_args!("{}  {}  {}", quoted(&name), transfer.state, transfer.id))?;
     let way = match transfer.kind {
         TransferKind::Receipt => "receipt, by",
+        TransferKind::ByHand => "sent by hand, to",
         TransferKind::Payload | TransferKind::Reply | TransferKind::Failure => "flow",
     };
     write::line(format_args!(
@@ -148,6 +152,7 @@ fn text(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Result<()> {
         };
         write::line(format_args!("  metadata {}: {value}", quoted(key)))?;
     }
+    together(waybill)?;
     steps(waybill)?;
     if let Some(parent) = &waybill.parent {
         write::line(format_args!("  made from transfer {}", parent.id))?;
@@ -200,6 +205,9 @@ fn text(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Result<()> {
         if let Some(receipt) = &delivery.receipt {
             write::line(format_args!("    receipt ({}) {}", receipt.kind, receipt.summary))?;
         }
+        if let Some(words) = tell_partner(waybill, delivery) {
+            write::line(format_args!("    to tell the partner: {words}"))?;
+        }
     }
     for connection in &waybill.connections {
         write::line(format_args!("  connection {}", connection_line(connection)))?;
@@ -238,6 +246,15 @@ fn text(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Result<()> {
     Ok(())
 }
 
+/// What the operator can tell the partner about a delivery that is not delivered.
+fn tell_partner<'a>(waybill: &'a Waybill, delivery: &DeliveryView) -> Option<&'a str> {
+    if delivery.state == DeliveryState::Delivered {
+        return None;
+    }
+    let mut theirs = waybill.events.iter().rev().filter(|event| event.delivery == Some(delivery.id));
+    theirs.find_map(|event| event.detail.get(TELL_PARTNER)?.as_str())
+}
+
 /// The hash of a payload, and where its bytes are.
 fn content(content: Content) -> String {
     match content {
@@ -257,6 +274,21 @@ fn connection_line(connection: &ConnectionView) -> String {
     parts.extend(place.map(|place| quoted(place).to_string()));
     parts.extend(connection.control.map(|control| format!("control {control}")));
     format!("{} {}", connection.id, parts.join(", "))
+}
+
+/// The files that are sent with the payload, and those that came with it as transfers of their own.
+fn together(waybill: &Waybill) -> Result<()> {
+    for attachment in &waybill.attachments {
+        let name = attachment.file_name.to_text();
+        let sha256 = attachment.sha256.map(|hash| format!(", SHA-256 {hash}")).unwrap_or_default();
+        let line = format!("  attachment {}: {} bytes{sha256}", quoted(&name), attachment.length);
+        write::line(format_args!("{line}"))?;
+    }
+    for other in &waybill.came_with {
+        let name = other.file_name.to_text();
+        write::line(format_args!("  came together with {} ({}), {}", quoted(&name), other.id, other.state))?;
+    }
+    Ok(())
 }
 
 /// What steps made of the payload, and how far they are.
@@ -320,6 +352,14 @@ fn waybill_json(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Value {
     };
     json["payload"] = json!(waybill.transfer.payload);
     json["steps"] = waybill.made.iter().map(made).collect();
+    let attachment = |one: &AttachmentView| {
+        json!({
+            "payload": one.payload, "file_name": one.file_name.to_text(), "bytes": one.length,
+            "sha256": one.sha256.map(|hash| hash.to_string()), "media_type": one.media_type, "removed": one.removed_at,
+        })
+    };
+    json["attachments"] = waybill.attachments.iter().map(attachment).collect();
+    json["came_with"] = waybill.came_with.iter().map(transfer_json).collect();
     if let Some(steps) = &waybill.processing {
         json["processing"] = json!({
             "due": steps.due_at, "node": steps.node, "attempts": steps.attempts, "error": steps.error,

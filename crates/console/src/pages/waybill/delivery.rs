@@ -28,6 +28,8 @@ pub(crate) struct DeliverySection {
     pub(crate) deadline: Option<Moment>,
     pub(crate) error: Option<String>,
     pub(crate) error_kind: Option<String>,
+    /// What the operator can tell the partner.
+    pub(crate) tell_partner: Option<String>,
     pub(crate) receipt: Option<ReceiptFacts>,
     pub(crate) attempts: Vec<AttemptRow>,
     pub(crate) mdns: Vec<MdnLink>,
@@ -90,6 +92,7 @@ impl DeliverySection {
                 .filter(|_| delivery.state != DeliveryState::Delivered)
                 .map(one_line),
             error_kind: delivery.error_kind.as_deref().map(safe_text),
+            tell_partner: None,
             receipt: delivery.receipt.as_ref().map(ReceiptFacts::new),
             attempts: delivery.attempts.iter().map(|attempt| AttemptRow::new(attempt, now)).collect(),
             mdns: mdns

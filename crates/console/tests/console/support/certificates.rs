@@ -1,6 +1,7 @@
 //! Certificates of a node's definitions, made with `cryptography` for the time of these tests.
 
-use model::definition::{CertificateDefinition, Definitions, KeyDefinition};
+use model::definition::{CertificateDefinition, Definitions, Endpoint, Identity, KeyDefinition, Partner};
+use model::schema::{TransportSpec, Value, Values};
 use std::sync::Arc;
 
 /// From 2026-01-01 until 2026-12-01, of `Globex <AS2>`.
@@ -49,5 +50,20 @@ pub(crate) fn definitions() -> Arc<Definitions> {
         certificate: Some(ACME.into()),
     };
     definitions.keys.insert("acme".into(), Arc::new(key));
+    let text = |text: &str| Value::Text(text.to_owned());
+    for (name, id) in [("globex", "GLOBEX <AS2>"), ("initech", "INITECH")] {
+        let side = Values::of([("id", text(id)), ("certificates", Value::List(vec![text(name)]))]);
+        let agreements = [("as2".to_owned(), side)].into();
+        let partner = Partner { name: name.into(), title: None, contact: None, agreements };
+        definitions.partners.insert(name.into(), Arc::new(partner));
+        let endpoint = format!("{name}-as2");
+        let spec = TransportSpec::new("as2", "For tests.");
+        let mut defined = Endpoint::bare(&endpoint, "https://as2.example/in", &spec).unwrap();
+        defined.options = Values::of([("partner", text(name)), ("identity", text("acme"))]);
+        definitions.endpoints.insert(endpoint, Arc::new(defined));
+    }
+    let side = Values::of([("id", text("ACME")), ("keys", Value::List(vec![text("acme")]))]);
+    let acme = Identity { name: "acme".into(), title: None, sides: [("as2".to_owned(), side)].into() };
+    definitions.identities.insert("acme".into(), Arc::new(acme));
     Arc::new(definitions)
 }

@@ -131,6 +131,7 @@ impl Filler {
             keeps_content: true,
         });
         let committed = self.store.intake_commit(IntakeCommit {
+            answer_until: None,
             lease: self.lease.clone(),
             key,
             offer,
@@ -176,7 +177,7 @@ impl Filler {
             }
             let (finish, kind) = match way {
                 Way::Awaiting => (
-                    Finish::Awaiting { deadline: at + Duration::from_secs(7200) },
+                    Finish::Awaiting { deadline: at + Duration::from_secs(7200), replies: vec![] },
                     EventKind::DeliveryAwaiting,
                 ),
                 Way::Retrying => (
@@ -268,6 +269,7 @@ fn transfer(name: &RemotePath, flow: &str, at: Timestamp, offer: &Offer, to: &[&
             created_at: at,
             metadata: json!({"as2_from": "ACME", "as2_to": "GLOBEX"}).as_object().cloned().unwrap(),
         },
+        attachments: Vec::new(),
         failure_route: None,
         retain_for: Duration::from_secs(30 * 86_400),
         deliveries: to

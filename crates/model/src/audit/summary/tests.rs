@@ -69,6 +69,8 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::ListenerLimitReached => &["partners", "9 were refused", "4 were closed"],
         EventKind::ListenerRecovered => &["partners"],
         EventKind::MessageRefused => &["globex", "203.0.113.9", "no such name"],
+        EventKind::MessageRestarted => &["globex", "at byte 640", "of 1024"],
+        EventKind::RestartUnsupported => &["globex", "done"],
         EventKind::LegacyUsed => &["globex", "SHA-1"],
         EventKind::CertificateExpires => {
             &["certificate.globex", "CN=Globex", "ends", "2027-01-01", "partner.globex"]
@@ -76,6 +78,9 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         EventKind::CertificateExpired => &["certificate.globex", "CN=Globex", "has expired", "2027-01-01"],
         EventKind::CertificateFallback => &["globex", "SHA-1"],
         EventKind::MessageRepeated | EventKind::MessageContentDiffers => &["globex", "<1@globex>"],
+        EventKind::MessagePartialKept => &["globex", "640 bytes", "of 1024"],
+        EventKind::MessageContinued => &["globex", "at byte 640", "of 1024"],
+        EventKind::MessagePartialRemoved => &["globex", "640 bytes", "done"],
         EventKind::ConnectionOpened => {
             &["AS2", "to as2.globex.example:443 (203.0.113.9:443)", "globex-as2", "to deliver", "TLSv1.3"]
         }
@@ -148,6 +153,7 @@ fn every_kind_says_who_where_and_what() {
         "certificate": "certificate.globex", "subject": "CN=Globex", "not_after": "2027-01-01T00:00:00+00:00",
         "used_by": "partner.globex (as2.certificates)"
     })));
+    detail.extend(object(json!({"received": 640, "from_byte": 640, "total": 1024})));
     let nothing = Map::new();
     for kind in EventKind::ALL {
         let mut detail = detail.clone();

@@ -1,7 +1,6 @@
 //! Evidence of messages against the events with which it was recorded, and removed.
 
-use super::transfers::micros;
-use super::{Placed, RowReport, Run, Snapshot};
+use super::{Placed, RowReport, Run, Snapshot, micros};
 use crate::delivery::evidence::{EVIDENCE, EVIDENCE_DIGEST, EVIDENCE_UNTIL, evidence_digest};
 use crate::delivery::precise;
 use model::{EventKind, PayloadId, Result, Timestamp};

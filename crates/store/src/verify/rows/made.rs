@@ -1,7 +1,6 @@
 //! Rows of payloads that steps made, and what deliveries send, against the events of the steps.
 
-use super::transfers::{PAYLOADS, micros};
-use super::{Placed, Run, Snapshot};
+use super::{PAYLOADS, Placed, Run, Snapshot, micros};
 use crate::search::Attempted;
 use model::{EventKind, PeerText, Result, Sha256, Timestamp};
 use serde_json::Value;

@@ -432,7 +432,7 @@ both! {
         let waiting = async |name: &str, deadline| {
             let one = one_claimed(store, &n1, name).await;
             store.correlate(&one.claim, &one.delivery.id.to_string()).await.unwrap();
-            end(store, &one, Finish::Awaiting { deadline }, EventKind::DeliveryAwaiting).await;
+            end(store, &one, Finish::Awaiting { deadline, replies: vec![] }, EventKind::DeliveryAwaiting).await;
             one
         };
         let later = after(now(), 60_000);
@@ -489,7 +489,7 @@ both! {
         says(&one, refusal(Some(now()), true)).await;
         books.agree("refused twice").await;
         let again = claim_one(store, &n1).await;
-        end(store, &again, Finish::Awaiting { deadline: later }, EventKind::DeliveryAwaiting).await;
+        end(store, &again, Finish::Awaiting { deadline: later, replies: vec![] }, EventKind::DeliveryAwaiting).await;
         resolve(&one, true).await;
         says(&one, refusal(Some(now()), false)).await;
         books.agree("a refusal that does not count").await;
@@ -508,7 +508,7 @@ both! {
         let one = one_claimed(store, &n1, "overtaken").await;
         store.correlate(&one.claim, &one.delivery.id.to_string()).await.unwrap();
         resolve(&one, true).await;
-        end(store, &one, Finish::Awaiting { deadline: later }, EventKind::DeliveryAwaiting).await;
+        end(store, &one, Finish::Awaiting { deadline: later, replies: vec![] }, EventKind::DeliveryAwaiting).await;
         books.agree("overtaken").await;
 
         // A node that dies, twice, and what is taken over.
@@ -565,7 +565,7 @@ both! {
         books.agree("given up with its node").await;
         let one = one_claimed(store, &n1, "cancelled, then received").await;
         store.correlate(&one.claim, &one.delivery.id.to_string()).await.unwrap();
-        end(store, &one, Finish::Awaiting { deadline: later }, EventKind::DeliveryAwaiting).await;
+        end(store, &one, Finish::Awaiting { deadline: later, replies: vec![] }, EventKind::DeliveryAwaiting).await;
         store.cancel_transfer(one.transfer.id, &act()).await.unwrap();
         books.agree("cancelled while its receipt was awaited").await;
         resolve(&one, true).await;
@@ -612,7 +612,7 @@ both! {
         let mut part = transfer(Some(received.id), &[]);
         part.transfer.state = TransferState::Held;
         let events = vec![event(EventKind::TransferHeld, part.transfer.id), recording(&new)];
-        let commit = crate::IntakeCommit { lease: n1.clone(), key: "received".into(), offer: received, transfers: vec![part, new], reply: reply(), content: None, evidence: None, events, now: now() };
+        let commit = crate::IntakeCommit { answer_until: None, lease: n1.clone(), key: "received".into(), offer: received, transfers: vec![part, new], reply: reply(), content: None, evidence: None, events, now: now() };
         assert_eq!(store.intake_commit(commit).await.unwrap(), crate::IntakeCommitted::Committed);
         books.agree("a receipt to send").await;
         let one = claim_one(store, &n1).await;

@@ -1,7 +1,8 @@
 //! Rows of transfers, with their payloads, deliveries, attempts and receipts, against the events of their
 //! way.
 
-use super::{Columns, Placed, RowReport, Run, Snapshot};
+use super::attachments::payloads_named;
+use super::{Columns, PAYLOADS, Placed, RowReport, Run, Snapshot, micros};
 use crate::delivery::precise;
 use crate::either::on;
 use crate::search::{AttemptRow, Attempted};
@@ -16,7 +17,6 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 const TRANSFERS: &str = "transfers";
-pub(super) const PAYLOADS: &str = "payloads";
 const DELIVERIES: &str = "deliveries";
 const ATTEMPTS: &str = "attempts";
 const RECEIPT: &str = "the digest of its receipt";
@@ -128,10 +128,6 @@ fn attempt_told(event: &Placed) -> Columns {
     told
 }
 
-pub(super) fn micros(at: Option<Timestamp>) -> Option<String> {
-    at.map(|at| at.timestamp_micros().to_string())
-}
-
 /// The events that can record a new transfer: a reply begins its way held.
 const RECORDINGS: [EventKind; 2] = [EventKind::TransferRecorded, EventKind::TransferHeld];
 
@@ -176,11 +172,16 @@ impl Run<'_> {
             let events = self.events_about(&mut page, "transfer_id", &ids).await?;
             let (deliveries, attempts) = self.deliveries_of(&mut page, &ids).await?;
             let made = self.made_for(&mut page, &ids).await?;
+            let attached = self.attachments_for(&mut page, &ids).await?;
             for row in &rows {
                 let events = events.get(&row.id).map(Vec::as_slice).unwrap_or_default();
                 let own = deliveries.get(&row.id).map(Vec::as_slice).unwrap_or_default();
                 self.transfer(row, events, own, &attempts);
                 self.made(row.id, events, made.get(&row.id).map(Vec::as_slice).unwrap_or_default());
+                if let Some(recorded) = events.iter().find(|event| is_recording(event)) {
+                    let attached = attached.get(&row.id).map(Vec::as_slice).unwrap_or_default();
+                    self.attachments(recorded, events, attached);
+                }
             }
             progress(&self.report);
             if next.is_none() {
@@ -201,6 +202,7 @@ impl Run<'_> {
             ids.filter_map(|delivery| delivery.get("id")?.as_str()?.parse().ok()).collect()
         })
         .await?;
+        self.find_missing(EventKind::TransferRecorded, PAYLOADS, payloads_named).await?;
         for kind in [EventKind::TransferRecorded, EventKind::StepDone] {
             self.find_missing(kind, PAYLOADS, |event| {
                 event.detail.get("payload").and_then(|id| id.as_str()?.parse().ok()).into_iter().collect()

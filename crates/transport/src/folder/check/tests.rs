@@ -44,6 +44,7 @@ fn polling(suffix: &str, recursive: bool) -> Polling {
         claim: Claim::default(),
         stream: false,
         done_file: None,
+        attached_files: Vec::new(),
         filter: Filter::default(),
         temporary_suffix: suffix.into(),
     }
@@ -80,6 +81,7 @@ fn flow(name: &str, from: &str, polling: &Polling, to: &str, temporary: Value) -
         destinations: vec![destination],
         ordered: false,
         continue_after_failure: false,
+        together: false,
         retention: Duration::ZERO,
         on_failure: None,
         metadata: Vec::new(),
@@ -218,6 +220,22 @@ fn a_temporary_suffix_that_no_name_can_have_is_refused_of_a_source_too() {
         assert!(matches!(&found[..], [(path, _)] if path == "temporary_suffix"), "{found:?}");
     }
     assert_eq!(found_of_poll(Some("in"), &polling("_tmp", false)), []);
+}
+
+#[test]
+fn a_file_is_attached_once_and_is_no_done_file() {
+    let name = |text: &str| DoneFile::parse(text).unwrap();
+    let attached = |names: &[&str]| Polling {
+        attached_files: names.iter().map(|text| name(text)).collect(),
+        done_file: Some(name("{name}.done")),
+        ..polling("", false)
+    };
+    assert_eq!(found_of_poll(Some("in"), &attached(&["{stem}.pdf", "{name}.sig"])), []);
+    for (names, words) in [(["{stem}.pdf"; 2], "twice"), (["{stem}.pdf", "{name}.done"], "the done file")] {
+        let found = found_of_poll(Some("in"), &attached(&names));
+        let [(path, message)] = &found[..] else { panic!("{found:?}") };
+        assert!(path == "attached_files" && message.contains(words), "{found:?}");
+    }
 }
 
 #[test]

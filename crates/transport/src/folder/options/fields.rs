@@ -3,7 +3,7 @@
 use super::Claim;
 use crate::folder::{Overwrite, Verify, filter};
 use model::IdentityRule;
-use model::schema::{Field, Group, Kind, Rule};
+use model::schema::{Field, Group, Kind, Rule, TEXTS};
 
 /// Fields of a source that polls a folder.
 pub static SOURCE: Group = Group::of(&[
@@ -92,6 +92,15 @@ pub static SOURCE: Group = Group::of(&[
         `{stem}.ok` for its name without the extension. Done files are never read themselves; after their file they are \
         deleted, archived or moved as it is, or stay with it. `mask` and the filters are about files, not about done files. \
         A file must be stable as well; `stable_for = \"0s\"` relies on the done file alone.",
+    ),
+    Field::optional(
+        "attached_files",
+        TEXTS,
+        "The names of files that are read with a file, as its attachments, where they are there: `[\"{stem}.pdf\", \
+        \"{name}.sig\"]`, with `{name}` for the file's name or `{stem}` for its name without the extension. They must be \
+        complete before the file appears, or before its done file. Files with such names are never read by themselves; \
+        after their file they are deleted, archived or moved as it is, or stay with it. With `together = true` of the flow all \
+        of them go out in one message; else each is a transfer of its own.",
     ),
     filter::MIN_SIZE,
     filter::MAX_SIZE,

@@ -39,6 +39,8 @@ impl FolderSource {
             Some(SkipReason::SetAside)
         } else if !suffix.is_empty() && name.ends_with(suffix) || names::is_unfinished_in_archive(name) {
             Some(SkipReason::TemporaryName)
+        } else if self.is_attachment(name) {
+            Some(SkipReason::AttachedFile)
         } else if !self.poll.mask.matches(name) {
             Some(SkipReason::Mask)
         } else {

@@ -20,16 +20,20 @@ use serde_json::{Value, json};
 const MADE_LIMIT: usize = 1_000;
 
 impl FolderSource {
-    /// Settles the done file, then the file. The file is stored by then, and a done file that stayed after an interruption
+    /// Settles the done file and the attachments, then the file. The file is stored by then, and a done file that stayed after an interruption
     /// would let the next file of the name be taken before it is complete.
     pub(super) async fn settle_offer(&self, offer: &Offer, outcome: Outcome) -> Result<Settled> {
         let marker = match (outcome, &self.polling.after, &self.polling.error_directory) {
             (Outcome::Refused, _, None) | (Outcome::Taken, After::Keep, _) => None,
             _ => self.settle_marker(offer, outcome).await?,
         };
+        let mut beside = self.settle_attachments(offer, outcome).await?;
+        beside.extend(marker);
         let mut settled = self.settle_file(offer, outcome).await?;
-        if let (Some(path), Settled::Archived { files, .. }) = (marker, &mut settled) {
-            files.extend(self.archived(path).await?);
+        if let Settled::Archived { files, .. } = &mut settled {
+            for path in beside {
+                files.extend(self.archived(path).await?);
+            }
         }
         Ok(settled)
     }
@@ -79,7 +83,7 @@ impl FolderSource {
         }
     }
 
-    async fn delete(&self, offer: &Offer) -> Result<Settled> {
+    pub(super) async fn delete(&self, offer: &Offer) -> Result<Settled> {
         let taken = self.taken(offer);
         let compared = self.compare_with_taken(&taken).await?;
         match &compared {

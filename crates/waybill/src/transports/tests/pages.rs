@@ -44,6 +44,17 @@ const EXAMPLES: &[Example] = &[
         is_whole: true,
         ..example("as2.md")
     },
+    Example {
+        before: "[identity.acme.as2]\nid = \"ACME\"\nkeys = [\"acme-2026\"]\n\
+                 [key.acme-2026]\nprivate_key = \"${file:x}\"\ncertificate = \"${file:x}\"\n\
+                 [partner.globex.as2]\nid = \"GLOBEX\"\ncertificates = [\"globex-2026\"]\n\
+                 [certificate.globex-2026]\npem = \"${file:x}\"\n\
+                 [endpoint.globex-as2]\ntransport = \"as2\"\nurl = \"https://as2.globex.example/receive\"\npartner = \"globex\"\nidentity = \"acme\"\n\
+                 [listener.as2]\ntransport = \"as2\"\nserver = \"partners\"\n\
+                 [endpoint.erp-out]\ntransport = \"file\"\nurl = \"file:///srv/waybill/out\"\n",
+        is_whole: true,
+        ..example("as2.md")
+    },
     example("certificates.md"),
     Example {
         before: "[certificate.globex-2026]\npem = \"${file:x}\"\n",

@@ -1,0 +1,142 @@
+//! Beginning a message that is kept, within the bounds of its listener.
+
+use super::removed::{Why, remove};
+use super::{insert_segment, lock_message};
+use crate::command::{Command, place_of};
+use crate::either::on;
+use crate::fault::Fault;
+use crate::intake::lease_lost;
+use crate::lease::NodeLease;
+use crate::row::{digest, signed, unsigned};
+use crate::tx::Tx;
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use model::{AuditEvent, PayloadId, Result, Timestamp};
+use uuid::Uuid;
+
+/// A message of which nothing has come for so long counts as ended, whatever its node is doing.
+const SILENT: TimeDelta = TimeDelta::hours(1);
+
+/// The bytes that a message takes, or will take.
+macro_rules! size {
+    () => {
+        "CASE WHEN total IS NULL OR total < durable THEN durable ELSE total END"
+    };
+}
+
+/// A message that is kept from its first byte on.
+#[derive(Clone, Debug)]
+pub struct NewPartial {
+    /// The node's lease.
+    pub lease: NodeLease,
+    /// Its key. What was kept under it is removed.
+    pub key: String,
+    /// Its id.
+    pub id: Uuid,
+    /// The listener.
+    pub listener: String,
+    /// The partner that it names.
+    pub partner: String,
+    /// The key of the message.
+    pub message: String,
+    /// Bytes of the whole message, where they are known.
+    pub total: Option<u64>,
+    /// The segment that is written.
+    pub segment: PayloadId,
+    /// The most messages that the listener keeps.
+    pub most_messages: u64,
+    /// The most bytes of all messages that the listener keeps.
+    pub most_bytes: u64,
+    /// Until when it is kept if nothing more comes.
+    pub keep_until: Timestamp,
+    /// Events.
+    pub events: Vec<AuditEvent>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The answer to [`Store::begin_partial`](crate::Store::begin_partial).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PartialBegun {
+    /// It is kept.
+    Begun {
+        /// The holder's fence.
+        fence: i64,
+        /// Segments whose bytes are to be removed: of what was kept under the same key, and of the partner's messages that
+        /// were not used for the longest time and made room.
+        removed: Vec<PayloadId>,
+    },
+    /// The listener keeps as many messages, or bytes, as it may, and none of this partner's can make room.
+    Full {
+        /// Segments whose bytes are to be removed: of what was kept under the same key.
+        removed: Vec<PayloadId>,
+    },
+}
+
+#[async_trait]
+impl Command for NewPartial {
+    type Answer = PartialBegun;
+
+    fn place(&self) -> u128 {
+        place_of(&self.key)
+    }
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<PartialBegun, Fault> {
+        if !tx.holds(&self.lease, self.now).await? {
+            return Err(lease_lost("keep a message"));
+        }
+        let digest = digest(&self.key);
+        let mut removed = Vec::new();
+        let mut fence = 1;
+        if let Some(earlier) = lock_message(tx, &digest).await? {
+            fence = earlier.fence + 1;
+            removed.extend(remove(tx, &digest, Why::StartsOver, &self.lease.node, self.now).await?);
+        }
+        let Some(make_room) = self.fits(tx).await? else { return Ok(PartialBegun::Full { removed }) };
+        for oldest in make_room {
+            removed.extend(remove(tx, &oldest, Why::MadeRoom, &self.lease.node, self.now).await?);
+        }
+        on!(tx, c => sqlx::query(
+            "INSERT INTO partial_messages (digest, key, id, listener, partner, message, fence, node, epoch, total, durable, \
+             answered, began_at, used_at, keep_until) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, false, $11, $11, $12)")
+            .bind(&digest).bind(&self.key).bind(self.id).bind(&self.listener).bind(&self.partner).bind(&self.message)
+            .bind(fence).bind(self.lease.node.as_str()).bind(self.lease.epoch)
+            .bind(self.total.map(signed).transpose()?).bind(self.now).bind(self.keep_until)
+            .execute(c).await.map(|_| ()))?;
+        insert_segment(tx, &digest, 0, self.segment).await?;
+        tx.events(&self.events);
+        Ok(PartialBegun::Begun { fence, removed })
+    }
+}
+
+impl NewPartial {
+    /// The messages that have to make room for it, by their digests; `None` if it cannot be kept beside the others.
+    async fn fits(&self, tx: &mut Tx<'_>) -> Result<Option<Vec<String>>, Fault> {
+        let (messages, bytes): (i64, i64) = on!(tx, c => sqlx::query_as(concat!(
+            "SELECT count(*), CAST(COALESCE(SUM(", size!(), "), 0) AS BIGINT) FROM partial_messages \
+             WHERE listener = $1 AND NOT answered"))
+            .bind(&self.listener).fetch_one(c).await)?;
+        let mut messages = unsigned(messages)?.saturating_add(1);
+        let mut bytes = unsigned(bytes)?.saturating_add(self.total.unwrap_or(0));
+        let fits = |messages: u64, bytes: u64| messages <= self.most_messages && bytes <= self.most_bytes;
+        let mut oldest = Vec::new();
+        if fits(messages, bytes) {
+            return Ok(Some(oldest));
+        }
+        // Those of this partner alone: no partner can push out what others have sent. The longest unused one goes first.
+        let candidates: Vec<(String, i64)> = on!(tx, c => sqlx::query_as(concat!(
+            "SELECT digest, ", size!(), " FROM partial_messages WHERE listener = $1 AND partner = $2 AND NOT answered \
+             AND (node IS NULL OR used_at < $3) ORDER BY used_at, digest LIMIT 1000"))
+            .bind(&self.listener).bind(&self.partner).bind(self.now - SILENT).fetch_all(c).await)?;
+        for (digest, size) in candidates {
+            messages -= 1;
+            bytes = bytes.saturating_sub(unsigned(size)?);
+            oldest.push(digest);
+            if fits(messages, bytes) {
+                return Ok(Some(oldest));
+            }
+        }
+        Ok(None)
+    }
+}

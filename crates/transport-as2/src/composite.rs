@@ -1,0 +1,350 @@
+//! Reading what may hold several things: a receipt beside payloads (the document "HTTP Transport for Secure EDI", 2.6 and 2.7), in the
+//! answer to a message of ours or in a message of a partner.
+//!
+//! Each part may be protected by itself, or all of them together. `smime` hands out a protected part inside a plain multipart
+//! as it is, because its signature covers nothing beside it; here it is read in its turn. A payload counts as protected by its
+//! own layers and by those around it.
+
+mod collecting;
+mod entity;
+
+use crate::agreement::Agreement;
+use crate::disposition::{Disposition, DispositionError};
+use crate::legacy;
+use crate::material::hexadecimal;
+use crate::mdn::{self, ReadMdn, Signature, SignatureState, Trust, Unproved};
+use crate::receive::{MOST_PARTS, Unread, why};
+use crate::rejection::Rejection;
+use collecting::{Collector, Leaf, Rooms};
+use model::Result;
+use openssl::x509::X509;
+use serde_json::{Map, Value};
+use smime::{DecryptionKey, Digest, Headers, Keys, Limits, Mic, ReadOptions, Report, SignatureScheme};
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::SystemTime;
+use transport::{PartWriter, StagingArea};
+
+/// How many protected parts may be inside each other.
+const DEEPEST: usize = 3;
+
+/// What is needed to read it.
+pub(crate) struct CompositeReader {
+    /// Our keys that decrypt.
+    pub(crate) keys: Vec<DecryptionKey>,
+    /// The partner's certificates that verify.
+    pub(crate) certificates: Vec<X509>,
+    /// When these must be valid.
+    pub(crate) now: SystemTime,
+    pub(crate) agreement: Agreement,
+    /// The digest of the MIC of what is not signed.
+    pub(crate) digest: Digest,
+    pub(crate) staging: Arc<dyn StagingArea>,
+    /// Names files without a name.
+    pub(crate) message_id: String,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(crate) struct Composite {
+    pub(crate) receipts: Vec<FoundReceipt>,
+    /// All of them proved, and protected as agreed.
+    pub(crate) payloads: Vec<FoundPayload>,
+    /// Parts that are not taken.
+    pub(crate) refused: Vec<Refused>,
+    /// The account of the entity that has the first payload.
+    pub(crate) report: Option<Report>,
+    /// What the parts of one message may still take, together.
+    rooms: Option<Rooms>,
+}
+
+impl Composite {
+    /// Names a part that is not taken. Each is an event: of a great many the first ones will do.
+    fn refuse(&mut self, refused: Refused) {
+        if self.refused.len() < MOST_PARTS {
+            self.refused.push(refused);
+        }
+    }
+}
+
+/// Why a part is not taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Refused {
+    pub(crate) disposition: Disposition,
+    /// The same in words, for the sender.
+    pub(crate) text: String,
+    /// For the operator alone.
+    pub(crate) cause: String,
+}
+
+impl Refused {
+    /// A payload that is less protected than agreed.
+    fn unprotected(file_name: &str, lacks: Rejection) -> Self {
+        Self { disposition: lacks.disposition(), text: lacks.text(), cause: format!("{file_name}: {lacks}") }
+    }
+}
+
+/// A receipt.
+pub(crate) struct FoundReceipt {
+    pub(crate) read: ReadMdn,
+    /// As a MIME entity of its own, with its signature where it has one: header fields, and the body.
+    pub(crate) headers: Headers,
+    pub(crate) body: Vec<u8>,
+}
+
+impl FoundReceipt {
+    /// With its signature, if the signed bytes were copied.
+    fn with_signature(self, report: &Report, signed: Option<&[u8]>, unique: &str) -> Self {
+        match entity::signed(report, signed, unique) {
+            Some((headers, body)) => Self { headers, body, ..self },
+            None => self,
+        }
+    }
+
+    /// Its fields, with those of the message that say who sent it.
+    pub(crate) fn fields_beside(&self, message: &Headers) -> Headers {
+        let is_contents = |name: &str| {
+            name.to_ascii_lowercase().starts_with("content-") || name.eq_ignore_ascii_case("MIME-Version")
+        };
+        let of_message = message.fields().iter().filter(|field| !is_contents(&field.name));
+        of_message.chain(self.headers.fields()).fold(Headers::new(), |headers, field| {
+            headers.clone().with(&field.name, &field.value).unwrap_or(headers)
+        })
+    }
+}
+
+/// A payload, not yet committed.
+pub(crate) struct FoundPayload<W = Box<dyn PartWriter>> {
+    pub(crate) writer: W,
+    pub(crate) file_name: String,
+    pub(crate) media_type: Option<String>,
+    /// What its headers say of it.
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) around: Around,
+}
+
+/// What is around a part.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Around {
+    /// The cipher of the outermost encryption.
+    pub(crate) cipher: Option<&'static str>,
+    /// What the outermost signature proves.
+    pub(crate) signature: Option<Signature>,
+    /// The MIC of the outermost layer; of what has none, that of the content.
+    pub(crate) mic: Option<Mic>,
+    /// Whether that signature is by PSS.
+    pub(crate) by_pss: bool,
+    /// What is too weak for today, as the agreement allows.
+    pub(crate) legacy: Vec<String>,
+    /// Whether a layer has given the MIC.
+    has_layer: bool,
+}
+
+impl Around {
+    /// With the layers of one more entity.
+    fn with(&self, report: &Report, digest: Digest) -> Self {
+        let signature = report.signed().map(|proof| Signature {
+            digest: proof.digest,
+            certificate: hexadecimal(&proof.fingerprint),
+            weaknesses: proof.weaknesses.clone(),
+        });
+        let mic = report.mic(report.signed().map_or(digest, |proof| proof.digest)).cloned();
+        let by_pss = report.signed().is_some_and(|proof| proof.scheme == SignatureScheme::RsaPss);
+        let mut legacy = self.legacy.clone();
+        legacy.extend(legacy::of_report(report));
+        Self {
+            cipher: self.cipher.or_else(|| report.encrypted().map(|cipher| cipher.name())),
+            by_pss: if self.signature.is_some() { self.by_pss } else { by_pss },
+            signature: self.signature.clone().or(signature),
+            mic: if self.has_layer { self.mic.clone() } else { mic },
+            legacy,
+            has_layer: self.has_layer || !report.layers.is_empty(),
+        }
+    }
+
+    /// What of the agreed protection is missing.
+    fn lacks(&self, agreement: &Agreement) -> Option<Rejection> {
+        Rejection::unprotected(agreement.receive_security, self.cipher.is_some(), self.signature.is_some())
+    }
+}
+
+impl CompositeReader {
+    /// Reads an entity to its end. Blocks; what was staged is removed when it fails.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not proved. Of a multipart, parts that cannot be read, or are less protected than agreed, are
+    /// named instead ([`Composite::refused`]). A receipt whose signature proves nothing is read all the same, for what it
+    /// says ([`SignatureState`]).
+    pub(crate) fn read(&self, headers: &Headers, mut body: impl Read) -> Result<Composite, Unread> {
+        let mut rooms = Rooms::new(self.agreement.largest_message);
+        let mut found = Composite::default();
+        self.entity(headers, &mut body, &Around::default(), (&mut rooms, 0), &mut found)?;
+        Ok(found)
+    }
+
+    /// Reads a protected part that was found in a message, with what is around it, and adds what it holds.
+    ///
+    /// # Errors
+    /// As [`CompositeReader::read`].
+    pub(crate) fn read_within(
+        &self,
+        headers: &Headers,
+        mut body: impl Read,
+        report: &Report,
+        found: &mut Composite,
+    ) -> Result<(), Unread> {
+        let mut rooms = found.rooms.take().unwrap_or_else(|| Rooms::new(self.agreement.largest_message));
+        let around = Around::default().with(report, self.digest);
+        let read = self.entity(headers, &mut body, &around, (&mut rooms, 1), found);
+        found.rooms = Some(rooms);
+        read
+    }
+
+    /// A receipt that is a part of a message as it stands, with what is around it, and what was signed, if that was copied.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn receipt_within(
+        &self,
+        headers: &Headers,
+        body: Vec<u8>,
+        (report, signed): (&Report, Option<&[u8]>),
+    ) -> Result<FoundReceipt> {
+        let signature = Around::default().with(report, self.digest).signature;
+        let state = signature.map_or(SignatureState::None, SignatureState::Proved);
+        let receipt = self.receipt(headers, body, state)?;
+        Ok(receipt.with_signature(report, signed, &self.message_id))
+    }
+
+    fn entity(
+        &self,
+        headers: &Headers,
+        body: &mut dyn Read,
+        around: &Around,
+        (rooms, depth): (&mut Rooms, usize),
+        found: &mut Composite,
+    ) -> Result<(), Unread> {
+        if depth > DEEPEST {
+            return Err(not_taken(
+                "The message has too many protected parts inside each other.",
+                format!("more than {DEEPEST} protected parts are inside each other"),
+            ));
+        }
+        let protection = (self.agreement.receive_security, around);
+        let mut collector = Collector::new(&self.staging, &self.message_id, rooms, protection);
+        let keys = Keys { decrypt: &self.keys, verify: &self.certificates };
+        let read = smime::read_message(headers, body, keys, &self.options(), &mut collector);
+        let (leaves, copied) = collector.into_parts();
+        let is_receipt_alone = matches!(leaves.as_slice(), [Leaf::Receipt(..)]);
+        let report = match read {
+            Ok(report) => report,
+            Err(error) => match Unproved::of(&error) {
+                // What a receipt says counts for something although its signature proves nothing.
+                Some(unproved) if is_receipt_alone => {
+                    for leaf in leaves {
+                        let Leaf::Receipt(headers, body) = leaf else { continue };
+                        let state = SignatureState::Unproved(unproved.clone());
+                        found.receipts.push(self.receipt(&headers, body, state).map_err(unreadable)?);
+                    }
+                    return Ok(());
+                }
+                _ => return Err(why(error)),
+            },
+        };
+        let around = around.with(&report, self.digest);
+        for leaf in leaves {
+            match leaf {
+                Leaf::Receipt(headers, body) => {
+                    let state = around.signature.clone().map_or(SignatureState::None, SignatureState::Proved);
+                    let receipt = self.receipt(&headers, body, state).map_err(unreadable)?;
+                    found.receipts.push(receipt.with_signature(&report, copied.as_deref(), &self.message_id));
+                }
+                Leaf::Protected(headers, part) => {
+                    let mut body = part.read_back().map_err(staging_fault)?;
+                    match self.entity(&headers, &mut body, &around, (&mut *rooms, depth + 1), found) {
+                        // What else is there counts all the same.
+                        Err(Unread::Message { disposition, text, cause }) => {
+                            found.refuse(Refused { disposition, text, cause });
+                        }
+                        read => read?,
+                    }
+                }
+                Leaf::Unprotected(file_name, lacks) => {
+                    found.refuse(Refused::unprotected(&file_name, lacks));
+                }
+                Leaf::Payload(payload) => {
+                    if let Some(lacks) = around.lacks(&self.agreement) {
+                        found.refuse(Refused::unprotected(&payload.file_name, lacks));
+                        continue;
+                    }
+                    if found.payloads.len() >= MOST_PARTS {
+                        return Err(Rejection::TooManyParts { most: MOST_PARTS }.into());
+                    }
+                    let FoundPayload { writer, file_name, media_type, metadata, .. } = payload;
+                    let writer = writer.into_part().map_err(staging_fault)?;
+                    let around = around.clone();
+                    found.report.get_or_insert_with(|| report.clone());
+                    found.payloads.push(FoundPayload { writer, file_name, media_type, metadata, around });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receipt(&self, headers: &Headers, body: Vec<u8>, signature: SignatureState) -> Result<FoundReceipt> {
+        // Its own bytes have no signature: what is around it has.
+        let trust = Trust {
+            certificates: &[],
+            now: self.now,
+            accept_expired: self.agreement.accept_expired,
+            legacy: self.agreement.legacy,
+        };
+        let headers = decoded(headers);
+        let read = mdn::read(&headers, &body, trust)?;
+        Ok(FoundReceipt { read: ReadMdn { signature, ..read }, headers, body })
+    }
+
+    fn options(&self) -> ReadOptions {
+        let agreement = &self.agreement;
+        ReadOptions {
+            mic: vec![self.digest],
+            digests: match agreement.legacy {
+                true => vec![Digest::Sha256, Digest::Sha1, Digest::Md5],
+                false => vec![Digest::Sha256],
+            },
+            once: true,
+            alternatives: false,
+            valid_at: Some(self.now),
+            accept_expired: agreement.accept_expired,
+            accept_weak: agreement.legacy,
+            limits: Limits { expanded_bytes: agreement.largest_message, ..Limits::default() },
+            ..ReadOptions::default()
+        }
+    }
+}
+
+/// The fields of a part whose body was decoded when it was taken.
+fn decoded(headers: &Headers) -> Headers {
+    let others =
+        headers.fields().iter().filter(|field| !field.name.eq_ignore_ascii_case("Content-Transfer-Encoding"));
+    others.fold(Headers::new(), |headers, field| {
+        headers.clone().with(&field.name, &field.value).unwrap_or(headers)
+    })
+}
+
+/// A receipt that cannot be read, where a message is expected.
+fn unreadable(error: model::Error) -> Unread {
+    not_taken("The receipt in the message cannot be read.", error.chain())
+}
+
+fn not_taken(text: &str, cause: String) -> Unread {
+    let disposition = Disposition::Error(DispositionError::UnexpectedProcessingError);
+    Unread::Message { disposition, text: text.to_owned(), cause }
+}
+
+fn staging_fault(error: io::Error) -> Unread {
+    Unread::Ours(crate::streaming::stream_error(error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+use super::*;
+
+fn key(message_id: &str) -> AnsweredBy {
+    AnsweredBy::Key(serde_json::json!(["as2", "GLOBEX", "ACME", message_id]).to_string())
+}
+
+#[test]
+fn a_file_names_the_message_that_it_answers() {
+    let answered = |template: &str, name: &str| answered_by(template, &name.into(), ("GLOBEX", "ACME"));
+    assert_eq!(answered("{stem}", "in/1@globex.edi"), key("<1@globex>"));
+    assert_eq!(answered("<{stem}@globex>", "4711.edi"), key("<4711@globex>"));
+    assert_eq!(answered("{name}", "1@globex.example"), key("<1@globex.example>"));
+    let id = "0192f7a0-0000-7000-8000-000000000001";
+    let transfer = TransferId::new(Uuid::parse_str(id).unwrap());
+    assert_eq!(answered("{stem}", &format!("{id}.edi")), AnsweredBy::Transfer(transfer));
+}
+
+#[test]
+fn only_a_message_of_the_partner_to_us_is_answered() {
+    let AnsweredBy::Key(key) = key("<1@globex>") else { unreachable!() };
+    assert!(is_between(&key, "GLOBEX", "ACME"));
+    assert!(!is_between(&key, "ACME", "GLOBEX") && !is_between(&key, "INITECH", "ACME"));
+    assert!(!is_between("no key", "GLOBEX", "ACME"));
+}
+
+#[test]
+fn what_an_interrupted_attempt_has_put_into_an_answer_is_known_to_the_next_one_alone() {
+    let notes = BTreeMap::from([(GIVEN_ANSWER.to_owned(), serde_json::json!({ "key": "k", "attempt": 2 }))]);
+    assert!(was_given_before(&notes, 3));
+    // A later one sends the file as a message of its own: no receipt has come.
+    assert!(!was_given_before(&notes, 4) && !was_given_before(&notes, 2));
+    assert!(!was_given_before(&BTreeMap::new(), 1));
+}
+
+fn whole(mut body: Box<dyn Measured + Send>) -> String {
+    let (length, mut bytes) = (body.total_len(), Vec::new());
+    body.read_to_end(&mut bytes).unwrap();
+    assert_eq!(length, Some(bytes.len() as u64));
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_receipt_and_the_payload_stand_beside_each_other() {
+    let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let message = || {
+        vec![
+            field("AS2-From", "ACME"),
+            field("Message-ID", "<2@acme>"),
+            field("Content-Type", "application/pkcs7-mime"),
+            field("Disposition-Notification-To", "ACME"),
+        ]
+    };
+    let body = || Box::new(&b"payload"[..]) as Box<dyn Measured + Send>;
+    let receipt = StoredReply {
+        status: 200,
+        headers: vec![field("AS2-From", "ACME"), field("Content-Type", "multipart/report; boundary=r")],
+        body: b"--r--".to_vec(),
+    };
+    let (head, body_of_both) = composed(message(), body(), &receipt, "b");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(head.headers.contains(&field("Content-Type", "multipart/mixed; boundary=\"b\"")));
+    assert!(head.headers.contains(&field("Disposition-Notification-To", "ACME")));
+    assert_eq!(head.headers.iter().filter(|(name, _)| name == "Content-Type").count(), 1);
+    assert_eq!(
+        whole(body_of_both),
+        "--b\r\nContent-Type: multipart/report; boundary=r\r\n\r\n--r--\r\n--b\r\nContent-Type: application/pkcs7-mime\r\n\
+         Content-Transfer-Encoding: binary\r\n\r\npayload\r\n--b--\r\n"
+    );
+    // Where no receipt stands in the answer, the message is the answer.
+    let bare =
+        StoredReply { status: 200, headers: vec![field("Content-Type", "text/plain")], body: Vec::new() };
+    let (head, alone) = composed(message(), body(), &bare, "b");
+    assert_eq!(head.headers, message());
+    assert_eq!(whole(alone), "payload");
+}

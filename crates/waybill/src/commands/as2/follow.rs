@@ -1,0 +1,163 @@
+//! Follows a transfer that a person sent, until its delivery has ended or the person waits no longer.
+
+use super::progress::ProgressLine;
+use crate::commands::write;
+use crate::commands::write::as_far_as_read;
+use model::{DeliveryState, Lifecycle as _, Result, TELL_PARTNER, TransferId};
+use std::time::{Duration, Instant};
+use store::{DeliveryView, Store, Waybill};
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// How long to wait for a gateway to begin before saying that none is running.
+const BEGINS_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long after the end the record of its connection is waited for: connections are recorded a little later.
+const CONNECTION_WITHIN: Duration = Duration::from_secs(3);
+
+/// Where a transfer stands when it is followed no longer.
+pub(super) struct Followed {
+    /// Its records; `None` where its row is gone.
+    pub(super) waybill: Option<Waybill>,
+    /// Whether its delivery has ended.
+    pub(super) ended: bool,
+}
+
+impl Followed {
+    /// Its only delivery.
+    pub(super) fn delivery(&self) -> Option<&DeliveryView> {
+        self.waybill.as_ref()?.deliveries.first()
+    }
+
+    /// Whether the partner has it.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.delivery().is_some_and(|delivery| delivery.state == DeliveryState::Delivered)
+    }
+
+    /// What the operator can tell the partner, of a delivery that failed.
+    pub(super) fn tell_partner(&self) -> Option<&str> {
+        if self.is_delivered() {
+            return None;
+        }
+        let mut events = self.waybill.as_ref()?.events.iter().rev();
+        events.find_map(|event| event.detail.get(TELL_PARTNER)?.as_str())
+    }
+}
+
+/// Follows a transfer; writes a line for each change where `tells`. Ctrl-C ends the following, and nothing else.
+///
+/// # Errors
+/// The database failed.
+pub(super) async fn follow(
+    store: &Store,
+    transfer: TransferId,
+    wait: Duration,
+    tells: bool,
+) -> Result<Followed> {
+    let begun = Instant::now();
+    let mut line = ProgressLine::new(tells);
+    let mut last = None;
+    let mut told_that_none_begins = false;
+    loop {
+        let delivery = store.deliveries(transfer).await?.into_iter().next();
+        let now = delivery.as_ref().map(|delivery| (delivery.state, delivery.attempt));
+        if now != last {
+            line.clear();
+            last = now;
+            let waybill = store.waybill(transfer).await?;
+            // As one read, which may be newer than the other.
+            let found = waybill.as_ref().and_then(|waybill| waybill.deliveries.first());
+            let ended = found.is_none_or(|delivery| delivery.state.is_final());
+            if let Some(found) = found.filter(|_| tells) {
+                as_far_as_read(tell(found))?;
+            }
+            if ended {
+                let waybill = with_connection(store, transfer, waybill).await?;
+                return Ok(Followed { waybill, ended });
+            }
+        }
+        if let Some((state, attempt)) = now {
+            line.text(&doing(state, attempt));
+        }
+        let waits = now.is_some_and(|(state, attempt)| state == DeliveryState::Pending && attempt == 0);
+        if waits && begun.elapsed() >= BEGINS_WITHIN && !told_that_none_begins {
+            line.clear();
+            write::note(
+                "no gateway has begun to send it yet: is one running, and has it free places for deliveries?",
+            );
+            told_that_none_begins = true;
+        }
+        let interrupted = tokio::select! {
+            Ok(()) = tokio::signal::ctrl_c() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        if interrupted || begun.elapsed() >= wait {
+            line.clear();
+            return Ok(Followed { waybill: store.waybill(transfer).await?, ended: false });
+        }
+    }
+}
+
+/// The records with the connection that the message went over, if that is recorded within a moment.
+async fn with_connection(
+    store: &Store,
+    transfer: TransferId,
+    mut waybill: Option<Waybill>,
+) -> Result<Option<Waybill>> {
+    let begun = Instant::now();
+    loop {
+        let lacks = waybill.as_ref().is_some_and(|waybill| {
+            waybill.connections.is_empty() && waybill.events.iter().any(|event| event.connection.is_some())
+        });
+        if !lacks || begun.elapsed() >= CONNECTION_WITHIN {
+            return Ok(waybill);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        waybill = store.waybill(transfer).await?;
+    }
+}
+
+/// What is being done, for the line that changes.
+fn doing(state: DeliveryState, attempt: u32) -> String {
+    match state {
+        DeliveryState::Pending => "waiting for a gateway".to_owned(),
+        DeliveryState::Sending => format!("sending, attempt {attempt}"),
+        DeliveryState::AwaitingReceipt => "waiting for the receipt".to_owned(),
+        DeliveryState::Retrying => format!("waiting after attempt {attempt}"),
+        other => other.to_string(),
+    }
+}
+
+/// Says what has changed.
+fn tell(delivery: &DeliveryView) -> Result<()> {
+    let error = delivery.error.as_deref().unwrap_or("no reason is on record");
+    match delivery.state {
+        DeliveryState::Pending => Ok(()),
+        DeliveryState::Sending => match delivery.attempts.last() {
+            Some(attempt) => {
+                write::line(format_args!("attempt {} began on node {}", attempt.number, attempt.node))
+            }
+            None => Ok(()),
+        },
+        DeliveryState::AwaitingReceipt => match delivery.receipt_deadline {
+            Some(deadline) => write::line(format_args!(
+                "the partner's server took the message; its receipt is awaited until {}",
+                write::time(deadline)
+            )),
+            None => write::line("the partner's server took the message; its receipt is awaited"),
+        },
+        DeliveryState::Retrying => write::line(format_args!(
+            "attempt {} failed: {error}; the next one begins {}",
+            delivery.attempts.last().map_or(0, |attempt| attempt.number),
+            write::time(delivery.due_at)
+        )),
+        DeliveryState::Delivered => {
+            let summary = delivery.receipt.as_ref().map_or("", |receipt| receipt.summary.as_str());
+            write::line(format_args!("delivered: {summary}"))
+        }
+        DeliveryState::Failed | DeliveryState::Expired | DeliveryState::Cancelled => {
+            write::line(format_args!("not delivered ({}): {error}", delivery.state))
+        }
+    }
+}
