@@ -64,9 +64,10 @@ fn extended(name: &[u8]) -> String {
     text
 }
 
-/// The characters of a name, each that is no printable ASCII as `_`.
+/// The characters of a name, each that is no printable ASCII as `_`; a quote or backslash too, which lenient readers may take
+/// for the end of the value.
 fn in_ascii(name: &[u8]) -> String {
-    let plain = |c: char| if matches!(c, ' '..='~') { c } else { '_' };
+    let plain = |c: char| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\') { c } else { '_' };
     match std::str::from_utf8(name) {
         Ok(text) => text.chars().map(plain).collect(),
         Err(_) => name.iter().map(|byte| plain(char::from(*byte))).collect(),

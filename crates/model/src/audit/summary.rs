@@ -1,5 +1,8 @@
 //! One line that says what an event is about: who, where, to what, and why.
 
+mod endpoints;
+mod messages;
+mod offers;
 mod parts;
 
 use super::EventKind;
@@ -96,77 +99,35 @@ impl EventWords<'_> {
             EventKind::PollFailed => {
                 format!("Polling{}{} failed{}", self.at(), self.for_flow(), self.with(": ", "error"))
             }
-            EventKind::OfferBackedOff => format!(
-                "{} could not be staged{}{}; it will be tried again",
-                self.offer(),
-                self.with(", failure ", "failures"),
-                self.with(": ", "error")
-            ),
-            EventKind::OfferRefused => {
-                format!("{} was refused{}", self.offer(), self.with(": ", "error"))
-            }
-            EventKind::OfferChanged => {
-                format!(
-                    "{} changed while it was read; it will be offered again{}",
-                    self.offer(),
-                    self.with(": ", "why")
-                )
-            }
-            EventKind::OfferMismatch => format!(
-                "{} was accepted although its source reports another size or time than was read{}{}{}",
-                self.offer(),
-                self.with(": bytes reported ", "stated_bytes"),
-                self.with(", read ", "read_bytes"),
-                self.with(": ", "why")
-            ),
-            EventKind::OfferUnstable => format!(
-                "{} is not accepted yet: its modification time keeps changing{}{}",
-                self.offer(),
-                self.with(", it was ", "was"),
-                self.with(" and is ", "is")
-            ),
-            EventKind::ArchiveRemoved => match self.text("outcome").as_deref() {
-                Some("changed") => format!("{} was changed in its archive, and stays there", self.offer()),
-                _ => format!("{} was removed from its archive: its time there is over", self.offer()),
-            },
-            EventKind::CertificateExpires | EventKind::CertificateExpired => format!(
-                "The certificate{}{} {}{}{}",
-                self.with(" ", "certificate"),
-                self.with(" of ", "subject"),
-                if kind == EventKind::CertificateExpires { "ends" } else { "has expired" },
-                self.with(", at ", "not_after"),
-                self.with("; used by ", "used_by")
-            ),
-            EventKind::FlowFilesMissing => format!(
-                "Files are missing{}{}{}{}",
-                self.for_flow(),
-                self.with(": expected ", "expected"),
-                self.with(" on ", "day"),
-                self.with(", taken by then: ", "found")
-            ),
-            EventKind::FlowFilesArrived => format!(
-                "The missing files came after all{}{}{}",
-                self.for_flow(),
-                self.with(": expected ", "expected"),
-                self.with(" on ", "day")
-            ),
-            EventKind::OfferDuplicate => format!(
-                "{} has the content of a file that was taken before, and is not transferred again",
-                self.offer()
-            ),
-            EventKind::OfferSettled => {
-                let outcome = match self.text("outcome").as_deref() {
-                    Some("kept") => "was kept at its source",
-                    Some("changed") => {
-                        "was replaced at its source: the new file was left there and will be offered as a new file"
-                    }
-                    _ => "was settled at its source",
-                };
-                format!("{} {outcome}{}", self.offer(), self.with("; archived as ", "archived"))
-            }
-            EventKind::SettleFailed => {
-                format!("{} could not be settled at its source{}", self.offer(), self.with(": ", "error"))
-            }
+            EventKind::OfferBackedOff
+            | EventKind::OfferRefused
+            | EventKind::OfferChanged
+            | EventKind::OfferMismatch
+            | EventKind::OfferUnstable
+            | EventKind::ArchiveRemoved
+            | EventKind::FlowFilesMissing
+            | EventKind::FlowFilesArrived
+            | EventKind::OfferDuplicate
+            | EventKind::OfferSettled
+            | EventKind::SettleFailed => self.of_offer(kind),
+            EventKind::CertificateExpires
+            | EventKind::CertificateExpired
+            | EventKind::ReceiptUnmatched
+            | EventKind::ReceiptUnproven
+            | EventKind::ReceiptIgnored
+            | EventKind::MessageRefused
+            | EventKind::MessageRestarted
+            | EventKind::RestartUnsupported
+            | EventKind::LegacyUsed
+            | EventKind::CertificateFallback
+            | EventKind::MessageRepeated
+            | EventKind::MessageContentDiffers
+            | EventKind::MessagePartialKept
+            | EventKind::MessageContinued
+            | EventKind::MessagePartialRemoved
+            | EventKind::EvidenceRecorded
+            | EventKind::EvidenceRemoved
+            | EventKind::EvidenceExported => self.of_message(kind),
             EventKind::TransferRecorded if self.detail.contains_key("resubmission") => format!(
                 "{} sends {} once more{}{}{}",
                 self.who(),
@@ -299,25 +260,6 @@ impl EventWords<'_> {
                 self.to(),
                 self.with(" because the lease ended of node ", "node")
             ),
-            EventKind::ReceiptUnmatched => format!(
-                "A receipt{} arrived, but no delivery waits for it{}{}",
-                self.sender(),
-                self.with(": message ", "message_id"),
-                self.with(": ", "key")
-            ),
-            EventKind::ReceiptUnproven => format!(
-                "A receipt{} proves nothing, and the delivery{} still waits for one{}",
-                self.sender(),
-                self.to(),
-                self.with(": ", "error")
-            ),
-            EventKind::ReceiptIgnored => format!(
-                "A receipt{} for the delivery{} arrived and changed nothing{}{}",
-                self.sender(),
-                self.to(),
-                self.with("; its state is ", "was"),
-                self.with(": ", "receipt")
-            ),
             EventKind::ListenerFailed if self.text("in_force").is_some() => format!(
                 "Listener{} goes on under its old definition{}",
                 self.with(" ", "listener"),
@@ -333,61 +275,6 @@ impl EventWords<'_> {
                 self.count(", ", "closed_while_idle", "was closed while idle", "were closed while idle")
             ),
             EventKind::ListenerRecovered => format!("Listener{} is up again", self.with(" ", "listener")),
-            EventKind::MessageRefused => format!(
-                "A message{} was refused{}{}",
-                self.sender(),
-                self.with(": ", "reason"),
-                self.with(": ", "error")
-            ),
-            EventKind::MessageRestarted => format!(
-                "A message{} goes on after its connection was lost{}{}",
-                self.partner.map(|partner| format!(" to partner {partner}")).unwrap_or_default(),
-                self.with(" at byte ", "from_byte"),
-                self.with(" of ", "total")
-            ),
-            EventKind::RestartUnsupported => format!(
-                "The whole message is sent again: AS2 restart is not supported{}{}",
-                self.partner.map(|partner| format!(" by partner {partner}")).unwrap_or_default(),
-                self.with(": ", "reason")
-            ),
-            EventKind::LegacyUsed => format!(
-                "Weak algorithms or keys were used{}, as legacy = true allows{}",
-                self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
-                self.with(": ", "used")
-            ),
-            EventKind::CertificateFallback => format!(
-                "A key or certificate was used outside its time{}{}",
-                self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
-                self.with(": ", "used")
-            ),
-            EventKind::MessageRepeated => format!(
-                "A message{} was received again; it was answered and not processed again{}",
-                self.sender(),
-                self.with(": ", "message_id")
-            ),
-            EventKind::MessageContentDiffers => format!(
-                "A message{} was refused: its Message-ID was used before for other content{}",
-                self.sender(),
-                self.with(": ", "message_id")
-            ),
-            EventKind::MessagePartialKept => format!(
-                "The connection of a message{} broke; what had come is kept{}{}",
-                self.sender(),
-                self.count(": ", "received", "byte", "bytes"),
-                self.with(" of ", "total")
-            ),
-            EventKind::MessageContinued => format!(
-                "The sender of a message{} goes on{}{}",
-                self.sender(),
-                self.with(" at byte ", "from_byte"),
-                self.with(" of ", "total")
-            ),
-            EventKind::MessagePartialRemoved => format!(
-                "What was kept of a message{} is removed{}{}",
-                self.sender(),
-                self.count(": ", "received", "byte", "bytes"),
-                self.with("; ", "reason")
-            ),
             EventKind::ConnectionOpened => format!("Connected: {}{}", self.line(), self.protection()),
             EventKind::ConnectionClosed => format!(
                 "Closed: {}{}{}{}",
@@ -414,109 +301,23 @@ impl EventWords<'_> {
                 format!("Outcome unknown: {}{}", self.line(), self.with("; no news from node ", "of_node"))
             }
             EventKind::ConnectionStillOpen => format!("Still open: {}", self.line()),
-            EventKind::EndpointOffline => format!(
-                "Endpoint{} is offline after failures{}{}",
-                self.named(self.endpoint),
-                self.with(", until ", "until"),
-                self.with(": ", "error")
-            ),
-            EventKind::EndpointOnline => format!("Endpoint{} is online again", self.named(self.endpoint)),
-            EventKind::AddressOffline => format!(
-                "An address of endpoint{} is offline after failures{}{}{}",
-                self.named(self.endpoint),
-                self.with(": ", "address"),
-                self.with(", until ", "until"),
-                self.with(": ", "error")
-            ),
-            EventKind::AddressOnline => format!(
-                "An address of endpoint{} is online again{}",
-                self.named(self.endpoint),
-                self.with(": ", "address")
-            ),
-            EventKind::EndpointQueueFull => format!(
-                "The queue of endpoint{} is full: its flows take no new files{}",
-                self.named(self.endpoint),
-                self.with(" until fewer deliveries wait than ", "queue")
-            ),
-            EventKind::EndpointQueueFree => {
-                format!("The queue of endpoint{} has room again", self.named(self.endpoint))
-            }
-            EventKind::EndpointSetOffline if self.is_carried() => format!(
-                "The record that endpoint{} was set offline was copied before its month was removed: by {}{}{}",
-                self.named(self.endpoint),
-                self.first_actor(),
-                self.with(" at ", "first_at"),
-                self.with(": ", "reason")
-            ),
-            EventKind::EndpointSetOffline => format!(
-                "{} set endpoint{} offline{}",
-                self.who(),
-                self.named(self.endpoint),
-                self.with(": ", "reason")
-            ),
-            EventKind::EndpointSetOnline => format!(
-                "{} set endpoint{} online{}",
-                self.who(),
-                self.named(self.endpoint),
-                self.with(": ", "reason")
-            ),
-            EventKind::FlowWaitsForRoom => format!(
-                "Files of flow{} wait at their source: staging on node {} has no room{}{}{}",
-                self.named(self.flow),
-                self.node,
-                self.with(" for ", "path"),
-                self.count(", which needs ", "bytes", "byte", "bytes"),
-                self.count("; free: ", "free_bytes", "byte", "bytes")
-            ),
-            EventKind::FlowHasRoom => {
-                format!("Staging has room for the files of flow{} again", self.named(self.flow))
-            }
-            EventKind::FlowPreferredNodeBehind => format!(
-                "Node {} polls flow{}: the preferred node{} refused its revision{}",
-                self.node,
-                self.named(self.flow),
-                self.with(" ", "preferred_node"),
-                self.with(": ", "problem")
-            ),
-            EventKind::FlowRunRequested => {
-                format!("{} asked for a run of flow{}", self.who(), self.named(self.flow))
-            }
-            EventKind::FlowRun => format!(
-                "Flow{} was run for {} on node {}{}{}{}",
-                self.named(self.flow),
-                self.who(),
-                self.node,
-                self.count(": ", "taken", "file accepted", "files accepted"),
-                self.with("; ", "outcome"),
-                self.with(": ", "error")
-            ),
-            EventKind::FlowDryRun => format!(
-                "{} made a dry run of flow{}{}{}",
-                self.who(),
-                self.named(self.flow),
-                self.count(": ", "takes", "file", "files"),
-                self.with(": ", "error")
-            ),
-            EventKind::EndpointTested => format!(
-                "{} tested endpoint{}{}{}",
-                self.who(),
-                self.named(self.endpoint),
-                self.with(": ", "outcome"),
-                self.with(": ", "error")
-            ),
-            EventKind::FlowPaused if self.is_carried() => format!(
-                "The record that flow{} was paused was copied before its month was removed: by {}{}{}",
-                self.named(self.flow),
-                self.first_actor(),
-                self.with(" at ", "first_at"),
-                self.with(": ", "reason")
-            ),
-            EventKind::FlowPaused => {
-                format!("{} paused flow{}{}", self.who(), self.named(self.flow), self.with(": ", "reason"))
-            }
-            EventKind::FlowResumed => {
-                format!("{} resumed flow{}{}", self.who(), self.named(self.flow), self.with(": ", "reason"))
-            }
+            EventKind::EndpointOffline
+            | EventKind::EndpointOnline
+            | EventKind::AddressOffline
+            | EventKind::AddressOnline
+            | EventKind::EndpointQueueFull
+            | EventKind::EndpointQueueFree
+            | EventKind::EndpointSetOffline
+            | EventKind::EndpointSetOnline
+            | EventKind::FlowWaitsForRoom
+            | EventKind::FlowHasRoom
+            | EventKind::FlowPreferredNodeBehind
+            | EventKind::FlowRunRequested
+            | EventKind::FlowRun
+            | EventKind::FlowDryRun
+            | EventKind::EndpointTested
+            | EventKind::FlowPaused
+            | EventKind::FlowResumed => self.of_endpoint(kind),
             EventKind::KnownHostAdded if self.is_carried() => format!(
                 "The record of a known host{} was copied before its month was removed: added by {}{}{}",
                 self.with(" ", "hosts"),
@@ -549,16 +350,6 @@ impl EventWords<'_> {
                 self.with(": ", "payload"),
                 self.count(", ", "bytes", "byte", "bytes")
             ),
-            EventKind::EvidenceRecorded => {
-                format!("The evidence of a message{} was recorded; its receipt had come before", self.to())
-            }
-            EventKind::EvidenceRemoved => format!(
-                "The evidence of a message was removed at the end of its retention{}",
-                self.with(": ", "message_id")
-            ),
-            EventKind::EvidenceExported => {
-                format!("{} saved the evidence of a message{}", self.who(), self.with(": ", "message_id"))
-            }
             EventKind::AuditRemoved => format!(
                 "Audit events{} were removed at the end of their retention{}",
                 self.with(" of ", "month"),

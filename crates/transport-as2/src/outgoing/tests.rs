@@ -1,4 +1,5 @@
 mod offsets;
+mod recipe;
 
 use super::*;
 use crate::agreement::SendSecurity;
