@@ -102,7 +102,7 @@ fn threshold(end: Timestamp, now: Timestamp) -> Option<i64> {
 }
 
 impl Control {
-    /// Tells of thresholds that were not told before, by any node.
+    /// Reports the thresholds that no node has reported before.
     ///
     /// # Errors
     /// The database failed.

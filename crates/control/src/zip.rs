@@ -97,7 +97,7 @@ impl<R: Read + Seek> ZipReader<R> {
     }
 }
 
-/// An archive that is being written. One that is not finished has no directory: nobody takes it for a whole one.
+/// An archive that is being written. One that is not finished has no directory, so that programs refuse it.
 pub(crate) struct ZipWriter<W: Write> {
     /// Dropped before the archive.
     given_up: GivesUp,

@@ -49,7 +49,7 @@ impl<R: io::Read> Measured for FromStaging<R> {
 }
 
 impl Spooled {
-    /// The body from a byte on, and where its MIC is told.
+    /// The body from a byte on, and the slot that its MIC is put into.
     ///
     /// # Errors
     /// It cannot be read.

@@ -69,7 +69,7 @@ fn body(package: EvidencePackage) -> Body {
                 return;
             }
             tracing::warn!(error = %error.chain(), "a download of evidence was broken off");
-            // The connection is closed before the end, so that nobody takes it for whole.
+            // The connection is closed before the end, so that the file is not mistaken for a whole one.
             drop(pieces.blocking_send(Err(io::Error::other(error))));
         }
     });

@@ -2,7 +2,7 @@
 
 use super::super::check;
 
-/// What is told of these flows: a name, source and destination each.
+/// The findings of these flows: a name, source and destination each.
 fn told_of(flows: &[(&str, &str, &str)]) -> Vec<String> {
     let flow = |(name, source, destination): &(&str, &str, &str)| {
         format!(
