@@ -44,6 +44,7 @@ present() {
     debootstrap) command -v debootstrap ;;
     systemd) command -v systemd-analyze ;;
     man-db) command -v man ;;
+    gnupg) command -v gpg && command -v gpgconf && command -v gpg-agent ;;
     *) echo "prepare.sh: no such row: $1" >&2; exit 2 ;;
   esac >/dev/null 2>&1
 }

@@ -420,6 +420,53 @@ CREATE TABLE partial_segments (
 );
 CREATE INDEX partial_segments_by_message ON partial_segments (digest, position);
 
+-- Certificates that partners propose (Certificate Exchange Messaging). Nothing is used of them until definitions in force hold
+-- them. Rows stay: a request that comes again changes nothing.
+CREATE TABLE certificate_proposals (
+    id           UUID NOT NULL PRIMARY KEY,
+    partner      TEXT   NOT NULL,
+    -- The partner's id of the request, as SHA-256 in hexadecimal: a peer chooses its length.
+    digest       TEXT   NOT NULL,
+    -- waiting, agreed, refused, accepted, rejected, expired or superseded.
+    state        TEXT   NOT NULL,
+    received_at  TIMESTAMPTZ NOT NULL,
+    -- The proposal as it came.
+    proposal     JSONB NOT NULL,
+    decided_by   TEXT,
+    decided_at   TIMESTAMPTZ,
+    reason       TEXT,
+    -- The transfer of the answer.
+    response_id  UUID,
+    UNIQUE (partner, digest)
+);
+CREATE INDEX certificate_proposals_open ON certificate_proposals (received_at)
+    WHERE state IN ('waiting', 'agreed', 'refused');
+
+-- Certificates of ours that are announced to partners, with the request that is sent.
+CREATE TABLE certificate_announcements (
+    id           UUID NOT NULL PRIMARY KEY,
+    partner      TEXT   NOT NULL,
+    -- Our id of the request.
+    request_id   TEXT   NOT NULL UNIQUE,
+    -- waiting, accepted, rejected or expired.
+    state        TEXT   NOT NULL,
+    announced_at TIMESTAMPTZ NOT NULL,
+    respond_by   TIMESTAMPTZ NOT NULL,
+    -- What is announced.
+    announcement JSONB NOT NULL,
+    media_type   TEXT   NOT NULL,
+    file_name    TEXT   NOT NULL,
+    subject      TEXT   NOT NULL,
+    content      BYTEA NOT NULL,
+    reason       TEXT,
+    answered_at  TIMESTAMPTZ,
+    -- How often it was sent, and when it is sent next.
+    sent         BIGINT NOT NULL,
+    next_at      TIMESTAMPTZ,
+    transfer_id  UUID
+);
+CREATE INDEX certificate_announcements_waiting ON certificate_announcements (respond_by) WHERE state = 'waiting';
+
 -- What proves a message, with a retention of its own. Its bytes are in about and pieces; those that a signature covers are a
 -- payload, which the transfer refers to.
 CREATE TABLE evidence (

@@ -178,7 +178,7 @@ fn receive_receipts_later(root: &Path, acme: &Gateway, globex: &Gateway) {
 
 /// Waits until every message of Acme's has its receipt and every receipt of Globex's was taken, and gives their number.
 /// Those that wait long for their next attempt are sent at once; what is stuck in another way is not helped.
-fn receipts_arrived(acme: &Books<'_>, globex: &Books<'_>, log: &str) -> usize {
+pub fn receipts_arrived(acme: &Books<'_>, globex: &Books<'_>, log: &str) -> usize {
     let begun = Instant::now();
     loop {
         let open = "select id, state from transfers where state <> 'completed'";

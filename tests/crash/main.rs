@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "the partner's socket is made by hand")]
 
 mod address_kills;
+mod answer_kills;
 mod as2_kills;
 mod as2_sender;
 mod books;

@@ -17,16 +17,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("net", &["model"]),
     ("staging", &["model"]),
     ("smime", &[]),
+    ("pgp-mime", &["smime"]),
     ("transport-file", &["model", "net", "transport"]),
     ("transport-sftp", &["model", "net", "transport"]),
     ("transport-ftp", &["model", "net", "transport"]),
     ("transport-webdav", &["model", "net", "transport"]),
-    ("transport-as2", &["model", "net", "smime", "transport"]),
+    ("transport-as2", &["model", "net", "pgp-mime", "smime", "transport"]),
     ("steps", &["model"]),
     ("store", &["model"]),
     ("engine", &["model", "staging", "steps", "store", "transport"]),
     ("config", &["model", "steps"]),
-    ("control", &["config", "engine", "model", "smime", "store"]),
+    ("control", &["config", "engine", "model", "pgp-mime", "smime", "store"]),
     ("console", &["config", "control", "engine", "model", "net", "store"]),
     ("testkit", &["model", "net", "staging", "transport"]),
 ];
@@ -37,7 +38,8 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("askama", &["console"]),
     ("russh", &["testkit", "transport-sftp"]),
     ("hyper", &["net"]),
-    ("quick-xml", &["transport-webdav"]),
+    ("pgp", &["pgp-mime"]),
+    ("quick-xml", &["transport-as2", "transport-webdav"]),
 ];
 
 fn packages() -> Vec<Value> {

@@ -2,7 +2,7 @@
 
 use crate::table::Direction::{FromIt, ToIt};
 use crate::table::Outcome::{Fails, Remark, Works};
-use crate::table::{Exchange, LIBAS2, PYAS2LIB};
+use crate::table::{ASX, Exchange, LIBAS2, PYAS2LIB};
 
 const TO_PYAS2LIB: Exchange = Exchange {
     product: &PYAS2LIB,
@@ -23,10 +23,19 @@ const TO_LIBAS2: Exchange = Exchange { product: &LIBAS2, binary: false, ..TO_PYA
 /// libas2 encrypts content keys by RSA-OAEP with SHA-512.
 const FROM_LIBAS2: Exchange =
     Exchange { product: &LIBAS2, direction: FromIt, key: "oaep-sha512", ..TO_PYAS2LIB };
+/// What asx-rs verifies is text whose lines end by CRLF.
+const TO_ASX: Exchange = Exchange { product: &ASX, binary: false, ..TO_PYAS2LIB };
+const FROM_ASX: Exchange =
+    Exchange { product: &ASX, direction: FromIt, outcome: Remark(REPEATS_HEADERS), ..TO_PYAS2LIB };
 
 const NO_MIC: &str = "its receipt has no MIC for what is not signed";
 const SIGNS_ALL_THE_SAME: &str = "its receipt is signed all the same";
 const UNSIGNED_NO_MIC: &str = "its receipt is signed all the same, and has no MIC for what is not signed";
+const REPEATS_HEADERS: &str = "its bodies begin with their MIME headers once more";
+
+const NOT_AUTHENTICATED: &str = "authentication-failed";
+const NOT_DECRYPTED: &str = "decryption-failed";
+const INSUFFICIENT: &str = "insufficient-message-security";
 
 const IN_ENVELOPED_DATA: &str = "it has GCM inside EnvelopedData";
 
@@ -162,4 +171,62 @@ pub const EXCHANGES: &[Exchange] = &[
         outcome: Remark(IN_ENVELOPED_DATA),
         ..FROM_LIBAS2
     },
+    // To asx-rs, whose peer puts CMS into base64 before.
+    TO_ASX,
+    Exchange { digest: "sha1", outcome: Remark("its MIC is of SHA-256 then"), ..TO_ASX },
+    Exchange { digest: "sha384", cipher: "aes192-cbc", ..TO_ASX },
+    Exchange { digest: "sha512", cipher: "aes128-cbc", key: "oaep-sha256", ..TO_ASX },
+    Exchange { mdn: "unsigned", outcome: Remark(SIGNS_ALL_THE_SAME), ..TO_ASX },
+    Exchange { mdn: "none", outcome: Remark("it answers with a receipt all the same"), ..TO_ASX },
+    Exchange { signature: "ecdsa", ..TO_ASX },
+    Exchange {
+        binary: true,
+        outcome: Fails {
+            why: "asx-rs verifies no signature over other line ends than CRLF",
+            said: NOT_AUTHENTICATED,
+        },
+        ..TO_ASX
+    },
+    Exchange {
+        compressed: "before_signing",
+        outcome: Fails {
+            why: "what is compressed has bytes that asx-rs takes for line ends, and changes before it verifies the signature",
+            said: NOT_AUTHENTICATED,
+        },
+        ..TO_ASX
+    },
+    Exchange {
+        signature: "pss",
+        outcome: Fails { why: "asx-rs verifies no RSA-PSS", said: NOT_AUTHENTICATED },
+        ..TO_ASX
+    },
+    Exchange {
+        cipher: "3des",
+        outcome: Fails { why: "asx-rs decrypts AES-CBC alone", said: NOT_DECRYPTED },
+        ..TO_ASX
+    },
+    Exchange {
+        cipher: "aes256-gcm",
+        outcome: Fails { why: "asx-rs reads no AuthEnvelopedData", said: INSUFFICIENT },
+        ..TO_ASX
+    },
+    Exchange {
+        key: "oaep-sha1",
+        outcome: Fails { why: "asx-rs reads RSA-OAEP with SHA-256 alone", said: NOT_DECRYPTED },
+        ..TO_ASX
+    },
+    Exchange {
+        security: "signed",
+        outcome: Fails { why: "asx-rs takes only what is signed and encrypted", said: INSUFFICIENT },
+        ..TO_ASX
+    },
+    Exchange {
+        security: "encrypted",
+        outcome: Fails { why: "asx-rs takes only what is signed and encrypted", said: INSUFFICIENT },
+        ..TO_ASX
+    },
+    // From asx-rs, which has one form for all.
+    FROM_ASX,
+    Exchange { binary: false, ..FROM_ASX },
+    Exchange { signature: "ecdsa", ..FROM_ASX },
 ];

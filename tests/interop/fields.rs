@@ -95,7 +95,7 @@ fn a_partner_gets_the_header_fields_that_were_agreed() {
             from,
             Some("edi@peer.example"),
             from,
-            Some("multiple-attachments"),
+            Some("multiple-attachments, CEM"),
         ])
     );
     assert_eq!(field(&seen[1], "Date"), None);
@@ -140,7 +140,8 @@ fn a_receipt_names_the_message_its_recipients_and_what_this_gateway_can_do() {
     );
     let head = answer.head.to_ascii_lowercase();
     assert!(
-        head.contains("as2-version: 1.2\r\n") && head.contains("ediint-features: multiple-attachments\r\n"),
+        head.contains("as2-version: 1.2\r\n")
+            && head.contains("ediint-features: multiple-attachments, cem\r\n"),
         "{head}"
     );
 

@@ -1,14 +1,17 @@
-//! AS2 against implementations that share no code with Waybill (pyas2lib, libas2), against `openssl cms`, and
+//! AS2 against implementations that share no code with Waybill (pyas2lib, libas2, asx-rs), against `openssl cms`, and
 //! against what nobody should send.
 
 #![allow(clippy::disallowed_methods, reason = "what goes over the wire is written by hand")]
 
 mod appendix;
+mod asx;
 mod async_receipts;
 mod attachments;
+mod cem;
 mod evidence;
 mod exchanges;
 mod fields;
+mod forms;
 mod hostile;
 mod https;
 mod hub;
@@ -19,6 +22,7 @@ mod memory;
 mod misbehaving;
 mod names;
 mod oracle;
+mod pgp;
 mod proxies;
 mod raw;
 mod receipts;

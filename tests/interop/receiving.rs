@@ -35,7 +35,7 @@ fn start(product: &Product) -> (Server, Hub) {
     (peer, hub)
 }
 
-fn make_ec_pair(pair: &KeyPair) {
+pub fn make_ec_pair(pair: &KeyPair) {
     let output = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
         .args(["-subj", "/CN=waybill", "-days", "30", "-keyout"])

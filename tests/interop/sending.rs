@@ -1,7 +1,8 @@
-//! Waybill → pyas2lib and libas2, in every protection, receipt, digest and cipher: the rows of the table in docs/as2.md.
+//! Waybill → pyas2lib and libas2 (and, called by asx.rs, asx-rs), in every protection, receipt, digest and cipher: the rows of the table in docs/as2.md.
 
 use crate::hub::{Hub, random, received, sha256, start_peer, tell};
-use crate::table::{self, Direction, Exchange, LIBAS2, PYAS2LIB, Product};
+use crate::receiving::make_ec_pair;
+use crate::table::{self, ASX, Direction, Exchange, LIBAS2, PYAS2LIB, Product};
 use serde_json::{Value, json};
 use suites::Server;
 
@@ -32,7 +33,7 @@ fn signed_alone_and_not_at_all_to_libas2() {
 
 /// Every row of the product that is chosen; those that fail each with a gateway of their own, for an endpoint whose other side
 /// cannot read us is left alone for a while.
-fn all(product: &'static Product, chosen: impl Fn(&Exchange) -> bool) {
+pub fn all(product: &'static Product, chosen: impl Fn(&Exchange) -> bool) {
     let rows = table::of(product, Direction::ToIt).filter(|one| chosen(one));
     let (failing, working): (Vec<&Exchange>, Vec<&Exchange>) = rows.partition(|one| one.fails().is_some());
     assert!(!working.is_empty());
@@ -47,10 +48,13 @@ fn in_turn(product: &Product, key: &[&str], exchanges: &[&Exchange]) {
     let peer = Server::start(product.script, key);
     assert_eq!(peer.text("version"), product.version);
     let mut hub = Hub::for_peer(&peer);
+    if exchanges.iter().any(|one| one.signature == "ecdsa") {
+        make_ec_pair(&hub.own);
+    }
     tell(&peer, &json!({ "partner_cert": hub.own.certificate }));
     for (number, one) in exchanges.iter().enumerate() {
         hub.define(peer.text("url"), &one.agreement());
-        let bytes = payload(one.binary);
+        let bytes = payload(one);
         let name = if product == &PYAS2LIB {
             format!("order {number} Größe.bin")
         } else {
@@ -73,11 +77,15 @@ fn in_turn(product: &Product, key: &[&str], exchanges: &[&Exchange]) {
     }
 }
 
-/// Bare line ends, which a careless side would turn, behind bytes of no pattern.
-fn payload(binary: bool) -> Vec<u8> {
+/// Bare line ends, which a careless side would turn, behind bytes of no pattern; for asx-rs none in text, where it does.
+fn payload(one: &Exchange) -> Vec<u8> {
     let mut bytes = random(20_000);
-    if !binary {
-        bytes = openssl::base64::encode_block(&bytes).into_bytes();
+    if !one.binary {
+        let text = openssl::base64::encode_block(&bytes);
+        if one.product == &ASX {
+            return text.replace('\n', "\r\n").into_bytes();
+        }
+        bytes = text.into_bytes();
     }
     bytes.extend(b"a\nb\r\nc\rd\n");
     bytes
@@ -110,8 +118,8 @@ fn receipted(one: &Exchange, receipt: &Value) {
         return;
     }
     assert_eq!(receipt["kind"], "mdn", "{one:?}: {receipt}");
-    // pyas2lib signs as soon as an algorithm is asked for: a signed answer is as good.
-    let signed = one.mdn == "signed" || one.product == &PYAS2LIB;
+    // pyas2lib signs as soon as an algorithm is asked for, asx-rs always: a signed answer is as good.
+    let signed = one.mdn == "signed" || one.product != &LIBAS2;
     assert_eq!(receipt["detail"]["signed"], signed, "{one:?}: {receipt}");
     // Neither computes a MIC of what was not signed.
     assert_eq!(receipt["detail"]["mic_matched"], one.is_signed(), "{one:?}: {receipt}");

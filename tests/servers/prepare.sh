@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need besides the build: servers and Chromium from Debian, an AS2 partner from PyPI, another and what
-# drives Chromium from npm, a small Debian to install into; cargo-nextest, cargo-deny and cargo-deb built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
+# drives Chromium from npm, a small Debian to install into; one more AS2 partner, cargo-nextest, cargo-deny and cargo-deb built by cargo. Everything that is not a Debian package stays under target/servers. Silent when nothing is to do.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache=$root/target/servers
@@ -12,7 +12,7 @@ deny=0.20.2
 deb=3.8.0
 debian=$cache/debian-root.tar
 
-"$root/deploy/prepare.sh" postgresql-15 strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy squid microsocks apache2-bin e2fsprogs \
+"$root/deploy/prepare.sh" postgresql-15 gnupg strace chromium fonts-dejavu-core nodejs npm python3-venv haproxy squid microsocks apache2-bin e2fsprogs \
   systemd man-db dpkg-dev debootstrap proftpd-core proftpd-mod-crypto libwrap0 libsodium23 nginx libnginx-mod-http-dav-ext sshfs rclone lftp xfsprogs
 mkdir -p "$cache"
 exec 9>"$cache/prepare.lock"
@@ -90,6 +90,12 @@ node_packages() { # NAME SOURCE CHECK: what SOURCE/package.json wants, into targ
 node_packages node console 'require("playwright-core").chromium; require("axe-core").source'
 # The AS2 partner on libas2: is pkijs the one with which it can sign?
 node_packages as2_node servers/as2_node 'if (require("pkijs/package.json").version !== "2.1.90") throw new Error("another pkijs"); require("libas2").AS2Composer'
+
+# The AS2 partner on asx-rs. cargo knows when nothing is to do.
+if [ ! -x "$cache/asx/debug/asx-peer" ]; then
+  echo "prepare.sh: building the AS2 partner on asx-rs into target/servers/asx, once; this takes minutes" >&2
+fi
+cargo build --quiet --locked --manifest-path "$root/tests/servers/asx/Cargo.toml" --target-dir "$cache/asx" 9>&-
 
 # A Debian with hardly anything that it can do without, in which the package is installed: what the package needs must be what it
 # says that it needs. Besides that only the tools of the backup page. Its devices are made by root.

@@ -6,7 +6,7 @@
 use crate::sections::SECTIONS;
 use model::definition::{KeyDefinition, PublicKey};
 use model::schema::{Section, SectionSpec, TransportSpec};
-use model::{Declaration, HostKeyFormat, Result};
+use model::{CertificateExchangeFormat, Declaration, HostKeyFormat, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -56,6 +56,12 @@ impl Catalogue {
     #[must_use]
     pub fn host_keys(&self) -> Option<(&'static TransportSpec, &dyn HostKeyFormat)> {
         self.declarations().find_map(|transport| Some((transport.spec(), transport.host_keys()?)))
+    }
+
+    /// How a transport writes messages about certificates; `None` if it cannot exchange them.
+    #[must_use]
+    pub fn certificate_exchange(&self, transport: &str) -> Option<&dyn CertificateExchangeFormat> {
+        self.declaration(transport)?.certificate_exchange()
     }
 
     /// All transports, by name.

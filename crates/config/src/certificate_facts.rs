@@ -1,7 +1,7 @@
 //! What a person wants to know of a certificate.
 
 use crate::certificates::certificates_in;
-use model::{PeerText, Timestamp};
+use model::{PeerText, Timestamp, distinguished_name};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -97,25 +97,16 @@ fn fingerprint(certificate: &X509Ref, digest: MessageDigest) -> String {
     digest.map(|digest| digest.iter().map(|byte| format!("{byte:02x}")).collect()).unwrap_or_default()
 }
 
-/// RFC 4514: the last attribute first, special characters escaped.
 fn name(name: &X509NameRef) -> String {
-    let mut text = Vec::new();
-    let entries: Vec<_> = name.entries().collect();
-    for entry in entries.iter().rev() {
-        if !text.is_empty() {
-            text.push(b',');
-        }
-        text.extend_from_slice(entry.object().nid().short_name().unwrap_or("OID").as_bytes());
-        text.push(b'=');
-        let value = entry.data().to_string().map(String::into_bytes);
-        for byte in value.unwrap_or_else(|_| entry.data().as_slice().to_vec()) {
-            if b",+\"\\<>;".contains(&byte) {
-                text.push(b'\\');
-            }
-            text.push(byte);
-        }
-    }
-    PeerText::new(&text).to_string()
+    let attributes: Vec<_> = name
+        .entries()
+        .map(|entry| {
+            let value = entry.data().to_string().map(String::into_bytes);
+            let value = value.unwrap_or_else(|_| entry.data().as_slice().to_vec());
+            (entry.object().nid().short_name().unwrap_or("OID"), value)
+        })
+        .collect();
+    distinguished_name(attributes).to_string()
 }
 
 /// Type and size of a key, such as `RSA 3072` or `EC P-256`.

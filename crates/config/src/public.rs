@@ -18,7 +18,7 @@ pub(crate) fn holds_private_key(text: &str) -> bool {
 pub(crate) fn is(material: PublicMaterial, text: &str) -> bool {
     match material {
         PublicMaterial::Certificate => {
-            X509::stack_from_pem(text.as_bytes()).is_ok_and(|stack| !stack.is_empty())
+            X509::stack_from_pem(text.as_bytes()).is_ok_and(|stack| !stack.is_empty()) || is_openpgp_key(text)
         }
         PublicMaterial::HostKeys => {
             let mut lines = lines(text).peekable();
@@ -34,6 +34,20 @@ pub(crate) fn is(material: PublicMaterial, text: &str) -> bool {
             words.get(if marked { 3 } else { 2 }).is_some_and(|key| is_key(key))
         }),
     }
+}
+
+/// Whether a text is one OpenPGP public key in armour and nothing else (RFC 9580, 6.2).
+pub(crate) fn is_openpgp_key(text: &str) -> bool {
+    let whole = text.trim().strip_prefix("-----BEGIN PGP PUBLIC KEY BLOCK-----");
+    let Some(inside) = whole.and_then(|rest| rest.strip_suffix("-----END PGP PUBLIC KEY BLOCK-----")) else {
+        return false;
+    };
+    let base64 = |line: &str| {
+        line.len() <= 76 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+    };
+    let header =
+        |line: &str| ["Version: ", "Comment: ", "Charset: "].iter().any(|name| line.starts_with(name));
+    inside.lines().map(str::trim).all(|line| base64(line) || header(line))
 }
 
 /// The words of each line; comments and empty lines do not count.
@@ -60,7 +74,7 @@ fn is_key(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{holds_private_key, is};
+    use super::{holds_private_key, is, is_openpgp_key};
     use model::PublicMaterial::{HostKeys, KnownHosts};
 
     const KEY: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIPbrUuGeFOTs/6OVIUCQj/Ggc2nJ9RFkFBDzf7v1KLRO";
@@ -102,5 +116,20 @@ mod tests {
             assert!(holds_private_key(text), "{text}");
         }
         assert!(!holds_private_key("-----BEGIN CERTIFICATE-----"));
+    }
+
+    #[test]
+    fn an_openpgp_key_is_public_where_nothing_else_is_in_the_file() {
+        let key = "-----BEGIN PGP PUBLIC KEY BLOCK-----\nComment: Globex\n\nmDMEZ+/a\n=vK0h\n-----END PGP PUBLIC KEY BLOCK-----\n";
+        assert!(is_openpgp_key(key) && is(model::PublicMaterial::Certificate, key));
+        for other in [
+            key.replace("PUBLIC", "PRIVATE"),
+            format!("password = \"x\"\n{key}"),
+            format!("{key}password = \"x\"\n"),
+            key.replace("mDME", "root:x:0 mDME"),
+            String::new(),
+        ] {
+            assert!(!is_openpgp_key(&other), "{other}");
+        }
     }
 }

@@ -53,7 +53,7 @@ static CERTIFICATE: Group = Group::of(&[Field::required(
     CERTIFICATE_PEM,
     "The certificate: in PEM form, or a reference such as `${file:/etc/waybill/globex.pem}` to a file in PEM form, in \
     DER, or in PKCS #7 (`.p7b`). If a file contains several certificates, the first one is used; of a PKCS #7 file the one \
-    that issued none of the others.",
+    that issued none of the others. Or an OpenPGP public key in armour, for messages by PGP/MIME.",
 )
 .address()]);
 
@@ -62,7 +62,7 @@ static KEY: Group = Group::of(&[
         "private_key",
         SECRET,
         "The private key in PEM form (PKCS #8, PKCS #1, SEC 1; OpenSSH's own form for SSH only), or a PKCS #12 file, whose \
-         certificates are used where `certificate` is left out. A reference such as `${file:/run/secrets/acme.key}`.",
+         certificates are used where `certificate` is left out. A reference such as `${file:/run/secrets/acme.key}`. Or an OpenPGP private key in armour, for messages by PGP/MIME.",
     ),
     Field::optional(
         "passphrase",

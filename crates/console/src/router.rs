@@ -37,6 +37,8 @@ fn routes() -> Routes {
         .page("/audit", audit::page)
         .page("/keys", keys::page)
         .page("/certificates", certificates::page)
+        .form("/certificates/proposals/{id}/accept", certificates::accept)
+        .form("/certificates/proposals/{id}/reject", certificates::reject)
         .page("/known-hosts", known_hosts::page)
         .page("/known-hosts/{id}", known_hosts::line)
         .form("/known-hosts/read", known_hosts::read)

@@ -1,8 +1,10 @@
 //! Certificates: those of partners and authorities, those of our keys, those of this node's HTTP servers; with what uses
 //! each.
 
-use crate::{Caller, Control};
-use config::{CertificateFacts, Documents, Environment, Facts, ProcessEnvironment, read_certificates};
+use crate::{Caller, Control, Inner, openpgp};
+use config::{
+    CertificateFacts, Documents, Environment, Facts, ProcessEnvironment, ReadCertificate, read_certificates,
+};
 use model::definition::Definitions;
 use model::schema::{Section, parse_time};
 use model::{Error, ErrorKind, Permission, Result, StoredDefinition, Timestamp};
@@ -11,6 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Largest file of certificates that is read.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -100,6 +103,22 @@ impl fmt::Display for CertificateUse {
 /// What names the definitions of a kind, by their kind and name.
 type Uses = BTreeMap<(&'static str, String), Vec<CertificateUse>>;
 
+/// What names certificates and keys in one revision, with its number: pages ask for it at each refresh, and a revision does not
+/// change.
+#[derive(Default)]
+pub(crate) struct KnownUses(Mutex<Option<(i64, Arc<Uses>)>>);
+
+impl KnownUses {
+    fn of(&self, revision: i64) -> Option<Arc<Uses>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|(number, _)| *number == revision).map(|(_, uses)| Arc::clone(uses))
+    }
+
+    fn keep(&self, revision: i64, uses: &Arc<Uses>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((revision, Arc::clone(uses)));
+    }
+}
+
 impl Control {
     /// The certificates of a directory, or those in force.
     ///
@@ -128,8 +147,20 @@ impl Control {
         definitions: &Definitions,
     ) -> Result<CertificateList> {
         caller.require(Permission::ViewDefinitions)?;
-        let stored = self.0.store.current_definitions().await?.definitions;
-        Ok(self.with_servers(details(definitions, &self.uses(&stored))))
+        let uses = self.uses_in_newest().await?;
+        Ok(self.with_servers(details(definitions, &uses)))
+    }
+
+    /// What names certificates and keys in the newest revision. Its definitions are read once.
+    async fn uses_in_newest(&self) -> Result<Arc<Uses>> {
+        let Inner { store, known_uses, .. } = &*self.0;
+        let number = store.current_revision_number().await?;
+        if let Some(known) = known_uses.of(number) {
+            return Ok(known);
+        }
+        let found = Arc::new(self.uses(&store.definitions_at(number).await?.definitions));
+        known_uses.keep(number, &found);
+        Ok(found)
     }
 
     fn uses(&self, stored: &[StoredDefinition]) -> Uses {
@@ -216,15 +247,30 @@ fn details(definitions: &Definitions, uses: &Uses) -> Vec<CertificateDetail> {
         held(Section::CERTIFICATE.as_str(), &one.name, one.pem.as_bytes(), uses)
     });
     let own = definitions.keys.values().flat_map(|key| {
-        let pem = key.certificate.as_deref().unwrap_or_default();
-        held(Section::KEY.as_str(), &key.name, pem.as_bytes(), used(Section::KEY, &key.name))
+        let uses = used(Section::KEY, &key.name);
+        let read = match &key.certificate {
+            Some(pem) => read_certificates(pem.as_bytes()).unwrap_or_default(),
+            None => openpgp::of_own(key.private_key.reveal()).into_iter().collect(),
+        };
+        listed(Section::KEY.as_str(), &key.name, read, uses)
     });
     partners.chain(own).collect()
 }
 
-/// The certificates of one holder.
+/// The certificates of one holder, or its OpenPGP key.
 fn held(section: &str, name: &str, bytes: &[u8], used_by: &[CertificateUse]) -> Vec<CertificateDetail> {
-    let read = read_certificates(bytes).unwrap_or_default().into_iter().enumerate();
+    let read = read_certificates(bytes);
+    let read = read.unwrap_or_else(|| openpgp::of_partner(bytes).into_iter().collect());
+    listed(section, name, read, used_by)
+}
+
+fn listed(
+    section: &str,
+    name: &str,
+    read: Vec<ReadCertificate>,
+    used_by: &[CertificateUse],
+) -> Vec<CertificateDetail> {
+    let read = read.into_iter().enumerate();
     read.map(|(position, read)| CertificateDetail {
         section: section.to_owned(),
         name: name.to_owned(),

@@ -9,6 +9,7 @@
 mod apply;
 mod by_hand;
 mod caller;
+mod certificate_exchange;
 mod certificates;
 mod directory;
 mod disclosure;
@@ -23,6 +24,7 @@ mod history;
 mod import;
 mod keys;
 mod known_hosts;
+mod openpgp;
 pub mod password;
 mod plan;
 mod poll_times;
@@ -42,6 +44,9 @@ pub use by_hand::{
     TEST_SUBJECT, explain, is_test_name,
 };
 pub use caller::Caller;
+pub use certificate_exchange::{
+    AcceptedCertificates, AnnounceCertificate, CertificateExchanges, DecideCertificates, ProposalDetail,
+};
 pub use certificates::{CertificateDetail, CertificateList, CertificateUse, ListCertificates};
 pub use ending_certificates::{CERTIFICATE_WARNINGS, EndingCertificate};
 pub use endpoints::{
@@ -91,6 +96,7 @@ struct Inner {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ids: Arc<dyn Fn() -> Uuid + Send + Sync>,
     random: Random,
+    known_uses: certificates::KnownUses,
 }
 
 /// Fills a buffer with random bytes fit for secrets.
@@ -124,7 +130,8 @@ impl Control {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, settings, catalogue, now, ids, random } = parts;
         let master_keys = master_keys(&settings);
-        Self(Arc::new(Inner { store, settings, catalogue, master_keys, now, ids, random }))
+        let known_uses = certificates::KnownUses::default();
+        Self(Arc::new(Inner { store, settings, catalogue, master_keys, now, ids, random, known_uses }))
     }
 
     /// The definitions of stored documents as this node would use them: checked, references resolved.

@@ -41,6 +41,7 @@ mod operate;
 mod pace;
 mod parts;
 mod processing;
+mod proof;
 mod queues;
 mod receive;
 mod replies;

@@ -1,5 +1,6 @@
 //! Audit events: the entries of the audit trail.
 
+mod severity;
 mod summary;
 
 pub use summary::EventWords;
@@ -120,6 +121,20 @@ words! {
         CertificateExpires = "certificate.expires",
         /// A certificate in use has ended, and none replaces it.
         CertificateExpired = "certificate.expired",
+        /// A partner asks us to accept new certificates of its own.
+        CertificateProposed = "certificate.proposed",
+        /// The certificates that a partner proposed were accepted, or the partner was answered so.
+        CertificateAccepted = "certificate.accepted",
+        /// The certificates that a partner proposed were rejected, or the partner was answered so.
+        CertificateRejected = "certificate.rejected",
+        /// A certificate of ours is announced to a partner.
+        CertificateAnnounced = "certificate.announced",
+        /// A partner answered whether it accepts a certificate of ours.
+        CertificateAnswered = "certificate.answered",
+        /// A partner did not answer in time whether it accepts a certificate of ours.
+        CertificateUnanswered = "certificate.unanswered",
+        /// A message about certificates changed nothing: it repeats an earlier one, or answers none of ours.
+        CertificateIgnored = "certificate.ignored",
         /// A message that had been answered before was received and answered again.
         MessageRepeated = "message.repeated",
         /// A message came under the Message-ID of an earlier one, with other content: it was refused.
@@ -425,63 +440,5 @@ impl AuditEvent {
     pub fn severity(mut self, severity: Severity) -> Self {
         self.severity = severity;
         self
-    }
-}
-
-impl EventKind {
-    /// The usual severity of an event of this kind.
-    #[must_use]
-    pub const fn usual_severity(self) -> Severity {
-        match self {
-            Self::PollFailed
-            | Self::OfferBackedOff
-            | Self::OfferChanged
-            | Self::OfferMismatch
-            | Self::OfferUnstable
-            | Self::SettleFailed
-            | Self::DeliveryRetrying
-            | Self::StepsRetrying
-            | Self::StepsInterrupted
-            | Self::DeliveryInterrupted
-            | Self::ReceiptUnmatched
-            | Self::ReceiptUnproven
-            | Self::MessageRefused
-            | Self::MessageRepeated
-            | Self::MessageContentDiffers
-            | Self::MessagePartialKept
-            | Self::MessagePartialRemoved
-            | Self::RestartUnsupported
-            | Self::LegacyUsed
-            | Self::CertificateFallback
-            | Self::CertificateExpires
-            | Self::ConnectionWeakened
-            | Self::ConnectionFailed
-            | Self::ConnectionLost
-            | Self::EndpointOffline
-            | Self::EndpointQueueFull
-            | Self::AddressOffline
-            | Self::EndpointSetOffline
-            | Self::FlowPaused
-            | Self::FlowPreferredNodeBehind
-            | Self::FlowWaitsForRoom
-            | Self::TransferHeld
-            | Self::PayloadQuarantined
-            | Self::NodeFenced
-            | Self::LoginFailed
-            | Self::ListenerLimitReached
-            | Self::LoginThrottled
-            | Self::TimestampFailed
-            | Self::AuditRestored => Severity::Warning,
-            Self::DefinitionsRefused
-            | Self::OfferRefused
-            | Self::FlowFilesMissing
-            | Self::TransferFailed
-            | Self::DeliveryFailed
-            | Self::DeliveryExpired
-            | Self::ListenerFailed
-            | Self::CertificateExpired
-            | Self::AuditAlarm => Severity::Error,
-            _ => Severity::Info,
-        }
     }
 }

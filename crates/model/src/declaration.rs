@@ -5,7 +5,7 @@ use crate::definition::{
     PollEffects, PollSource, PublicKey, ReceiveSource,
 };
 use crate::schema::{Finding, Findings, TransportSpec, Values};
-use crate::{HostKeyFormat, Result, Timestamp};
+use crate::{CertificateExchangeFormat, HostKeyFormat, Result, Timestamp};
 
 /// A transport's declaration and its own checks.
 ///
@@ -69,6 +69,11 @@ pub trait Declaration: Send + Sync {
 
     /// What the transport knows of the list of known hosts, if its servers show host keys; `None`, the default, for others.
     fn host_keys(&self) -> Option<&dyn HostKeyFormat> {
+        None
+    }
+
+    /// How the transport writes messages about certificates, if it can exchange them; `None`, the default, for others.
+    fn certificate_exchange(&self) -> Option<&dyn CertificateExchangeFormat> {
         None
     }
 

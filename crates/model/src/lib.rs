@@ -18,11 +18,13 @@ mod archived_copy;
 mod audit;
 mod by_hand;
 mod canonical;
+mod certificate_exchange;
 mod connection;
 mod date_format;
 mod declaration;
 pub mod definition;
 mod directory_template;
+mod distinguished_name;
 mod error;
 pub mod evidence;
 mod id;
@@ -56,6 +58,11 @@ pub use archived_copy::{ARCHIVE_PATH, ARCHIVE_SHA256, ArchivedCopy};
 pub use audit::{Actor, AuditEvent, EventKind, EventWords, Severity, TELL_PARTNER};
 pub use by_hand::{ByHand, CHOSEN_SUBJECT};
 pub use canonical::{canonical_json, canonical_object};
+pub use certificate_exchange::{
+    AnnouncementState, CertificateAnnouncement, CertificateAnswer, CertificateAnswers, CertificateExchange,
+    CertificateExchangeFormat, CertificateProposal, CertificateUsage, ExchangeContent, ExchangePolicy,
+    ExchangeRequest, ExchangeResponse, ProposalState, ProposedCertificate,
+};
 pub use connection::{
     Certificate, ConnectionClosed, ConnectionFailed, ConnectionOpened, Direction, Protocol, Purpose,
     Security, address_text,
@@ -63,6 +70,7 @@ pub use connection::{
 pub use date_format::DateFormat;
 pub use declaration::Declaration;
 pub use directory_template::DirectoryTemplate;
+pub use distinguished_name::distinguished_name;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use id::{
     AttemptId, ConnectionId, DeliveryId, EventId, EvidenceId, NodeName, OfferId, PayloadId, TransferId,

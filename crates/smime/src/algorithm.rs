@@ -49,7 +49,6 @@ pub(crate) mod oid {
 
 /// A message digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum Digest {
     /// MD5: for partners that know nothing better.
     Md5,
@@ -105,7 +104,8 @@ impl Digest {
         }
     }
 
-    pub(crate) fn md(self) -> MessageDigest {
+    /// As OpenSSL names it.
+    pub fn md(self) -> MessageDigest {
         match self {
             Digest::Md5 => MessageDigest::md5(),
             Digest::Sha1 => MessageDigest::sha1(),

@@ -2,7 +2,7 @@
 //!
 //! This crate knows the formats, but nothing about AS2: no AS2 headers, receipts or partners. It opens no
 //! files and no sockets, and has no clock. It is synchronous: callers run it on a blocking thread, with a
-//! `Read` from staging or from HTTP.
+//! `Read` from staging or from HTTP. The digest of a long signed content is computed on a thread of its own ([`threads`]).
 //!
 //! **Writing.** An [`Entity`] consists of headers and a body that has not been read yet.
 //! [`Entity::compress`], [`Entity::sign`], [`Entity::sign_opaque`] and [`Entity::encrypt`] wrap it, in any
@@ -53,6 +53,7 @@ mod error;
 mod message;
 mod mic;
 mod mime;
+pub mod threads;
 mod timestamp;
 
 pub use algorithm::{Cipher, Digest, NameStyle};
@@ -71,9 +72,10 @@ pub use message::limits::Limits;
 pub use message::options::{Keys, PartReceiver, ReadOptions};
 pub use message::report::{Layer, Part, Report, SignedContent, Wrapping};
 pub use message::unwrap::read_message;
-pub use mic::{Mic, MicReader, MicRule, MicSlot, RuledMic, every_mic};
+pub use mic::{DIGEST_BUFFERS, Mic, MicReader, MicRule, MicSlot, RuledMic, every_mic};
 pub use mime::content_type::{ContentType, Parameters};
 pub use mime::entity::{Entity, EntityStream, Measured, Payload};
+pub use mime::form_data::{FormData, FormPiece};
 pub use mime::headers::{Field, Headers};
 pub use mime::multipart::{Multipart, PartReader};
 pub use mime::transfer::{Base64Reader, QuotedPrintableReader, TransferEncoding};

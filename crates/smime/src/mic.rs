@@ -2,18 +2,22 @@
 //! bare LF read as CRLF (the canonical form that some products sign).
 
 mod every;
+mod forms;
 
 pub use every::every_mic;
+pub(crate) use forms::Finished;
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::sync::{Arc, OnceLock};
 
 use openssl::hash::Hasher;
 
 use crate::algorithm::{Digest, NameStyle};
-use crate::error::{CryptoContext, Result};
+use crate::error::{CryptoContext, Error, Result};
 use crate::mime::words::base64_text;
+use crate::threads::{Queue, WriteBehind};
+use forms::Forms;
 
 /// A digest of some form of a message, as AS2 receipts carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,37 +108,33 @@ pub struct RuledMic {
     pub mic: Mic,
 }
 
-/// One digest in both forms. The canonical state is split off at the first bare LF; until then
-/// both are the same, so text with CRLF and bodies that need no canonical form cost one digest.
-struct Twin {
-    algorithm: Digest,
-    exact: Hasher,
-    canonical: Option<Hasher>,
-    /// Given up when the stream turns out longer than [`SHORT`], unless told to keep all.
-    only_short: bool,
-}
-
-/// Bytes up to which a digest that is hardly ever asked for costs too little to be missed.
+/// Bytes up to which a digest that is hardly ever asked for costs too little to be missed, and a thread more than it gains.
 const SHORT: u64 = 1024 * 1024;
 
-/// Digests of a stream, several algorithms at once.
+/// Between the thread that has a stream and the one that computes its digests.
+const QUEUE: Queue = Queue { chunk: 128 * 1024, chunks: 4 };
+
+/// What the digests of one long stream hold in memory, in bytes.
+pub const DIGEST_BUFFERS: usize = QUEUE.chunk * QUEUE.chunks;
+
+/// Digests of a stream, several algorithms at once. Those of a long stream are computed on a thread of their own, while its
+/// next bytes are made or read.
 pub(crate) struct Digests {
-    twins: Vec<Twin>,
+    state: State,
     wants_canonical: bool,
-    after_cr: bool,
     first: Vec<u8>,
     seen: u64,
-    /// A chunk in canonical form.
-    scratch: Vec<u8>,
+    /// Whether the algorithms and forms are known for good, so that a thread may have them.
+    settled: bool,
 }
 
-/// The finished digests of one algorithm.
-#[derive(Debug, Clone)]
-pub(crate) struct Finished {
-    pub(crate) algorithm: Digest,
-    pub(crate) exact: Vec<u8>,
-    /// Present when a bare LF made it differ.
-    pub(crate) canonical: Option<Vec<u8>>,
+enum State {
+    /// On the thread that has the stream.
+    Here(Forms),
+    /// On a thread of their own.
+    Behind(WriteBehind<Forms>),
+    /// Nowhere: the thread could not be started.
+    Lost,
 }
 
 impl Digests {
@@ -149,44 +149,29 @@ impl Digests {
         short: &[Digest],
         wants_canonical: bool,
     ) -> Result<Digests> {
-        let mut twins: Vec<Twin> = Vec::new();
-        let mut refused = None;
-        let all = algorithms.iter().map(|a| (*a, false)).chain(short.iter().map(|a| (*a, true)));
-        for (algorithm, only_short) in all {
-            if twins.iter().any(|twin| twin.algorithm == algorithm) {
-                continue;
-            }
-            match Hasher::new(algorithm.md()).during("digest") {
-                Ok(exact) => twins.push(Twin { algorithm, exact, canonical: None, only_short }),
-                Err(error) => refused = Some(error),
-            }
-        }
-        match refused {
-            Some(error) if twins.is_empty() => Err(error),
-            _ => Ok(Digests {
-                twins,
-                wants_canonical,
-                after_cr: false,
-                first: Vec::new(),
-                seen: 0,
-                scratch: Vec::new(),
-            }),
-        }
+        let forms = Forms::new(algorithms, short, wants_canonical)?;
+        Ok(Digests { state: State::Here(forms), wants_canonical, first: Vec::new(), seen: 0, settled: false })
     }
 
-    /// The canonical form makes no sense for this content: drop it.
+    /// The canonical form makes no sense for this content: drop it. Before [`Digests::settle`].
     pub(crate) fn exact_only(&mut self) {
         self.wants_canonical = false;
-        for twin in &mut self.twins {
-            twin.canonical = None;
+        if let State::Here(forms) = &mut self.state {
+            forms.exact_only();
         }
     }
 
-    /// Keeps all algorithms, however long the stream turns out: what was not computed is lost.
+    /// Keeps all algorithms, however long the stream turns out: what was not computed is lost. Before
+    /// [`Digests::settle`].
     pub(crate) fn keep_all(&mut self) {
-        for twin in &mut self.twins {
-            twin.only_short = false;
+        if let State::Here(forms) = &mut self.state {
+            forms.keep_all();
         }
+    }
+
+    /// Nothing is changed any more: if the stream turns out long, a thread of its own computes the rest.
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
     }
 
     /// Whether the canonical form is computed too.
@@ -205,85 +190,37 @@ impl Digests {
             self.first.extend_from_slice(&bytes[..bytes.len().min(missing)]);
         }
         self.seen = self.seen.saturating_add(bytes.len() as u64);
-        if self.seen > SHORT {
-            self.twins.retain(|twin| !twin.only_short);
+        if self.settled
+            && self.seen > SHORT
+            && let State::Here(_) = &self.state
+            && let State::Here(mut forms) = std::mem::replace(&mut self.state, State::Lost)
+        {
+            forms.drop_short();
+            self.state = State::Behind(WriteBehind::new(forms, QUEUE)?);
         }
-        if self.wants_canonical {
-            self.update_canonical(bytes)?;
-        }
-        for twin in &mut self.twins {
-            twin.exact.update(bytes).during("digest")?;
-        }
-        Ok(())
-    }
-
-    fn update_canonical(&mut self, bytes: &[u8]) -> Result<()> {
-        let split = self.twins.first().is_some_and(|twin| twin.canonical.is_some());
-        let bare = match bytes.first() {
-            Some(b'\n') if self.after_cr => next_bare_lf(bytes, 1),
-            _ => next_bare_lf(bytes, 0),
-        };
-        if !split && bare.is_some() {
-            for twin in &mut self.twins {
-                // `exact` has not seen these bytes yet: the states are still one.
-                twin.canonical = Some(twin.exact.clone());
+        match &mut self.state {
+            State::Here(forms) => {
+                if self.seen > SHORT {
+                    forms.drop_short();
+                }
+                forms.update(bytes)
             }
+            State::Behind(forms) => forms.write_all(bytes).map_err(Error::from),
+            State::Lost => Err(lost()),
         }
-        if split || bare.is_some() {
-            // Joined first: many small updates would cost more than the copy.
-            self.scratch.clear();
-            let mut from = 0;
-            let mut next = bare;
-            while let Some(at) = next {
-                self.scratch.extend_from_slice(&bytes[from..at]);
-                self.scratch.extend_from_slice(b"\r\n");
-                from = at + 1;
-                next = next_bare_lf(bytes, from);
-            }
-            self.scratch.extend_from_slice(&bytes[from..]);
-            for canonical in self.twins.iter_mut().filter_map(|twin| twin.canonical.as_mut()) {
-                canonical.update(&self.scratch).during("digest")?;
-            }
-        }
-        if let Some(last) = bytes.last() {
-            self.after_cr = *last == b'\r';
-        }
-        Ok(())
     }
 
     pub(crate) fn finish(self) -> Result<Vec<Finished>> {
-        self.twins
-            .into_iter()
-            .map(|mut twin| {
-                let exact = twin.exact.finish().during("digest")?.to_vec();
-                let canonical = match &mut twin.canonical {
-                    Some(canonical) => Some(canonical.finish().during("digest")?.to_vec()),
-                    None => None,
-                };
-                Ok(Finished { algorithm: twin.algorithm, exact, canonical })
-            })
-            .collect()
+        match self.state {
+            State::Here(forms) => forms.finish(),
+            State::Behind(mut forms) => forms.finish()?.finish(),
+            State::Lost => Err(lost()),
+        }
     }
 }
 
-/// Position of the next LF at or after `from` that no CR precedes.
-fn next_bare_lf(bytes: &[u8], from: usize) -> Option<usize> {
-    memchr::memchr_iter(b'\n', &bytes[from..])
-        .map(|at| from + at)
-        .find(|at| *at == 0 || bytes[at - 1] != b'\r')
-}
-
-impl Finished {
-    /// The digests as MICs under a rule and its canonical counterpart.
-    pub(crate) fn mics(&self, exact: MicRule, canonical: MicRule) -> Vec<RuledMic> {
-        let mic = |rule, digest: &Vec<u8>| RuledMic {
-            rule,
-            mic: Mic { algorithm: self.algorithm, digest: digest.clone() },
-        };
-        let mut mics = vec![mic(exact, &self.exact)];
-        mics.extend(self.canonical.iter().map(|digest| mic(canonical, digest)));
-        mics
-    }
+fn lost() -> Error {
+    io::Error::other("the thread that computes digests was not started").into()
 }
 
 /// A reader that digests what passes through it.

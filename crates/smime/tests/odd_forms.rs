@@ -209,6 +209,36 @@ fn signature_parts_are_read_under_any_label() {
     }
 }
 
+/// As OpenSSL writes a message for e-mail; asx-rs posts it so, with HTTP's headers besides.
+#[test]
+fn headers_that_the_body_repeats_are_left_out() {
+    let party = Party::rsa("Ours");
+    let content = noise(5000);
+    let recipient = from_ref(&party.certificate);
+    let key = EncryptedContentKey::generate(Cipher::Aes256Cbc, recipient, KeyTransport::default()).unwrap();
+    let (_, cms) = payload_entity(&content).encrypt(key).unwrap().into_parts();
+    let cms = all(cms);
+    let base64 = lines(&cms);
+    let headers = content_type("application/pkcs7-mime; smime-type=enveloped-data");
+    let repeated = "MIME-Version: 1.0\nContent-Disposition: attachment; filename=\"smime.p7m\"\n\
+                    Content-Type: application/x-pkcs7-mime; smime-type=enveloped-data; name=\"smime.p7m\"\n\
+                    Content-Transfer-Encoding: base64\n\n";
+    for (front, form) in [
+        (repeated.to_owned(), &base64),
+        (repeated.replace('\n', "\r\n"), &base64),
+        ("Content-Type: application/pkcs7-mime;\r\n smime-type=enveloped-data\r\n\r\n".to_owned(), &cms),
+    ] {
+        let body = [front.as_bytes(), form].concat();
+        let (report, parts) =
+            read(&headers, &body, &[&party], &[]).unwrap_or_else(|e| panic!("{front}: {e}"));
+        assert!(parts[0].1 == content && report.encrypted().is_some(), "{front}");
+    }
+    // In front of nothing, or without an end.
+    for body in [repeated.to_owned(), "MIME-Version: 1.0".to_owned(), "x:".repeat(100_000)] {
+        assert!(read(&headers, body.as_bytes(), &[&party], &[]).is_err());
+    }
+}
+
 #[test]
 fn encrypted_bodies_are_read_under_any_label() {
     let party = Party::rsa("Ours");

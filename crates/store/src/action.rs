@@ -64,7 +64,7 @@ impl Act {
         Self { actor, node, at, reason: None, request: None }
     }
 
-    fn event(&self, tx: &Tx<'_>, kind: EventKind) -> AuditEvent {
+    pub(crate) fn event(&self, tx: &Tx<'_>, kind: EventKind) -> AuditEvent {
         let event = tx.derived(self.at, &self.node, kind).by(self.actor.clone());
         let event = match &self.reason {
             Some(reason) => event.peer_detail("reason", reason),

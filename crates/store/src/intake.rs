@@ -172,7 +172,7 @@ struct IntakeBegin {
 }
 
 #[derive(FromRow)]
-struct KeyRow {
+pub(crate) struct KeyRow {
     state: String,
     node: String,
     epoch: i64,
@@ -184,6 +184,28 @@ struct KeyRow {
 }
 
 impl KeyRow {
+    /// Whether this lease's node is receiving the message.
+    pub(crate) fn is_held_by(&self, lease: &NodeLease) -> bool {
+        self.state == "in_progress" && self.node == lease.node.as_str() && self.epoch == lease.epoch
+    }
+
+    /// Cancels the receipt of an earlier refusal that is still on its way.
+    pub(crate) async fn cancel_refusal(
+        &self,
+        tx: &mut Tx<'_>,
+        lease: &NodeLease,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        cancel_refusal(tx, self.refusal_id, lease, now).await
+    }
+
+    /// Whether the message was answered so: the same commit, repeated.
+    pub(crate) fn is_answered_with(&self, reply: &Reply) -> bool {
+        self.state == "answered"
+            && self.reply.reply_head.as_ref().is_some_and(|head| head.0 == reply.head)
+            && self.reply.reply_body.as_ref() == Some(&reply.body)
+    }
+
     fn answered(self) -> Answered {
         Answered {
             reply: self.reply.reply(),
@@ -208,7 +230,7 @@ impl ReplyRow {
     }
 }
 
-async fn lock_key(tx: &mut Tx<'_>, digest: &str) -> Result<Option<KeyRow>, Fault> {
+pub(crate) async fn lock_key(tx: &mut Tx<'_>, digest: &str) -> Result<Option<KeyRow>, Fault> {
     let sql = locking!(
         tx,
         "SELECT state, node, epoch, offer_id, content_digest, refusal_id, reply_head, reply_body FROM intake_keys \

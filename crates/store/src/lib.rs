@@ -14,6 +14,7 @@
 
 mod action;
 mod audit;
+mod certificate_exchange;
 mod certificate_warnings;
 mod claims_left;
 mod command;
@@ -67,6 +68,9 @@ mod writer;
 
 pub use action::{Act, Acted, DestinationInForce, FlowInForce, Requeued, Resubmitted, Retried, child_id};
 pub use audit::{MonthKept, RemovedMonth, event_hash};
+pub use certificate_exchange::{
+    DecideProposal, ExchangeTaken, NewAnnouncement, OpenAnnouncement, SendAnnouncement, TakeExchange,
+};
 pub use claims_left::ClaimsLeft;
 pub use delivery::{
     AwaitedDelivery, ClaimFilter, Claimed, ClaimedSteps, ClosedDestination, Done, EvidenceOf,

@@ -8,6 +8,7 @@ mod claims;
 mod commits;
 mod crash;
 mod evidence;
+mod exchange;
 pub(crate) mod fixture;
 mod hours;
 mod intake;

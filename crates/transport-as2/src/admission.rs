@@ -121,7 +121,7 @@ impl Drop for Waits<'_> {
 }
 
 /// A few places for each key, as long as somebody has or wants one of them.
-struct Shares<K> {
+pub(crate) struct Shares<K> {
     each: usize,
     keys: Mutex<HashMap<K, Weak<Semaphore>>>,
 }
@@ -130,11 +130,12 @@ struct Shares<K> {
 const MANY_KEYS: usize = 256;
 
 impl<K: Eq + Hash> Shares<K> {
-    fn new(each: usize) -> Self {
+    /// So many places for each, at least one.
+    pub(crate) fn new(each: usize) -> Self {
         Self { each: each.max(1), keys: Mutex::default() }
     }
 
-    fn of(&self, key: K) -> Arc<Semaphore> {
+    pub(crate) fn of(&self, key: K) -> Arc<Semaphore> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= MANY_KEYS {
             keys.retain(|_, share| share.strong_count() > 0);
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn messages_coming_in_never_take_the_whole_budget() {
-        for (budget, expected) in [(16 << 20, 8), (256 << 20, 128), (1 << 20, 1), (0, 1), (64 << 30, 256)] {
+        for (budget, expected) in [(24 << 20, 8), (384 << 20, 128), (1 << 20, 1), (0, 1), (64 << 30, 256)] {
             assert_eq!(places(budget), expected, "{budget}");
         }
     }
@@ -183,10 +184,10 @@ mod tests {
         assert!(!admission.is_crowded());
     }
 
-    /// The smallest budget, and strangers who take all they can get, from a few addresses in one partner's name.
+    /// A small budget, and strangers who take all they can get, from a few addresses in one partner's name.
     #[tokio::test]
     async fn neither_a_client_nor_a_partners_name_takes_the_places_of_others() {
-        let admission = Admission::new(&BufferBudget::new(16 << 20));
+        let admission = Admission::new(&BufferBudget::new(24 << 20));
         let try_enter =
             |from: u8, partner: &'static str| admission.enter(client(from), partner).now_or_never();
         let mut held = Vec::new();

@@ -2,13 +2,14 @@
 //! `[identity.NAME.as2]`.
 
 use crate::choice::{CERTIFICATE_USES, Choices, KEY_USES};
+use crate::form_fields::FormTerms;
 use crate::header_options::{ContentCoding, HeaderOptions};
 use crate::kept_terms::KeptTerms;
 use crate::receipt_terms::ReceiptTerms;
 use crate::restart_terms::RestartTerms;
 use model::definition::{self, Definitions};
 use model::schema::Values;
-use model::{Error, ErrorKind, Result, words};
+use model::{Error, ErrorKind, ExchangePolicy, Result, words};
 use std::fmt;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Identity {
     pub as2_id: As2Id,
     /// Our keys, which sign and decrypt.
     pub keys: Choices,
+    /// Our OpenPGP keys, which do so in messages by PGP/MIME.
+    pub pgp_keys: Choices,
 }
 
 impl Identity {
@@ -76,6 +79,7 @@ impl Identity {
             name: identity.name.clone(),
             as2_id: id(side, "identity", &identity.name)?,
             keys: Choices::of(side, "keys", KEY_USES),
+            pgp_keys: Choices::of(side, "pgp_keys", KEY_USES),
         })
     }
 }
@@ -142,17 +146,42 @@ fn is_named(side: Option<&Values>, as2_id: &str) -> bool {
 impl Agreement {
     /// Whether messages are written to staging whole before they are sent, as they cannot be made again exactly.
     pub(crate) fn is_spooled(&self) -> bool {
-        self.compress != Compression::No || self.headers.content_coding != ContentCoding::No
+        self.compress != Compression::No
+            || self.headers.content_coding != ContentCoding::No
+            || self.is_protected_by_pgp()
+    }
+
+    /// Whether messages to the partner are packaged by PGP/MIME.
+    pub(crate) fn is_pgp(&self) -> bool {
+        self.packaging == Packaging::Pgp
+    }
+
+    /// Whether OpenPGP signs or encrypts messages to the partner.
+    pub(crate) fn is_protected_by_pgp(&self) -> bool {
+        self.is_pgp() && self.send_security != SendSecurity::None
+    }
+
+    /// Whether messages to the partner are signed by S/MIME.
+    pub(crate) fn signs_by_smime(&self) -> bool {
+        self.send_security.signs() && !self.is_pgp()
+    }
+
+    /// Whether messages to the partner are encrypted by S/MIME.
+    pub(crate) fn encrypts_by_smime(&self) -> bool {
+        self.send_security.encrypts() && !self.is_pgp()
     }
 
     /// Reads the declared fields of a partner's table.
     pub(crate) fn of(side: &Values) -> Self {
         let word = |table: &Values, name: &str| table.text(name).unwrap_or_default().to_owned();
         let (send, receive) = (side.table("send"), side.table("receive"));
+        let form = FormTerms::of(side);
         let other = Self::default();
         // Every word was checked against its declaration, which holds the same words.
         Self {
             send_security: SendSecurity::parse(&word(send, "security")).unwrap_or(other.send_security),
+            packaging: Packaging::parse(&word(send, "packaging")).unwrap_or(other.packaging),
+            pgp_keys: Choices::of(side, "pgp_keys", CERTIFICATE_USES),
             cipher: Cipher::parse(&word(send, "cipher")).unwrap_or(other.cipher),
             digest: DigestName::parse(&word(send, "digest")).unwrap_or(other.digest),
             key_transport: KeyTransport::parse(&word(send, "key_transport")).unwrap_or(other.key_transport),
@@ -165,7 +194,8 @@ impl Agreement {
             also_encrypt_for: send.texts("also_encrypt_for").map(str::to_owned).collect(),
             mdn: MdnRequest::parse(&word(side.table("mdn"), "ask")).unwrap_or(other.mdn),
             receipts: ReceiptTerms::of(side.table("mdn")),
-            restart: RestartTerms::of(send.table("restart")),
+            restart: restart(send, form.post),
+            form,
             receive_security: SendSecurity::parse(&word(receive, "security"))
                 .unwrap_or(other.receive_security),
             duplicates: DuplicatePolicy::parse(&word(receive, "duplicates")).unwrap_or(other.duplicates),
@@ -176,8 +206,15 @@ impl Agreement {
             kept: KeptTerms::of(receive.table("restart")),
             evidence: EvidenceTerms::of(side.table("evidence")),
             answer_within: receive.duration("answer_within"),
+            exchange: ExchangePolicy::parse(&word(side, "certificate_exchange")).unwrap_or(other.exchange),
         }
     }
+}
+
+/// How messages go on where they broke off: those that are posted as forms do not.
+fn restart(send: &Values, is_form: bool) -> RestartTerms {
+    let terms = RestartTerms::of(send.table("restart"));
+    RestartTerms { offer: terms.offer && !is_form, ..terms }
 }
 
 /// What is kept to prove messages.
@@ -200,6 +237,10 @@ impl EvidenceTerms {
 pub struct Agreement {
     /// How messages to the partner are protected.
     pub send_security: SendSecurity,
+    /// By which standard messages to it are signed and encrypted.
+    pub packaging: Packaging,
+    /// Its OpenPGP keys, which messages by PGP/MIME are encrypted for and which verify their signatures.
+    pub pgp_keys: Choices,
     /// The cipher of messages to it.
     pub cipher: Cipher,
     /// The digest of signatures to it.
@@ -224,6 +265,8 @@ pub struct Agreement {
     pub receipts: ReceiptTerms,
     /// Messages that go on where they broke off.
     pub restart: RestartTerms,
+    /// Messages as forms, and generalized receipts.
+    pub form: FormTerms,
     /// Least protection of messages from it; less is answered `insufficient-message-security`.
     pub receive_security: SendSecurity,
     /// How a repeated Message-ID is answered.
@@ -242,6 +285,8 @@ pub struct Agreement {
     pub evidence: EvidenceTerms,
     /// How long the answer to a message of it waits for a file that answers it.
     pub answer_within: Option<Duration>,
+    /// What is done with certificates that it proposes.
+    pub exchange: ExchangePolicy,
 }
 
 words! {
@@ -269,6 +314,16 @@ impl SendSecurity {
     #[must_use]
     pub const fn encrypts(self) -> bool {
         matches!(self, Self::SignedEncrypted | Self::Encrypted)
+    }
+}
+
+words! {
+    /// By which standard messages are signed and encrypted.
+    Packaging {
+        /// S/MIME (RFC 8551).
+        Smime = "smime",
+        /// PGP/MIME (RFC 3156).
+        Pgp = "pgp",
     }
 }
 
@@ -404,6 +459,8 @@ impl Default for Agreement {
     fn default() -> Self {
         Self {
             send_security: SendSecurity::SignedEncrypted,
+            packaging: Packaging::Smime,
+            pgp_keys: Choices::default(),
             cipher: Cipher::Aes256Cbc,
             digest: DigestName::Sha256,
             compress: Compression::No,
@@ -416,6 +473,7 @@ impl Default for Agreement {
             mdn: MdnRequest::Signed,
             receipts: ReceiptTerms::default(),
             restart: RestartTerms::default(),
+            form: FormTerms::default(),
             receive_security: SendSecurity::SignedEncrypted,
             duplicates: DuplicatePolicy::Repeat,
             accept_expired: false,
@@ -428,6 +486,7 @@ impl Default for Agreement {
                 keeps_content: true,
             },
             answer_within: None,
+            exchange: ExchangePolicy::Ask,
         }
     }
 }

@@ -1,18 +1,22 @@
 //! What identities, partners, listeners and endpoints say of AS2, each by itself and beside each other.
 
 mod certificates;
+mod pgp;
 
 pub(crate) use certificates::in_force;
 
 use crate::agreement::{
     Agreement, As2Id, Cipher, Compression, DigestName, MdnRequest, Order, SendSecurity, SignatureForm,
 };
+use crate::header_options::ContentCoding;
 use crate::login;
 use crate::options::SPEC;
 use crate::receipt_check;
 use crate::reply_check;
+use crate::report_types::{mistakes, report_type};
+use model::ExchangePolicy;
 use model::definition::{Definitions, Endpoint, Listener};
-use model::schema::{Finding, Findings, Section, Values};
+use model::schema::{FieldPath, Finding, Findings, Section, Values};
 use net::ConnectOptions;
 use std::collections::BTreeMap;
 
@@ -70,6 +74,7 @@ impl Check<'_, '_> {
         let Some(side) = identity.side(SPEC.name) else { return };
         self.id(side);
         self.own_keys(side);
+        self.own_pgp_keys(side);
     }
 
     pub(crate) fn partner(&mut self, partner: &model::definition::Partner) {
@@ -86,7 +91,46 @@ impl Check<'_, '_> {
             self.findings.error(path, message);
         }
         self.layers(&agreement);
+        self.exchange(&agreement);
+        self.forms(&agreement);
         self.trust(side, &agreement);
+        self.partner_pgp(side, &agreement);
+    }
+
+    /// A partner that is answered by itself is answered by a signed message.
+    fn exchange(&mut self, agreement: &Agreement) {
+        if agreement.exchange != ExchangePolicy::Ask && !agreement.send_security.signs() {
+            let message = "answers the partner by signed messages: set send.security to \"signed\" or \"signed_encrypted\"";
+            self.findings.error("certificate_exchange", message);
+        }
+    }
+
+    /// Forms can be written, and types of receipts told apart.
+    fn forms(&mut self, agreement: &Agreement) {
+        let form = &agreement.form;
+        for (option, message) in form.fields.mistakes() {
+            self.findings.error(FieldPath::from("form").join(option), message);
+        }
+        if form.post && agreement.headers.content_coding != ContentCoding::No {
+            let message = "cannot be sent in a form (form.post): use send.compress";
+            self.findings.error("send.content_coding", message);
+        }
+        for (report, number) in form.reports.iter().zip(1..) {
+            for (option, message) in mistakes(report) {
+                self.findings.error(FieldPath::from("reports").item(number).join(option), message);
+            }
+        }
+        if let Some(kind) = &form.report_type {
+            if report_type(&form.reports, kind).is_none() {
+                let message = format!(
+                    "no type of receipts is called '{kind}': add it to 'reports', or use GISB-Acknowledgement-Receipt"
+                );
+                self.findings.error("mdn.report_type", message);
+            }
+            if agreement.mdn == MdnRequest::None {
+                self.findings.warning("mdn.report_type", "has no effect: no receipt is asked for (mdn.ask)");
+            }
+        }
     }
 
     /// How messages are wrapped makes sense.
@@ -241,6 +285,7 @@ impl Check<'_, '_> {
             partner.zip(identity).and_then(|(partner, identity)| certificates::both(partner, identity));
         if let Some((partner, identity)) = both {
             self.keys_for(&partner.name, &partner.agreement, &identity);
+            self.pgp_keys_for(&partner.name, &partner.agreement, &identity.pgp_keys, &identity.name);
         }
     }
 }

@@ -13,13 +13,16 @@ use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
 use crate::material::hexadecimal;
 use crate::mdn::{self, ReadMdn, Signature, SignatureState, Trust, Unproved};
+use crate::pgp_message;
 use crate::receive::{MOST_PARTS, Unread, why};
 use crate::rejection::Rejection;
 use collecting::{Collector, Leaf, Rooms};
 use model::Result;
 use openssl::x509::X509;
 use serde_json::{Map, Value};
-use smime::{DecryptionKey, Digest, Headers, Keys, Limits, Mic, ReadOptions, Report, SignatureScheme};
+use smime::{
+    DecryptionKey, Digest, Headers, Keys, Limits, Mic, ReadOptions, Report, SignatureScheme, Wrapping,
+};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -141,6 +144,22 @@ pub(crate) struct Around {
 }
 
 impl Around {
+    /// What OpenPGP has put around a message.
+    fn of_pgp(report: &pgp_mime::Report, digest: Digest) -> Self {
+        let proof = report.signed.as_ref();
+        let inner = || report.inner.signed().map(|proof| proof.digest);
+        let digest = proof.map(|proof| proof.digest).or_else(inner).unwrap_or(digest);
+        let is_encrypted = report.wrappings.contains(&Wrapping::Encrypted);
+        Self {
+            cipher: is_encrypted.then(|| report.cipher.unwrap_or("pgp-unknown")),
+            signature: proof.map(Signature::of_pgp),
+            mic: report.mic(digest).cloned(),
+            by_pss: false,
+            legacy: pgp_message::weak(report),
+            has_layer: !report.wrappings.is_empty(),
+        }
+    }
+
     /// With the layers of one more entity.
     fn with(&self, report: &Report, digest: Digest) -> Self {
         let signature = report.signed().map(|proof| Signature {
@@ -182,6 +201,12 @@ impl CompositeReader {
         Ok(found)
     }
 
+    /// What is around the parts of a message: what OpenPGP has put there, then the layers of `report`.
+    pub(crate) fn around(&self, report: &Report, pgp: Option<&pgp_mime::Report>) -> Around {
+        let outside = pgp.map(|pgp| Around::of_pgp(pgp, self.digest)).unwrap_or_default();
+        outside.with(report, self.digest)
+    }
+
     /// Reads a protected part that was found in a message, with what is around it, and adds what it holds.
     ///
     /// # Errors
@@ -190,12 +215,11 @@ impl CompositeReader {
         &self,
         headers: &Headers,
         mut body: impl Read,
-        report: &Report,
+        around: &Around,
         found: &mut Composite,
     ) -> Result<(), Unread> {
         let mut rooms = found.rooms.take().unwrap_or_else(|| Rooms::new(self.agreement.largest_message));
-        let around = Around::default().with(report, self.digest);
-        let read = self.entity(headers, &mut body, &around, (&mut rooms, 1), found);
+        let read = self.entity(headers, &mut body, around, (&mut rooms, 1), found);
         found.rooms = Some(rooms);
         read
     }
@@ -208,10 +232,10 @@ impl CompositeReader {
         &self,
         headers: &Headers,
         body: Vec<u8>,
+        around: &Around,
         (report, signed): (&Report, Option<&[u8]>),
     ) -> Result<FoundReceipt> {
-        let signature = Around::default().with(report, self.digest).signature;
-        let state = signature.map_or(SignatureState::None, SignatureState::Proved);
+        let state = around.signature.clone().map_or(SignatureState::None, SignatureState::Proved);
         let receipt = self.receipt(headers, body, state)?;
         Ok(receipt.with_signature(report, signed, &self.message_id))
     }
@@ -295,6 +319,7 @@ impl CompositeReader {
         // Its own bytes have no signature: what is around it has.
         let trust = Trust {
             certificates: &[],
+            pgp: &[],
             now: self.now,
             accept_expired: self.agreement.accept_expired,
             legacy: self.agreement.legacy,

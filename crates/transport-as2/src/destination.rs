@@ -15,9 +15,13 @@ use crate::agreement::{Agreement, MdnRequest, Partner};
 use crate::by_hand;
 use crate::disposition::Disposition;
 use crate::file_names::FileNameForm;
+use crate::form_fields::FormFields;
+use crate::forms::{expired, notice};
+use crate::later_receipt::correlation;
 use crate::material::Materials;
 use crate::media_types::by_name;
 use crate::mic_mismatch;
+use crate::names::{names_ref_num, ref_num_of};
 use crate::noted_signature;
 use crate::options::SPEC;
 use crate::outgoing::{Envelope, MadeOnce};
@@ -57,12 +61,22 @@ pub(crate) struct As2Destination {
     pub(crate) listen: Arc<ListenSpecs>,
     /// The message that each file answers, by a template of the flow's destination.
     pub(crate) answer_to: Option<String>,
+    /// What the flow's destination says in the fields of forms.
+    pub(crate) form: FormFields,
+    /// Whether it tells the senders of messages that these could not be processed.
+    pub(crate) notifies: bool,
 }
 
 #[async_trait]
 impl Destination for As2Destination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
         let mut partnership = self.partnership(&delivery.notes)?;
+        let form = &mut partnership.partner.agreement.form;
+        form.fields = std::mem::take(&mut form.fields).with(&self.form);
+        let delivery = match self.notifies {
+            true => notice(delivery, &mut partnership.partner)?,
+            false => delivery,
+        };
         if let Some(subject) = by_hand::subject(&delivery) {
             partnership.partner.agreement.headers.subject = Some(subject);
         }
@@ -70,6 +84,10 @@ impl Destination for As2Destination {
         let file_names = partnership.partner.agreement.headers.file_names;
         let delivery = joined(delivery, root_type, file_names)?;
         let mut prepared = self.prepare(&delivery, &partnership).await?;
+        let (form, metadata) = (&partnership.partner.agreement.form, delivery.payload.metadata());
+        if let Some(error) = expired(form, prepared.seed.date, metadata, self.services.clock.now()) {
+            return Err(error);
+        }
         if let Some(sent) = self.answer(&delivery, &partnership, &prepared).await? {
             return Ok(sent);
         }
@@ -181,6 +199,7 @@ impl As2Destination {
             endpoint: &self.endpoint.name,
             agreement: &partnership.partner.agreement,
             certificates: &partnership.certificates,
+            pgp: &partnership.pgp,
             own_fingerprint: &partnership.own.fingerprint,
             recipient_fingerprint: &partnership.recipient_fingerprint,
             now: self.services.clock.now(),
@@ -315,6 +334,9 @@ impl As2Destination {
 
     fn media_type(&self, delivery: &Deliver) -> String {
         let own = delivery.payload.media_type();
+        if let Some(own) = own.filter(|_| self.notifies) {
+            return own.to_owned();
+        }
         if let Some(chosen) = own.filter(|_| by_hand::is_by_hand(delivery)) {
             return chosen.to_owned();
         }
@@ -375,6 +397,10 @@ impl As2Destination {
             PreparedMessage::new(&self.services, host, &partnership.partner.agreement, &recipients, terms)?;
         // In this order: what is noted is sent by a later attempt as it is, and its receipt must be known then.
         delivery.log.correlate(&prepared.seed.message_id).await?;
+        if partnership.partner.agreement.form.has_ref_num() {
+            let number = names_ref_num(&ref_num_of(&prepared.seed.message_id));
+            delivery.log.correlate(&correlation(&number)).await?;
+        }
         delivery.log.note(NOTE, prepared.to_note(&partnership.own_keys)?).await?;
         Ok(prepared)
     }
@@ -405,6 +431,11 @@ async fn keep(answer: &PartnerResponse, delivery: &Deliver, error: Error) -> Err
 /// Everything that shapes the bytes of a message besides its payload, and the URL for its receipt, which is noted by itself.
 fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> String {
     let agreement = &partnership.partner.agreement;
+    // PGP/MIME uses neither.
+    let (own, recipient) = match agreement.is_protected_by_pgp() {
+        true => ("", ""),
+        false => (partnership.own.fingerprint.as_str(), partnership.recipient_fingerprint.as_str()),
+    };
     let mut terms = [
         partnership.identity.as2_id.as_str(),
         partnership.partner.as2_id.as_str(),
@@ -420,15 +451,20 @@ fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> Str
         agreement.mdn.as_str(),
         // The URL for the receipt stood here: without the line, what waits now would be sent anew.
         "",
-        &partnership.own.fingerprint,
-        &partnership.recipient_fingerprint,
+        own,
+        recipient,
         media_type,
         &delivery.file_name.to_text(),
     ]
     .join("\n");
+    if agreement.is_pgp() {
+        // Not its keys: its bytes are kept, and are the same whatever key is in force by now.
+        terms.push_str("\npgp");
+    }
     if agreement.headers.file_names != FileNameForm::Extended {
         terms.push('\n');
         terms.push_str(agreement.headers.file_names.as_str());
     }
+    terms.push_str(&agreement.form.terms());
     terms
 }

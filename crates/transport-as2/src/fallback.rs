@@ -110,9 +110,7 @@ impl Instead {
             (Disposition::Error(DispositionError::DecryptionFailed), Some(tried)) => {
                 material.encrypting_instead(partner, &tried.name, now)?.map(Self::Certificate)
             }
-            (Disposition::Error(DispositionError::AuthenticationFailed), _)
-                if agreement.send_security.signs() =>
-            {
+            (Disposition::Error(DispositionError::AuthenticationFailed), _) if agreement.signs_by_smime() => {
                 material.signing_instead(identity, &own.name, now)?.map(Self::Key)
             }
             _ => None,

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use model::schema::Values;
 use model::{RemotePath, Timestamp, words};
 
-/// The features that this system has (RFC 6017): it reads messages with several attachments (RFC 6362).
-pub(crate) const FEATURES: &str = "multiple-attachments";
+/// The features that this system has (RFC 6017): it reads messages with several attachments (RFC 6362), and messages about
+/// certificates (draft-meadors-certificate-exchange-14).
+pub(crate) const FEATURES: &str = "multiple-attachments, CEM";
 
 /// The Subject without an option of its own.
 const SUBJECT: &str = "EDI";

@@ -150,7 +150,12 @@ mod tests {
         let as2_id = |id: &str| As2Id::try_from(id.to_owned()).unwrap();
         let names =
             |names: &[&str]| Choices::from(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        let identity = Identity { name: "acme".into(), as2_id: as2_id("ACME"), keys: names(&["ours"]) };
+        let identity = Identity {
+            name: "acme".into(),
+            as2_id: as2_id("ACME"),
+            keys: names(&["ours"]),
+            pgp_keys: names(&[]),
+        };
         let partner = |fallback| Partner {
             name: "globex".into(),
             as2_id: as2_id("GLOBEX"),

@@ -256,13 +256,14 @@ pub(crate) mod tests {
         let headers = message.headers.iter().fold(Headers::new(), add);
         let certificates = std::slice::from_ref(&PARTNER.certificate);
         let now = SystemTime::now();
-        let trust = Trust { certificates, now, accept_expired: false, legacy: false };
+        let trust = Trust { certificates, pgp: &[], now, accept_expired: false, legacy: false };
         let read = mdn::read(&headers, &message.body, trust).unwrap();
         let agreement = Agreement { send_security: SendSecurity::None, mdn: asked, ..Agreement::default() };
         let expected = Expected {
             endpoint: "globex-as2",
             agreement: &agreement,
             certificates,
+            pgp: &[],
             own_fingerprint: "ours",
             recipient_fingerprint: "theirs",
             now: now.into(),
@@ -372,7 +373,7 @@ pub(crate) mod tests {
             let add = |headers: Headers, (name, value): &(String, String)| headers.with(name, value).unwrap();
             let headers = message.headers.iter().fold(Headers::new(), add);
             let now = SystemTime::now();
-            let trust = Trust { certificates, now, accept_expired: false, legacy: false };
+            let trust = Trust { certificates, pgp: &[], now, accept_expired: false, legacy: false };
             let read = mdn::read(&headers, &message.body, trust).unwrap();
             let of = |own: &str| digest(&read, own, &message.body);
             assert_eq!(of("<r1@globex>"), of("<r1@globex>"));

@@ -38,11 +38,11 @@ pub(crate) fn of_message(partner: &Partner, recipients: &[&X509]) -> Result<Vec<
     let agreement = &partner.agreement;
     let mut found = Vec::new();
     if let (true, Some(weakness)) =
-        (agreement.send_security.signs(), Weakness::of_digest(digest(agreement.digest)))
+        (agreement.signs_by_smime(), Weakness::of_digest(digest(agreement.digest)))
     {
         found.push(format!("our signature by {weakness}"));
     }
-    if agreement.send_security.encrypts() {
+    if agreement.encrypts_by_smime() {
         let weak_cipher = Weakness::of_cipher(cipher(agreement.cipher));
         found.extend(weak_cipher.map(|weakness| format!("our encryption by {weakness}")));
         let keys = recipients.iter().filter_map(|recipient| recipient.public_key().ok());

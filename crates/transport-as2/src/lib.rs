@@ -13,11 +13,14 @@
 //!   `later_receipt` judges it; `receipt_target` says where ours may go, `later_delivery` sends them.
 //! * what holds several things: `composite` reads a receipt beside payloads, in answers (`destination::answered`) and in messages
 //!   (`listener::apart`). `destination::answering` puts a payload into an answer that waits for it, `listener::answering` waits.
+//! * `exchange` reads and writes messages about certificates (CEM), `listener::exchanged` takes them: they become no transfer.
+//! * messages as HTML forms, both ways: [`forms`]. Receipts that are no MDNs: [`report_types`] says what they are, `mdn`
+//!   writes and reads them.
 //! * `evidence` collects what proves a message later, `signed_copy` what was signed where that is not the payload. Where the
 //!   receipt comes later, `sent_proof` notes it with the message, and `later_evidence` puts it together.
 //!
 //! Bytes are streamed through the `smime` crate in both directions; no payload is held in memory. A large message
-//! is worked on by several threads ([`threads`]): one signs while another encrypts, one decrypts and verifies while another
+//! is worked on by several threads ([`smime::threads`]): one signs while another encrypts, one decrypts and verifies while another
 //! writes to staging (`staging_writer`).
 
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
@@ -35,8 +38,11 @@ mod destination;
 mod diagnosis;
 pub mod disposition;
 mod evidence;
+pub mod exchange;
 mod fallback;
 pub mod file_names;
+pub mod form_fields;
+pub mod forms;
 pub mod header_options;
 pub mod kept_terms;
 mod later_delivery;
@@ -58,9 +64,13 @@ mod options;
 pub mod outgoing;
 mod parties;
 mod partnership;
+mod pgp_keys;
+mod pgp_message;
+mod pgp_receipt;
 mod prepared;
 pub mod presets;
 mod probe;
+mod read_once;
 mod readable;
 mod receipt;
 mod receipt_check;
@@ -76,6 +86,7 @@ mod related;
 mod reply;
 mod reply_address;
 mod reply_check;
+pub mod report_types;
 mod request;
 pub mod restart_terms;
 mod root_part;
@@ -89,7 +100,6 @@ mod streaming;
 mod tell;
 #[cfg(test)]
 mod testing;
-pub mod threads;
 mod transfer_id;
 mod unknown;
 
@@ -100,6 +110,8 @@ pub use receive::disposition_of;
 use crate::admission::Admission;
 use crate::check::Check;
 use crate::destination::As2Destination;
+use crate::exchange::ExchangeFormat;
+use crate::form_fields::FormFields;
 use crate::later_delivery::ReceiptDestination;
 use crate::listener::As2Listener;
 use crate::material::Materials;
@@ -107,7 +119,7 @@ use crate::reply_address::ListenSpecs;
 use crate::unknown::UnknownAnswer;
 use model::definition::{self, Definitions, Endpoint, Flow};
 use model::schema::{Finding, Findings, TransportSpec};
-use model::{Error, ErrorKind, Result, Timestamp};
+use model::{CertificateExchangeFormat, Error, ErrorKind, Result, Timestamp};
 use net::http::{HttpServers, ListenSpec, ServerLogin};
 use net::{Net, Shared};
 pub use options::SPEC;
@@ -123,6 +135,7 @@ pub struct As2 {
     servers: HttpServers,
     /// The HTTP servers of `waybill.toml`, by name.
     listen: Arc<ListenSpecs>,
+    exchange: ExchangeFormat,
     /// Keys and certificates, read once for all endpoints and listeners.
     materials: Arc<Materials>,
     /// What all listeners together may hold.
@@ -139,11 +152,13 @@ impl As2 {
             by_name.entry(listen.name.clone()).or_default().push(listen);
         }
         let logins = Shared::of(&net);
+        let listen = Arc::new(by_name);
         Self {
             net,
             logins,
             servers,
-            listen: Arc::new(by_name),
+            exchange: ExchangeFormat { listen: Arc::clone(&listen) },
+            listen,
             materials: Arc::default(),
             admission: OnceLock::new(),
             bound: Arc::default(),
@@ -159,6 +174,8 @@ impl As2 {
             logins: self.logins.clone(),
             listen: Arc::clone(&self.listen),
             answer_to: None,
+            form: FormFields::default(),
+            notifies: false,
         }
     }
 
@@ -205,12 +222,17 @@ impl Declaration for As2 {
         Check { definitions, findings }.endpoint(endpoint);
     }
 
+    fn certificate_exchange(&self) -> Option<&dyn CertificateExchangeFormat> {
+        Some(&self.exchange)
+    }
+
     fn check_definitions(&self, definitions: &Definitions, now: Timestamp) -> Vec<Finding> {
         [
             check::definitions(definitions),
             check::in_force(definitions, now),
             receipt_check::definitions(definitions),
             reply_check::definitions(definitions),
+            forms::check_definitions(definitions),
         ]
         .concat()
     }
@@ -230,7 +252,10 @@ impl Transport for As2 {
         services: Services,
     ) -> Result<Arc<dyn Destination>> {
         let answer_to = destination.options.text("answer_to").map(str::to_owned);
-        Ok(Arc::new(As2Destination { answer_to, ..self.sender(endpoint, services) }))
+        let priority = destination.priority();
+        let form = FormFields { priority, ..FormFields::of(destination.options.table("form")) };
+        let notifies = destination.options.bool("error_notification");
+        Ok(Arc::new(As2Destination { answer_to, form, notifies, ..self.sender(endpoint, services) }))
     }
 
     fn receipt_destination(
@@ -263,6 +288,7 @@ impl Transport for As2 {
             unknown: text("unknown")
                 .and_then(|word| UnknownAnswer::parse(&word))
                 .unwrap_or(UnknownAnswer::Receipt),
+            credential: text("credential"),
             certificate: text("certificate"),
             limits: kept_terms::limits(listener.options.table("restart")),
             materials: Arc::clone(&self.materials),

@@ -3,8 +3,10 @@
 mod answering;
 mod apart;
 mod committing;
+mod exchanged;
 mod going_on;
 mod later_receipts;
+mod login;
 mod receipts;
 mod receiver;
 mod repeated;
@@ -40,6 +42,8 @@ pub(crate) struct As2Listener {
     pub(crate) limits: KeepLimits,
     /// Keys and certificates, read once.
     pub(crate) materials: Arc<Materials>,
+    /// The name of the credential by which partners log in.
+    pub(crate) credential: Option<String>,
     /// The name of the key whose certificate clients of this listener are shown.
     pub(crate) certificate: Option<String>,
     /// The same for all listeners, which share its limits.
@@ -115,6 +119,7 @@ impl Listener for As2Listener {
             path: self.path.clone(),
             materials: Arc::clone(&self.materials),
             unknown: self.unknown,
+            credential: self.credential.clone(),
             limits: self.limits,
         });
         let mut first = Ok(());

@@ -4,6 +4,8 @@
 use crate::agreement::{Identity, Partner};
 use crate::choice::Dated;
 use crate::outgoing::OwnKey;
+use crate::pgp_keys::PgpKeys;
+use crate::read_once::once;
 use chrono::DateTime;
 use model::definition::Definitions;
 use model::{Error, ErrorKind, Result, Timestamp};
@@ -69,8 +71,12 @@ impl Materials {
         {
             return Arc::clone(material);
         }
-        let material =
-            Arc::new(Material { definitions, own: Mutex::default(), certificates: Mutex::default() });
+        let material = Arc::new(Material {
+            definitions,
+            own: Mutex::default(),
+            certificates: Mutex::default(),
+            pgp: PgpKeys::default(),
+        });
         *kept = Some(Arc::clone(&material));
         material
     }
@@ -81,6 +87,8 @@ pub(crate) struct Material {
     pub(crate) definitions: Arc<Definitions>,
     own: Mutex<BTreeMap<String, Arc<Own>>>,
     certificates: Mutex<BTreeMap<String, Arc<Certificate>>>,
+    /// OpenPGP keys of both parties.
+    pub(crate) pgp: PgpKeys,
 }
 
 impl Material {
@@ -141,7 +149,7 @@ impl Material {
     /// # Errors
     /// `ConfigInvalid`: there is none, or one cannot be read.
     pub(crate) fn encrypting(&self, partner: &Partner, now: Timestamp) -> Result<Option<Arc<Certificate>>> {
-        if !partner.agreement.send_security.encrypts() {
+        if !partner.agreement.encrypts_by_smime() {
             return Ok(None);
         }
         let candidates = self.all_certificates(partner, partner.certificates.sending(now))?;
@@ -170,7 +178,7 @@ impl Material {
     /// # Errors
     /// `ConfigInvalid`: one cannot be read.
     pub(crate) fn also_recipients(&self, partner: &Partner) -> Result<Vec<Arc<Certificate>>> {
-        match partner.agreement.send_security.encrypts() {
+        match partner.agreement.encrypts_by_smime() {
             true => partner.agreement.also_encrypt_for.iter().map(|name| self.certificate(name)).collect(),
             false => Ok(Vec::new()),
         }
@@ -218,22 +226,6 @@ impl Material {
         };
         dated.into_iter().map(read).collect()
     }
-}
-
-/// What is kept under a name, or what is read now. Two that ask at once may both read.
-fn once<T>(
-    kept: &Mutex<BTreeMap<String, Arc<T>>>,
-    name: &str,
-    read: impl FnOnce() -> Result<T>,
-) -> Result<Arc<T>> {
-    let lock = || kept.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = lock().get(name).cloned();
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let new = Arc::new(read()?);
-    lock().insert(name.to_owned(), Arc::clone(&new));
-    Ok(new)
 }
 
 /// The windows of a list, for an error.

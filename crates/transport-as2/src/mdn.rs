@@ -1,14 +1,23 @@
 //! Message disposition notifications: writing them strictly, reading them leniently
 //! (RFC 4130, 7; RFC 8098, 3; the signed form RFC 4130, 7.3).
 
+mod general_receipt;
+
+pub(crate) use general_receipt::GeneralReceipt;
+
 use crate::disposition::Disposition;
 use crate::legacy;
 use crate::material::hexadecimal;
+use crate::pgp_message;
 use crate::readable::readable;
+use crate::report_types::{ReportType, report_type};
+use general_receipt::general_type;
 use model::{Error, ErrorKind, Result, Step};
 use openssl::x509::X509;
+use pgp_mime::PartnerKey;
 use smime::{Digest, Entity, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Signing, Weakness};
 use std::io::{self, Cursor, Read, Write};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Largest MDN that is read or written, in bytes.
@@ -46,23 +55,9 @@ impl Mdn {
     /// # Errors
     /// A text that breaks out of its line; a key that cannot sign.
     pub fn write(&self, boundary: &str, signing: Option<Signing>) -> Result<MdnMessage> {
-        let body = self.report(boundary);
         let essence =
             format!("multipart/report; report-type=disposition-notification; boundary=\"{boundary}\"");
-        let headers = Headers::new().with("Content-Type", essence).map_err(|error| cannot_write(&error))?;
-        let entity = Entity::new(headers, Cursor::new(body));
-        match signing {
-            None => {
-                let (headers, body) = entity.into_parts();
-                Ok(MdnMessage { headers: fields(&headers), body: body.into_inner() })
-            }
-            Some(signing) => {
-                let (headers, mut signed) = entity.sign(signing).map_err(|e| cannot_write(&e))?.into_parts();
-                let mut body = Vec::new();
-                signed.read_to_end(&mut body).map_err(|e| cannot_write(&smime::Error::from(e)))?;
-                Ok(MdnMessage { headers: fields(&headers), body })
-            }
-        }
+        message(essence, self.report(boundary), signing)
     }
 
     fn report(&self, boundary: &str) -> Vec<u8> {
@@ -92,6 +87,27 @@ impl Mdn {
     }
 }
 
+/// A report of this media type as a whole receipt, signed when `signing` is given.
+///
+/// # Errors
+/// A key that cannot sign.
+pub(crate) fn message(essence: String, body: Vec<u8>, signing: Option<Signing>) -> Result<MdnMessage> {
+    let headers = Headers::new().with("Content-Type", essence).map_err(|error| cannot_write(&error))?;
+    let entity = Entity::new(headers, Cursor::new(body));
+    match signing {
+        None => {
+            let (headers, body) = entity.into_parts();
+            Ok(MdnMessage { headers: fields(&headers), body: body.into_inner() })
+        }
+        Some(signing) => {
+            let (headers, mut signed) = entity.sign(signing).map_err(|e| cannot_write(&e))?.into_parts();
+            let mut body = Vec::new();
+            signed.read_to_end(&mut body).map_err(|e| cannot_write(&smime::Error::from(e)))?;
+            Ok(MdnMessage { headers: fields(&headers), body })
+        }
+    }
+}
+
 /// A receipt that was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReadMdn {
@@ -99,6 +115,8 @@ pub struct ReadMdn {
     pub mdn: Mdn,
     /// Its signature.
     pub signature: SignatureState,
+    /// The type of a generalized receipt whose words were agreed with the partner, and are not known where it is read.
+    pub unknown_type: Option<String>,
 }
 
 /// The signature of a receipt.
@@ -121,6 +139,17 @@ pub struct Signature {
     pub certificate: String,
     /// What of it is too weak for today; empty unless that was allowed.
     pub weaknesses: Vec<Weakness>,
+}
+
+impl Signature {
+    /// One by OpenPGP: in place of a certificate, the fingerprint of its key.
+    pub(crate) fn of_pgp(proof: &pgp_mime::Proof) -> Self {
+        Self {
+            digest: proof.digest,
+            certificate: proof.fingerprint.clone(),
+            weaknesses: proof.weaknesses.clone(),
+        }
+    }
 }
 
 /// Why a signature proves nothing.
@@ -196,6 +225,8 @@ pub(crate) const CARRIED: &str = "certificate in the receipt";
 pub struct Trust<'a> {
     /// The partner's certificates, any of which may prove it.
     pub certificates: &'a [X509],
+    /// The partner's OpenPGP keys, any of which may prove one by PGP/MIME.
+    pub pgp: &'a [Arc<PartnerKey>],
     /// When they must be valid.
     pub now: SystemTime,
     /// They may have expired by then.
@@ -212,7 +243,33 @@ pub struct Trust<'a> {
 /// when there is no receipt that can be read, `Ambiguous` as long as no disposition was seen: the partner
 /// may have the message.
 pub fn read(headers: &Headers, body: &[u8], trust: Trust<'_>) -> Result<ReadMdn> {
-    let mut parts = Collected { parts: Vec::new(), room: LARGEST_MDN };
+    read_report(headers, body, trust, None, None)
+}
+
+/// The same, of a partner that has these types of generalized receipts besides GISB's: a report of any other type is no receipt.
+/// What is no report and is posted as one of a type is read as that.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_of_types(
+    headers: &Headers,
+    body: &[u8],
+    trust: Trust<'_>,
+    types: &[ReportType],
+    posted_as: Option<&str>,
+) -> Result<ReadMdn> {
+    read_report(headers, body, trust, Some(types), posted_as)
+}
+
+/// Reads a receipt: an MDN, or a generalized receipt of these types; `None`: of any type.
+fn read_report(
+    headers: &Headers,
+    body: &[u8],
+    trust: Trust<'_>,
+    types: Option<&[ReportType]>,
+    posted_as: Option<&str>,
+) -> Result<ReadMdn> {
+    let mut parts = Collected { parts: Vec::new(), room: LARGEST_MDN, general: general_type(headers) };
     let options = ReadOptions {
         alternatives: false,
         valid_at: Some(trust.now),
@@ -222,23 +279,28 @@ pub fn read(headers: &Headers, body: &[u8], trust: Trust<'_>) -> Result<ReadMdn>
         ..ReadOptions::default()
     };
     let keys = Keys { decrypt: &[], verify: trust.certificates };
-    let report = smime::read_message(headers, body, keys, &options, &mut parts);
+    let by_pgp = pgp_mime::is_pgp(headers);
+    let report = match by_pgp {
+        true => pgp_message::read_receipt(headers, body, trust.pgp, (keys, &options), &mut parts)
+            .map(Signed::of_pgp),
+        false => smime::read_message(headers, body, keys, &options, &mut parts).map(Signed::of_smime),
+    };
     let found = |parts: &Collected| {
         parts
             .parts
             .iter()
             .position(|(essence, _)| essence.eq_ignore_ascii_case("message/disposition-notification"))
     };
+    // A bounce (`delivery-status`), for example, must not acknowledge a message.
+    let is_known = |kind: &str| types.is_none_or(|types| report_type(types, kind).is_some());
+    let is_found = |parts: &Collected| {
+        let is_general = parts.general.as_deref().is_some_and(is_known);
+        found(parts).is_some() || is_general && !parts.parts.is_empty()
+    };
     let signature = match report {
-        Ok(report) => report.signed().map_or(SignatureState::None, |proof| {
-            SignatureState::Proved(Signature {
-                digest: proof.digest,
-                certificate: hexadecimal(&proof.fingerprint),
-                weaknesses: proof.weaknesses.clone(),
-            })
-        }),
+        Ok(Signed(signature)) => signature.map_or(SignatureState::None, SignatureState::Proved),
         Err(error) => match Unproved::of(&error) {
-            Some(unproved) if found(&parts).is_some() => SignatureState::Unproved(unproved),
+            Some(unproved) if is_found(&parts) => SignatureState::Unproved(unproved),
             Some(unproved) => return Err(unproved.error().said(readable(body)).caused_by(error)),
             None => {
                 return Err(Error::ambiguous(ErrorKind::Protocol, "read the receipt (MDN)")
@@ -249,6 +311,14 @@ pub fn read(headers: &Headers, body: &[u8], trust: Trust<'_>) -> Result<ReadMdn>
             }
         },
     };
+    if found(&parts).is_none()
+        && let Some(kind) = parts.general.as_deref().filter(|kind| is_known(kind)).or(posted_as)
+    {
+        let types = types.unwrap_or_default();
+        let unknown_type = report_type(types, kind).is_none().then(|| kind.to_owned());
+        let mdn = general_receipt::read(kind, &parts.parts, types)?;
+        return Ok(ReadMdn { mdn, signature, unknown_type });
+    }
     let Some(notification) = found(&parts).map(|at| &parts.parts[at].1) else {
         return Err(Error::ambiguous(ErrorKind::Protocol, "find a receipt (MDN) in the partner's answer")
             .with("content_type", media_type(headers))
@@ -261,7 +331,25 @@ pub fn read(headers: &Headers, body: &[u8], trust: Trust<'_>) -> Result<ReadMdn>
         .find(|(essence, _)| essence.starts_with("text/"))
         .map(|(_, bytes)| String::from_utf8_lossy(bytes).trim().to_owned())
         .unwrap_or_default();
-    Ok(ReadMdn { mdn: parse_fields(notification, text)?, signature })
+    Ok(ReadMdn { mdn: parse_fields(notification, text)?, signature, unknown_type: None })
+}
+
+/// The signature of what was read, if there is one.
+struct Signed(Option<Signature>);
+
+impl Signed {
+    fn of_smime(report: smime::Report) -> Self {
+        Self(report.signed().map(|proof| Signature {
+            digest: proof.digest,
+            certificate: hexadecimal(&proof.fingerprint),
+            weaknesses: proof.weaknesses.clone(),
+        }))
+    }
+
+    fn of_pgp(report: pgp_mime::Report) -> Self {
+        let pgp_mime::Report { signed, inner, .. } = report;
+        Self(signed.as_ref().map(Signature::of_pgp).or(Self::of_smime(inner).0))
+    }
 }
 
 fn parse_fields(bytes: &[u8], text: String) -> Result<Mdn> {
@@ -342,7 +430,7 @@ fn media_type(headers: &Headers) -> String {
     headers.content_type().map_or_else(|| "none".to_owned(), |media| media.essence().to_owned())
 }
 
-fn fields(headers: &Headers) -> Vec<(String, String)> {
+pub(crate) fn fields(headers: &Headers) -> Vec<(String, String)> {
     headers
         .fields()
         .iter()
@@ -350,7 +438,7 @@ fn fields(headers: &Headers) -> Vec<(String, String)> {
         .collect()
 }
 
-fn cannot_write(error: &smime::Error) -> Error {
+pub(crate) fn cannot_write(error: &smime::Error) -> Error {
     Error::permanent(ErrorKind::Internal, "write a receipt (MDN)").with("reason", error)
 }
 
@@ -358,9 +446,18 @@ fn cannot_write(error: &smime::Error) -> Error {
 struct Collected {
     parts: Vec<(String, Vec<u8>)>,
     room: usize,
+    /// The type of a generalized receipt.
+    general: Option<String>,
 }
 
 impl PartReceiver for Collected {
+    fn whole(&mut self, headers: &Headers) -> bool {
+        if self.general.is_none() {
+            self.general = general_type(headers);
+        }
+        false
+    }
+
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>> {
         let essence = part.content_type().map_or_else(|| "text/plain".to_owned(), |t| t.essence().to_owned());
         self.parts.push((essence, Vec::new()));

@@ -67,10 +67,36 @@ pub(crate) fn new_message_id(unique: uuid::Uuid, host: &str) -> String {
     format!("<{unique}@{host}>")
 }
 
-/// Compares two Message-IDs: partners add or drop the angle brackets.
+/// Compares two Message-IDs: partners add or drop the angle brackets. One of them may be a RefNum.
 pub(crate) fn same_message_id(a: &str, b: &str) -> bool {
     let bare = |id: &str| id.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
-    bare(a) == bare(b)
+    let (a, b) = (bare(a), bare(b));
+    let is_number_of = |number: &str, id: &str| {
+        number.strip_prefix(BY_REF_NUM).is_some_and(|number| number == ref_num_of(&format!("<{id}>")))
+    };
+    a == b || is_number_of(&a, &b) || is_number_of(&b, &a)
+}
+
+/// What a message is called that is named by its RefNum alone ("HTTP Transport for Secure EDI", 2.1.2).
+const BY_REF_NUM: &str = "refnum:";
+
+/// The name of a message with this RefNum, in the place of a Message-ID.
+pub(crate) fn names_ref_num(number: &str) -> String {
+    format!("{BY_REF_NUM}{number}")
+}
+
+/// Whether a name, with or without angle brackets, is a RefNum's.
+pub(crate) fn is_ref_num(name: &str) -> bool {
+    name.trim_start_matches('<').starts_with(BY_REF_NUM)
+}
+
+/// The RefNum of a message of ours: it follows from the Message-ID, so that both are drawn once and used for the same content.
+pub(crate) fn ref_num_of(message_id: &str) -> String {
+    let digest = openssl::sha::sha256(message_id.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    // Positive, also where a reader has 64 bits with a sign.
+    (u64::from_be_bytes(first) >> 1).to_string()
 }
 
 #[cfg(test)]
@@ -107,6 +133,12 @@ mod tests {
     fn message_ids_compare_with_and_without_brackets() {
         assert!(same_message_id("<a@b>", "a@b"));
         assert!(!same_message_id("<a@b>", "<A@b>"));
+        let number = ref_num_of("<a@b>");
+        assert!(number.parse::<i64>().is_ok() && same_message_id("a@b", &names_ref_num(&number)));
+        assert!(
+            !same_message_id(&names_ref_num(&number), "<other@b>") && !same_message_id("refnum:1", "<a@b>")
+        );
+        assert!(is_ref_num("<refnum:1>") && !is_ref_num("<1@a>"));
         let id = new_message_id(uuid::Uuid::nil(), "bad host\r\n!");
         assert_eq!(id, "<00000000-0000-0000-0000-000000000000@badhost>");
     }

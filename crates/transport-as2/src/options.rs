@@ -1,13 +1,14 @@
 //! What may be said to AS2, declared.
 
 mod certificates;
+mod forms;
 mod kept;
 mod replies;
 mod restart;
 
 use crate::agreement::{
-    Cipher, Compression, DigestName, DuplicatePolicy, KeyTransport, MdnRequest, NAME, Order, RsaSignature,
-    SendSecurity, SignatureForm,
+    Cipher, Compression, DigestName, DuplicatePolicy, KeyTransport, MdnRequest, NAME, Order, Packaging,
+    RsaSignature, SendSecurity, SignatureForm,
 };
 use crate::file_names::FileNameForm;
 use crate::header_options::ContentCoding;
@@ -26,7 +27,7 @@ pub static SPEC: TransportSpec = TransportSpec {
     listener: &[&LISTENER],
     partner: Some(&PARTNER),
     identity: Some(&IDENTITY),
-    destination: &[&replies::DESTINATION],
+    destination: &[&replies::DESTINATION, &forms::DESTINATION],
     sends_attachments: true,
     ..TransportSpec::new(
         NAME,
@@ -100,6 +101,13 @@ static LISTENER: Group = Group::of(&[
         host (SNI). Left out, they get the server's own certificate.",
     )
     .login(),
+    Field::optional(
+        "credential",
+        Kind::Name(Section::CREDENTIAL),
+        "The name of a [credential.NAME] by which partners must log in to this listener (basic authentication), with messages \
+        and with receipts. Left out: no login, and nothing but signatures says who sends. Use it over HTTPS.",
+    )
+    .login(),
     Field::preset(
         "unknown",
         UNKNOWN,
@@ -119,6 +127,7 @@ static LISTENER: Group = Group::of(&[
 static IDENTITY: Group = Group::of(&[
     Field::required("id", Kind::Text, "Our AS2 name: 1 to 128 printable ASCII characters, compared exactly."),
     certificates::KEYS,
+    certificates::PGP_KEYS,
     certificates::KEY_OVERLAP,
 ]);
 
@@ -129,8 +138,10 @@ static PARTNER: Group = Group::of(&[
         "The partner's AS2 name: 1 to 128 printable ASCII characters, compared exactly.",
     ),
     certificates::CERTIFICATES,
+    certificates::PARTNER_PGP_KEYS,
     certificates::CERTIFICATE_OVERLAP,
     certificates::FALLBACK_ONCE,
+    certificates::EXCHANGE,
     Field::optional("send", Kind::Table(&SEND), "How messages to the partner are protected."),
     Field::optional("receive", Kind::Table(&RECEIVE), "Which messages from the partner are accepted."),
     Field::optional(
@@ -138,6 +149,12 @@ static PARTNER: Group = Group::of(&[
         Kind::Table(&MDN),
         "Receipts (MDNs): those that we ask the partner for, and where ours may be sent.",
     ),
+    Field::optional(
+        "form",
+        Kind::Table(&forms::FORM),
+        "Messages to the partner as HTML forms: see [forms](gisb.md).",
+    ),
+    forms::REPORTS,
     Field::optional(
         "evidence",
         Kind::Table(&EVIDENCE),
@@ -162,6 +179,7 @@ static PARTNER: Group = Group::of(&[
 
 model::choice_of! {
     SECURITY = SendSecurity;
+    PACKAGING = Packaging;
     CIPHER = Cipher;
     DIGEST = DigestName;
     COMPRESSION = Compression;
@@ -178,6 +196,15 @@ model::choice_of! {
 
 static SEND: Group = Group::of(&[
     Field::preset("security", SECURITY, "signed_encrypted", "How messages to the partner are protected."),
+    Field::preset(
+        "packaging",
+        PACKAGING,
+        "smime",
+        "By which standard messages to the partner are signed and encrypted: `smime` (RFC 8551), as nearly all partners expect, \
+        or `pgp` (PGP/MIME, RFC 3156), with the `pgp_keys` of the identity and of the partner. Receipts are then asked for \
+        with a signature of the same standard. Messages from the partner may be packaged either way.",
+    )
+    .per_environment(),
     Field::preset(
         "cipher",
         CIPHER,
@@ -342,6 +369,7 @@ static MDN: Group = Group::of(&[
         "Which receipt (MDN) we ask for: `signed`, `unsigned` or `none`. It comes in the answer to the message \
         (synchronous), unless `reply_to` is given.",
     ),
+    forms::REPORT_TYPE,
     Field::optional(
         "reply_to",
         Kind::NameOf(&[Section::LISTENER]),

@@ -1,6 +1,7 @@
 //! From a payload to an AS2 message: the same inputs give the same bytes, so that a second attempt
 //! repeats the first (RFC 4130, 5 and 6; RFC 8551, 3).
 
+pub(crate) mod pgp;
 pub(crate) mod signed;
 
 use crate::agreement::{
@@ -151,9 +152,9 @@ impl Outgoing {
     }
 }
 
-/// Payloads of so many bytes or more are made into messages by two threads. For shorter ones a thread costs more than it
+/// Payloads of so many bytes or more are made into messages by several threads. For shorter ones a thread costs more than it
 /// gains.
-const TWO_THREADS_FROM: u64 = 1024 * 1024;
+const THREADS_FROM: u64 = 1024 * 1024;
 
 /// Makes a message. The payload is read only when the body is, for a large one on a thread of its own.
 ///
@@ -167,10 +168,11 @@ pub fn build(envelope: &Envelope<'_>, payload: Box<dyn Read + Send>, length: u64
     let content_headers =
         if layers.is_empty() { in_http(&headers)?.raw().to_vec() } else { headers.raw().to_vec() };
     let mut content: Box<dyn Measured + Send> = Box::new(Payload::new(payload, length));
-    let by_two_threads = length >= TWO_THREADS_FROM;
-    // The outermost layer has a thread of its own; what it is made around has the other.
-    let beside = layers.last().copied().filter(|_| by_two_threads && layers.len() > 1);
-    if by_two_threads && beside.is_none() {
+    let by_threads = length >= THREADS_FROM;
+    // The outermost layer has a thread of its own, what it is made around has another, and the payload, which is read and
+    // compared with its hash, a third.
+    let beside = layers.last().copied().filter(|_| by_threads && layers.len() > 1);
+    if by_threads {
         content = made_ahead(content);
     }
     let mut mic = None;
@@ -279,7 +281,7 @@ fn signing(envelope: &Envelope<'_>, digest: Digest) -> Result<Signing> {
 fn message_digest(envelope: &Envelope<'_>) -> Digest {
     let wanted = digest(envelope.agreement.digest);
     match envelope.own {
-        Some(own) if envelope.agreement.send_security.signs() => Signing::digest_for(&own.key, wanted),
+        Some(own) if envelope.agreement.signs_by_smime() => Signing::digest_for(&own.key, wanted),
         _ => wanted,
     }
 }
@@ -335,24 +337,37 @@ fn http_headers(envelope: &Envelope<'_>, entity: &Headers) -> Result<Vec<(String
             .iter()
             .map(|field| (field.name.clone(), String::from_utf8_lossy(&field.value).into_owned())),
     );
-    if envelope.agreement.mdn != MdnRequest::None {
+    if envelope.agreement.mdn != MdnRequest::None && envelope.agreement.form.report_type.is_none() {
         // The address is not used; its presence asks for a receipt (7.3).
         let address = said.from.clone().unwrap_or_else(|| write_name(envelope.from));
         headers.push(("Disposition-Notification-To".into(), address));
-        // Never for a synchronous one.
-        if let Some(url) = envelope.agreement.receipts.reply_url() {
-            headers.push(("Receipt-Delivery-Option".into(), url.to_owned()));
-        }
+    }
+    // Never for a synchronous one.
+    if envelope.agreement.mdn != MdnRequest::None
+        && let Some(url) = envelope.agreement.receipts.reply_url()
+    {
+        headers.push(("Receipt-Delivery-Option".into(), url.to_owned()));
     }
     // The algorithm is named for unsigned receipts as well: many partners give no MIC without.
+    let protocol = if agreement.is_pgp() { "pgp-signature" } else { "pkcs7-signature" };
     let options = match envelope.agreement.mdn {
-        MdnRequest::Signed => format!(
-            "signed-receipt-protocol=required, pkcs7-signature; signed-receipt-micalg=optional, {digest}"
-        ),
+        MdnRequest::Signed => {
+            format!("signed-receipt-protocol=required, {protocol}; signed-receipt-micalg=optional, {digest}")
+        }
         MdnRequest::Unsigned => format!("signed-receipt-micalg=optional, {digest}"),
         MdnRequest::None => return Ok(headers),
     };
-    headers.push(("Disposition-Notification-Options".into(), options));
+    match &envelope.agreement.form.report_type {
+        // A generalized receipt ("HTTP Transport for Secure EDI", 2.1.2).
+        Some(kind) => {
+            headers.push(("Receipt-Disposition-To".into(), write_name(envelope.from)));
+            headers.push(("Receipt-Report-Type".into(), kind.clone()));
+            if envelope.agreement.mdn == MdnRequest::Signed {
+                headers.push(("Receipt-Security-Selection".into(), options));
+            }
+        }
+        None => headers.push(("Disposition-Notification-Options".into(), options)),
+    }
     Ok(headers)
 }
 

@@ -8,6 +8,7 @@ use crate::fallback;
 use crate::legacy;
 use crate::material::{Certificate, Material, Own, hexadecimal};
 use crate::outgoing::OwnKey;
+use crate::pgp_message::PgpReading;
 use crate::receipt_target::ReceiptTarget;
 use crate::request::RequestHead;
 use model::{Result, Timestamp};
@@ -21,6 +22,10 @@ pub(crate) struct Parties {
     /// The key that signs the receipt.
     pub(crate) own: OwnKey,
     pub(crate) partner: Arc<Partner>,
+    /// The OpenPGP key that signs the receipt, where there is one.
+    pub(crate) pgp_own: Option<Arc<pgp_mime::OwnKey>>,
+    /// The OpenPGP keys that read messages.
+    pub(crate) pgp: PgpReading,
     /// What of our key is too weak for today, as the agreement allows.
     pub(crate) legacy: Option<String>,
     /// The keys that decrypt.
@@ -69,10 +74,20 @@ impl Parties {
             let own = match (material.signing(&identity, now), keys.first()) {
                 (Ok(own), _) => own,
                 // Nothing is signed then.
-                (Err(_), Some(any)) if !head.mdn.signed => Arc::clone(any),
+                (Err(_), Some(any)) if !head.mdn.signed || head.mdn.by_pgp => Arc::clone(any),
                 (Err(error), _) => return Err(error),
             };
+            let pgp = PgpReading {
+                own: material.pgp.decrypting(definitions, &identity, now)?,
+                partner: material.pgp.verifying_keys(definitions, &partner, now)?,
+            };
+            let pgp_own = match head.mdn.by_pgp && !identity.pgp_keys.all.is_empty() {
+                true => Some(material.pgp.signing(definitions, &identity, now)?),
+                false => None,
+            };
             Ok(Self {
+                pgp_own,
+                pgp,
                 legacy: legacy::of_own_key(&own, &identity, &partner)?,
                 own: own.key.clone(),
                 keys,

@@ -10,10 +10,12 @@ use crate::fallback::{self, Instead, NotedFallback};
 use crate::legacy;
 use crate::material::{Certificate, Material, Own, usable};
 use crate::outgoing::OwnKey;
+use crate::outgoing::pgp::PgpSides;
 use crate::prepared;
 use model::definition::Endpoint;
 use model::{Error, ErrorKind, Result, Timestamp};
 use openssl::x509::X509;
+use pgp_mime::PartnerKey;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +34,8 @@ pub(crate) struct Partnership {
     pub(crate) recipient_fingerprint: String,
     /// The certificates that verify receipts.
     pub(crate) certificates: Vec<X509>,
+    /// The OpenPGP keys that verify receipts.
+    pub(crate) pgp: Vec<Arc<PartnerKey>>,
     /// What of it is too weak for today, as the agreement allows.
     pub(crate) legacy: Vec<String>,
     /// Certificates that messages are encrypted for beside the partner's.
@@ -78,6 +82,7 @@ impl Partnership {
         let partnership = Self {
             also: material.also_recipients(&partner)?,
             certificates: verifying.iter().map(|known| known.certificate.clone()).collect(),
+            pgp: material.pgp.verifying_keys(&definitions, &partner, now)?,
             recipient_fingerprint: String::new(),
             legacy: Vec::new(),
             partner,
@@ -109,7 +114,7 @@ impl Partnership {
         let partner = &self.partner;
         let encrypted_for: Vec<&X509> = self.encrypted_for().map(|known| &known.certificate).collect();
         let mut legacy = legacy::of_message(partner, &encrypted_for)?;
-        if partner.agreement.send_security.signs() {
+        if partner.agreement.signs_by_smime() {
             legacy.extend(legacy::of_own_key(&self.own, &self.identity, partner)?);
         }
         let fingerprints: Vec<&str> = self.encrypted_for().map(|known| known.fingerprint.as_str()).collect();
@@ -153,6 +158,27 @@ impl Partnership {
         )
     }
 
+    /// What a message by PGP/MIME is signed with and encrypted for now.
+    ///
+    /// # Errors
+    /// `ConfigInvalid`: there is no key for that, or one cannot be read.
+    pub(crate) fn pgp_sides(material: &Material, endpoint: &Endpoint, now: Timestamp) -> Result<PgpSides> {
+        let definitions = &material.definitions;
+        let partner = Partner::of(definitions.partner(endpoint.partner().unwrap_or_default())?)?;
+        let name = endpoint.options.text("identity").unwrap_or_default();
+        let identity = Identity::of(definitions.identity(name)?)?;
+        let security = partner.agreement.send_security;
+        let own = match security.signs() {
+            true => Some(material.pgp.signing(definitions, &identity, now)?),
+            false => None,
+        };
+        let encrypting = match security.encrypts() {
+            true => Some(material.pgp.encrypting(definitions, &partner, now)?),
+            false => None,
+        };
+        Ok(PgpSides { own, partner: encrypting })
+    }
+
     /// The certificate of the partner with a fingerprint.
     pub(crate) fn verified_with(&self, fingerprint: &str) -> Option<&Certificate> {
         self.verifying.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
@@ -172,10 +198,10 @@ impl Partnership {
 
     /// What a message is sent with, by the names that the definitions give it: for the receipt.
     pub(crate) fn sent_with(&self) -> Vec<(&'static str, String)> {
-        let security = self.partner.agreement.send_security;
+        let agreement = &self.partner.agreement;
         let names: Vec<&str> = self.encrypted_for().map(|known| known.name.as_str()).collect();
-        let key = security.signs().then(|| ("sent_signed_with", self.own.name.clone()));
-        let certificates = security.encrypts().then(|| ("sent_encrypted_with", names.join(", ")));
+        let key = agreement.signs_by_smime().then(|| ("sent_signed_with", self.own.name.clone()));
+        let certificates = agreement.encrypts_by_smime().then(|| ("sent_encrypted_with", names.join(", ")));
         key.into_iter().chain(certificates).collect()
     }
 
@@ -207,7 +233,7 @@ fn day(time: Timestamp) -> String {
 fn signing(material: &Material, identity: &Identity, partner: &Partner, now: Timestamp) -> Result<Arc<Own>> {
     let signing = material.signing(identity, now);
     match identity.keys.all.first() {
-        Some(any) if signing.is_err() && !partner.agreement.send_security.signs() => {
+        Some(any) if signing.is_err() && !partner.agreement.signs_by_smime() => {
             material.own(identity, &any.name)
         }
         _ => signing,
@@ -256,7 +282,7 @@ impl<'a> Pinned<'a> {
 
     /// The certificate, if it is still one of the partner's and messages to it are encrypted.
     fn certificate(&self, material: &Material, partner: &Partner) -> Result<Option<Arc<Certificate>>> {
-        if matches!(self, Self::Nothing) || !partner.agreement.send_security.encrypts() {
+        if matches!(self, Self::Nothing) || !partner.agreement.encrypts_by_smime() {
             return Ok(None);
         }
         let all = partner.certificates.names().map(|name| material.certificate(name));

@@ -88,6 +88,34 @@ pub const PRESETS: &[Preset] = &[
         ],
     },
     Preset {
+        name: "gisb",
+        product: "a system of the gas industry (GISB Electronic Delivery Mechanism 1.3; today NAESB)",
+        fields: &[
+            field("form.post", "true", "messages are posted as HTML forms"),
+            field("form.version", "\"1.3\"", "the version of the mechanism"),
+            field(
+                "form.input_format",
+                "\"X12\"",
+                "what the files are; notifications of errors say \"error\"",
+            ),
+            field("mdn.report_type", "\"GISB-Acknowledgement-Receipt\"", "its receipts are no MDNs"),
+            field(
+                "mdn.ask",
+                "\"unsigned\"",
+                "its receipts are signed only where that was agreed: \"signed\" then",
+            ),
+            field("send.packaging", "\"pgp\"", "it reads PGP; write the partner's keys into pgp_keys"),
+            field("send.signature_form", "\"opaque\"", "it expects the signature inside what is encrypted"),
+        ],
+        notes: &[
+            "Write D-U-N-S numbers into `id` of both sides: they are the fields `from` and `to`.",
+            "Receipts come in the answers. For the login at its server: credential and authentication = \"basic\" of the endpoint; for \
+             its login here: credential of the listener.",
+            "`transaction_set` of a flow's destination (table `form`) names the transaction. For errors after the acknowledgement: \
+             on_failure of the flow, to a destination with error_notification = true (docs/gisb.md).",
+        ],
+    },
+    Preset {
         name: "old",
         product: "an old installation that knows neither SHA-2 nor AES",
         fields: &[

@@ -15,8 +15,10 @@ use model::{
     ConnectionId, Error, ErrorKind, MdnEntity, PeerText, Receipt, ReceiptKind, Result, Retry, Step, Timestamp,
 };
 use openssl::x509::X509;
+use pgp_mime::PartnerKey;
 use serde_json::{Map, Value};
 use smime::{Headers, Mic, RuledMic};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The HTTP answer to a message.
@@ -39,6 +41,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) endpoint: &'a str,
     pub(crate) agreement: &'a Agreement,
     pub(crate) certificates: &'a [X509],
+    /// The partner's OpenPGP keys, which verify receipts by PGP/MIME.
+    pub(crate) pgp: &'a [Arc<PartnerKey>],
     pub(crate) own_fingerprint: &'a str,
     pub(crate) recipient_fingerprint: &'a str,
     /// When the partner's certificates must be valid.
@@ -151,11 +155,13 @@ pub(crate) fn assess_found(
         }
         let trust = Trust {
             certificates: expected.certificates,
+            pgp: expected.pgp,
             now: SystemTime::from(expected.now),
             accept_expired: expected.agreement.accept_expired,
             legacy: expected.agreement.legacy,
         };
-        mdn::read(&answer.headers, &answer.body, trust).map_err(|error| {
+        let types = &expected.agreement.form.reports;
+        mdn::read_of_types(&answer.headers, &answer.body, trust, types, None).map_err(|error| {
             let step = error.failed_step().unwrap_or(Step::Receipt);
             error.with("message_id", expected.message_id).at_step(step)
         })

@@ -1,5 +1,6 @@
 //! Whether what is signed is a receipt, by the fields at its beginning.
 
+use crate::report_types::report_type;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use smime::{Headers, Limits};
@@ -24,9 +25,13 @@ pub(crate) fn is_plain_receipt(headers: &Headers, body: &[u8]) -> bool {
 pub(crate) fn is_receipt(headers: &Headers) -> bool {
     headers.content_type().is_some_and(|media| {
         let kind = media.parameter("report-type").unwrap_or_default();
-        media.essence() == "multipart/report"
-            && (kind.is_empty() || kind.eq_ignore_ascii_case("disposition-notification"))
+        media.essence() == "multipart/report" && (kind.is_empty() || is_receipt_type(&kind))
     })
+}
+
+/// Whether a report of this type is a receipt: an MDN, or one of GISB's.
+fn is_receipt_type(kind: &str) -> bool {
+    kind.eq_ignore_ascii_case("disposition-notification") || report_type(&[], kind.trim()).is_some()
 }
 
 /// Whether a part is what a receipt says to a program, by its media type: some products send it without the report around.
@@ -43,8 +48,7 @@ pub(crate) fn is_protected(essence: &str) -> bool {
 pub(crate) fn is_report(fields: &Headers, strict: bool) -> bool {
     fields.content_type().is_some_and(|media| {
         let kind = media.parameter("report-type").unwrap_or_default();
-        media.essence() == "multipart/report"
-            && (!strict || kind.eq_ignore_ascii_case("disposition-notification"))
+        media.essence() == "multipart/report" && (!strict || is_receipt_type(&kind))
     })
 }
 

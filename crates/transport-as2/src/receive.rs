@@ -8,6 +8,7 @@ use crate::diagnosis::Diagnosis;
 use crate::disposition::{Disposition, DispositionError};
 use crate::file_names::{safe_file_name, unlike};
 use crate::legacy;
+use crate::pgp_message::PgpReading;
 use crate::receipt_form::{is_notification, is_protected, is_receipt};
 use crate::rejection::Rejection;
 use crate::related::{CONTENT_ID, CONTENT_TYPE};
@@ -19,7 +20,7 @@ use model::{Error, ErrorKind, PeerText};
 use openssl::x509::X509;
 use serde_json::{Map, Value};
 use smime::{
-    ContentType, DecryptionKey, Digest, Headers, Keys, Limits, Part, PartReceiver, ReadOptions, Report,
+    ContentType, DecryptionKey, Digest, Headers, Keys, Limits, Mic, Part, PartReceiver, ReadOptions, Report,
     Wrapping,
 };
 use std::io::{self, Read, Write};
@@ -48,6 +49,8 @@ pub(crate) struct Reading {
     pub(crate) coding: Coding,
     pub(crate) keys: Vec<DecryptionKey>,
     pub(crate) certificates: Vec<X509>,
+    /// OpenPGP keys, for a message by PGP/MIME.
+    pub(crate) pgp: PgpReading,
     pub(crate) partner: Arc<Partner>,
     /// Digests for the MIC of an unsigned message, in the sender's order.
     pub(crate) digests: Vec<Digest>,
@@ -65,11 +68,46 @@ pub(crate) struct Reading {
 /// A message that was read to its end and proved.
 pub(crate) struct ReadMessage {
     pub(crate) report: Report,
+    /// What OpenPGP protected around that; `None` of a message that is not packaged by PGP/MIME.
+    pub(crate) pgp: Option<pgp_mime::Report>,
     pub(crate) parts: Vec<ReadPart>,
     /// A part of it is a receipt, or is protected by itself.
     pub(crate) is_composite: bool,
     /// What was signed, not yet committed, where that is not the head and the payload; with the place of its open file.
     pub(crate) signed_content: Option<(SignedCopy, OwnedSemaphorePermit)>,
+}
+
+impl ReadMessage {
+    /// Whether S/MIME or OpenPGP has encrypted it.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.report.encrypted().is_some()
+            || self.pgp.as_ref().is_some_and(|pgp| pgp.wrappings.contains(&Wrapping::Encrypted))
+    }
+
+    /// Whether S/MIME or OpenPGP has signed it.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.report.signed().is_some() || self.pgp.as_ref().is_some_and(pgp_mime::Report::is_signed)
+    }
+
+    /// The digest of its outermost signature.
+    pub(crate) fn signed_by(&self) -> Option<Digest> {
+        match &self.pgp {
+            // Inside an object that is encrypted as well, another digest than the one asked for may not have been computed.
+            Some(pgp) => {
+                let digest = pgp.signed.as_ref().map(|proof| proof.digest);
+                digest.filter(|digest| pgp.mic(*digest).is_some())
+            }
+            None => self.report.signed().map(|proof| proof.digest),
+        }
+    }
+
+    /// The MIC that its receipt carries; `None` when it was not computed with this algorithm.
+    pub(crate) fn mic(&self, algorithm: Digest) -> Option<&Mic> {
+        match &self.pgp {
+            Some(pgp) => pgp.mic(algorithm),
+            None => self.report.mic(algorithm),
+        }
+    }
 }
 
 /// A payload of it, not yet committed.
@@ -142,17 +180,26 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
         signed: None,
     };
     let body = reading.coding.decoder(reading.body, agreement.largest_message);
-    let report = smime::read_message(&reading.headers, body, keys, &options, &mut receiver);
-    let report = report.inspect_err(|error| reading.diagnosis.note(error)).map_err(why)?;
+    let report = match pgp_mime::is_pgp(&reading.headers) {
+        true => {
+            let read = reading.pgp.read(&reading.headers, body, (keys, &options), &mut receiver);
+            read.map(|pgp| (pgp.inner.clone(), Some(pgp)))
+        }
+        false => {
+            let read = smime::read_message(&reading.headers, body, keys, &options, &mut receiver);
+            read.map(|report| (report, None))
+        }
+    };
+    let (report, pgp) = report.inspect_err(|error| reading.diagnosis.note(error)).map_err(why)?;
     let parts = receiver.parts.into_iter().map(ReadPart::written).collect::<io::Result<Vec<_>>>();
     let mut parts = parts.map_err(|error| Unread::Ours(stream_fault(error)))?;
     if let Some(up_to_root) = parts.get_mut(..=receiver.root.place()) {
         up_to_root.rotate_right(1);
     }
     let Receiver { is_composite, has_payload, signed: signed_content, .. } = receiver;
-    let message = ReadMessage { report, parts, is_composite, signed_content };
+    let message = ReadMessage { report, pgp, parts, is_composite, signed_content };
     // By what is proved now, where `Receiver::unwrapped` went by what was claimed.
-    let (encrypted, signed) = (message.report.encrypted().is_some(), message.report.signed().is_some());
+    let (encrypted, signed) = (message.is_encrypted(), message.is_signed());
     let lacks = Rejection::unprotected(agreement.receive_security, encrypted, signed);
     match lacks.filter(|_| has_payload) {
         Some(rejection) => Err(rejection.into()),

@@ -8,6 +8,7 @@ use crate::parties::Parties;
 use crate::receipt_target::read_url;
 use crate::rejection::Rejection;
 use crate::reply::{ReplyContent, stored_reply};
+use crate::report_types::report_type;
 use crate::request::RequestHead;
 use crate::streaming::Arriving;
 use http::header::{ACCEPT_ENCODING, ALLOW};
@@ -176,6 +177,19 @@ pub(crate) fn declined(head: &RequestHead, parties: &Parties, length: Option<u64
     };
     if let Some(unsupported) = head.mdn.unsupported {
         return failure(unsupported, "The requested kind of receipt is not supported.".into());
+    }
+    if head.mdn.by_pgp && head.mdn.protocol_required && parties.pgp_own.is_none() {
+        return failure(
+            "unsupported format",
+            "No OpenPGP key is defined here by which the receipt could be signed (pgp_keys).".into(),
+        );
+    }
+    let known = &parties.partner.agreement.form.reports;
+    if head.mdn.report_type.as_ref().is_some_and(|asked| report_type(known, asked).is_none()) {
+        return failure(
+            "unsupported format",
+            "The type of receipt that Receipt-Report-Type names is not known here: agree on it, or ask for an MDN.".into(),
+        );
     }
     let digests = &head.mdn.digests;
     let allowed =

@@ -19,6 +19,8 @@ pub(crate) enum Rejection {
     LongerThanSaid { total: u64 },
     /// Its body is not in the coding that its Content-Encoding names.
     Undecodable { coding: &'static str },
+    /// The form around it cannot be read to its end.
+    BadForm { why: &'static str },
 }
 
 impl Rejection {
@@ -43,9 +45,10 @@ impl Rejection {
         Disposition::Error(match self {
             Self::Unprotected { .. } => DispositionError::InsufficientMessageSecurity,
             Self::Undecodable { .. } => DispositionError::DecompressionFailed,
-            Self::TooLarge { .. } | Self::TooManyParts { .. } | Self::LongerThanSaid { .. } => {
-                DispositionError::UnexpectedProcessingError
-            }
+            Self::TooLarge { .. }
+            | Self::TooManyParts { .. }
+            | Self::LongerThanSaid { .. }
+            | Self::BadForm { .. } => DispositionError::UnexpectedProcessingError,
         })
     }
 
@@ -65,6 +68,7 @@ impl Rejection {
             Self::Undecodable { coding } => {
                 format!("The Content-Encoding is {coding}, but the body is not valid {coding} data.")
             }
+            Self::BadForm { why } => format!("The form is not accepted: {why}."),
         }
     }
 }
@@ -86,6 +90,7 @@ impl fmt::Display for Rejection {
                     "the Content-Encoding is {coding}, but the body is not valid or not complete {coding} data"
                 )
             }
+            Self::BadForm { why } => write!(f, "the form is not accepted: {why}"),
             Self::TooLarge { most } => write!(
                 f,
                 "the message is larger than receive.largest = {most} bytes: raise the partner's \

@@ -1,7 +1,9 @@
 //! The head of a received AS2 message (RFC 4130, 6 and 7.3).
 
+use crate::form_fields::Posted;
 use crate::names::{LONGEST_MESSAGE_ID, read_name};
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use net::http::FoldedFields;
 use smime::{Digest, Headers, NameStyle};
 
@@ -19,8 +21,10 @@ pub(crate) struct RequestHead {
     /// `EDIINT-Features` (RFC 6017); empty of a sender that says AS2-Version 1.2 and names none.
     pub(crate) features: Option<String>,
     pub(crate) mdn: AskedMdn,
-    /// All fields, for the MIME reader.
+    /// All fields, for the MIME reader; of a form, those of its message.
     pub(crate) headers: Headers,
+    /// What it has by being a form; `None` of another message.
+    pub(crate) form: Option<Posted>,
 }
 
 /// The receipt that is asked for.
@@ -29,6 +33,10 @@ pub(crate) struct AskedMdn {
     /// Whether one is asked for at all.
     pub(crate) wanted: bool,
     pub(crate) signed: bool,
+    /// Whether the signature is to be OpenPGP's.
+    pub(crate) by_pgp: bool,
+    /// Whether no other one will do, and no unsigned receipt.
+    pub(crate) protocol_required: bool,
     /// Digests for the MIC, in the sender's order, those we know.
     pub(crate) digests: Vec<Digest>,
     /// Nothing but these will do.
@@ -39,6 +47,8 @@ pub(crate) struct AskedMdn {
     pub(crate) deliver_to: Option<String>,
     /// A required option that we do not have.
     pub(crate) unsupported: Option<&'static str>,
+    /// The report type of a generalized receipt ("HTTP Transport for Secure EDI", 2.1.2); `None`: an MDN.
+    pub(crate) report_type: Option<String>,
 }
 
 impl RequestHead {
@@ -67,8 +77,16 @@ impl RequestHead {
         if message_id.len() > LONGEST_MESSAGE_ID {
             return Err(format!("the Message-ID is longer than {LONGEST_MESSAGE_ID} characters"));
         }
+        let is_general = !headers.contains_key("Disposition-Notification-To")
+            && headers.contains_key("Receipt-Disposition-To");
+        if is_general {
+            // Required beside it ("HTTP Transport for Secure EDI", 2.1.2).
+            required("Receipt-Report-Type")?;
+        }
+        // A login reaches neither flows nor evidence.
         let fields = headers
             .iter()
+            .filter(|(name, _)| *name != AUTHORIZATION)
             .try_fold(Headers::new(), |fields, (name, value)| fields.with(name.as_str(), value.as_bytes()));
         Ok(Self {
             from: name("AS2-From")?,
@@ -83,12 +101,22 @@ impl RequestHead {
             features: text("EDIINT-Features").or_else(|| knows_features(headers).then(String::new)),
             mdn: AskedMdn::read(headers),
             headers: fields.map_err(|error| error.to_string())?,
+            form: None,
         })
     }
 
-    /// The message's unique key, the same on all nodes.
+    /// The message's unique key, the same on all nodes: by its RefNum where it has one, else by its Message-ID ("HTTP Transport
+    /// for Secure EDI", 2.8).
     pub(crate) fn key(&self) -> String {
-        serde_json::json!(["as2", self.from, self.to, self.message_id]).to_string()
+        match self.form.as_ref().and_then(|form| form.ref_num.as_deref()) {
+            Some(number) => serde_json::json!(["as2", self.from, self.to, "refnum", number]).to_string(),
+            None => serde_json::json!(["as2", self.from, self.to, self.message_id]).to_string(),
+        }
+    }
+
+    /// Whether it is a form that says by its `input-format` that it is a notification of an error.
+    pub(crate) fn is_error_notification(&self) -> bool {
+        self.form.as_ref().is_some_and(|form| form.is_error)
     }
 }
 
@@ -116,8 +144,14 @@ impl AskedMdn {
             let values = headers.get_all(name).iter();
             values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned()).collect()
         };
+        let first = |name: &str| all(name).into_iter().find(|value| !value.is_empty());
+        let is_mdn = headers.contains_key("Disposition-Notification-To");
+        // The document has one or the other; a sender of both reads an MDN, which says more.
+        let is_general = !is_mdn && headers.contains_key("Receipt-Disposition-To");
+        let report_type = first("Receipt-Report-Type").filter(|_| is_general);
         let mut asked = Self {
-            wanted: headers.contains_key("Disposition-Notification-To"),
+            wanted: is_mdn || is_general,
+            report_type: report_type.filter(|kind| !kind.eq_ignore_ascii_case("disposition-notification")),
             deliver_to: all("Receipt-Delivery-Option").into_iter().find(|url| !url.is_empty()),
             ..Self::default()
         };
@@ -128,6 +162,9 @@ impl AskedMdn {
                 "signedreceiptprotocol" => {
                     // Only one protocol is known to AS2: whoever names none means it.
                     asked.signed = values.is_empty() || values.iter().any(|value| is_pkcs7(value));
+                    if !asked.signed && values.iter().any(|value| is_pgp(value)) {
+                        (asked.signed, asked.by_pgp, asked.protocol_required) = (true, true, required);
+                    }
                     if required && !asked.signed {
                         asked.unsupported = Some("unsupported format");
                     }
@@ -205,6 +242,11 @@ fn options(text: &str) -> Vec<Asked> {
         }
     }
     found
+}
+
+/// A receipt signed by OpenPGP ("HTTP Transport for Secure EDI", 2.5.1).
+fn is_pgp(value: &str) -> bool {
+    matches!(value.trim_start_matches("application/"), "pgp-signature" | "pgp")
 }
 
 fn is_pkcs7(value: &str) -> bool {
@@ -287,7 +329,7 @@ mod tests {
         for lines in [
             &[][..],
             &["signed-receipt-micalg=optional, sha-256"],
-            &["signed-receipt-protocol=optional, pgp"],
+            &["signed-receipt-protocol=optional, x509"],
             &["x"],
         ] {
             assert!(asked(lines).wanted && !asked(lines).signed, "{lines:?}");
@@ -297,6 +339,10 @@ mod tests {
             Some("unsupported MIC-algorithms")
         );
         assert_eq!(asked(&["another=required, x"]).unsupported, Some("unsupported format"));
+        let both = asked(&["signed-receipt-protocol=optional, pkcs7-signature, pgp-signature"]);
+        assert!(both.signed && !both.by_pgp);
+        let pgp = asked(&["signed-receipt-protocol=optional, pgp-signature"]);
+        assert!(pgp.signed && pgp.by_pgp && !pgp.protocol_required);
     }
 
     #[test]
@@ -316,6 +362,7 @@ mod tests {
             ("Message-ID", "<1>"),
             ("Disposition-Notification-Options", "signed-receipt-protocol=required, pgp-signature"),
         ]);
-        assert_eq!(pgp.unwrap().mdn.unsupported, Some("unsupported format"));
+        let mdn = pgp.unwrap().mdn;
+        assert!(mdn.signed && mdn.by_pgp && mdn.protocol_required && mdn.unsupported.is_none());
     }
 }

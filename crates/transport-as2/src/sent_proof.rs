@@ -85,12 +85,15 @@ impl ProofOf {
         let EvidenceTerms { keep_for: Some(keep_for), keeps_content } = agreement.evidence else {
             return Ok(None);
         };
+        if agreement.is_protected_by_pgp() {
+            return Ok(None);
+        }
         let signature = signed::signature_of(envelope)?;
         let own = envelope.own.filter(|_| signature.is_some());
         let proof = SentProof {
             headers: headers.to_vec(),
             covers: signed::covers(envelope),
-            cipher: agreement.send_security.encrypts().then(|| cipher(agreement.cipher).name().to_owned()),
+            cipher: agreement.encrypts_by_smime().then(|| cipher(agreement.cipher).name().to_owned()),
             keep_seconds: keep_for.as_secs(),
             keeps_content,
             signature: None,

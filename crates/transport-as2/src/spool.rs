@@ -65,6 +65,15 @@ impl Spooled {
     }
 }
 
+/// Whether an earlier attempt wrote this message.
+///
+/// # Errors
+/// Its note cannot be read.
+pub(crate) fn is_kept(delivery: &Deliver, message_id: &str) -> Result<bool> {
+    let Some(note) = delivery.notes.get(NOTE) else { return Ok(false) };
+    Ok(text(&KeptBytes::of(note)?.about, "message_id")? == message_id)
+}
+
 /// The body that an earlier attempt wrote for a message, or this one, durable. `signed` tells the signature that was made with it.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //! computes the payload's hash too, while the next bytes are decrypted and verified.
 
 use crate::streaming::BETWEEN_THREADS;
-use crate::threads::{Sink, WriteBehind};
+use smime::threads::{Sink, WriteBehind};
 use std::io::{self, Read, Write};
 use std::thread::JoinHandle;
 use transport::PartWriter;

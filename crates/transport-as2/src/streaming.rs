@@ -8,11 +8,11 @@ pub(crate) use making::{BeforeLast, KEPT, Making};
 
 use crate::rejection::Rejection;
 use crate::streaming::kept::{Arrives, KeptBody};
-use crate::threads::{Queue, ReadAhead, fill};
 use bytes::Bytes;
 use model::{Error, ErrorKind};
 use net::http::{Body, Standby, Waits};
 use smime::Measured;
+use smime::threads::{Queue, ReadAhead, fill};
 use std::io::{self, Read};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,11 +23,11 @@ use transport::{KeptState, PartialBytes};
 pub(crate) const CHUNK: usize = 128 * 1024;
 /// Chunks on their way between the two sides.
 const IN_FLIGHT: usize = 2;
-/// Between the two threads that make or read one message: in flight, being filled, being written.
+/// Between two threads that make or read one message: in flight, being filled, being written.
 pub(crate) const BETWEEN_THREADS: Queue = Queue { chunk: CHUNK, chunks: IN_FLIGHT + 2 };
-/// Buffers of one stream, in bytes, for the process's budget: those between HTTP and the first thread, and those between
-/// the two threads.
-pub(crate) const STREAM_BUFFERS: usize = 2 * (IN_FLIGHT + 2) * CHUNK;
+/// Buffers of one stream, in bytes, for the process's budget: those between HTTP and the first thread, those between two
+/// threads, and those of the digests of what is received, or between another two threads that make what is sent.
+pub(crate) const STREAM_BUFFERS: usize = 2 * (IN_FLIGHT + 2) * CHUNK + smime::DIGEST_BUFFERS;
 
 /// The same bytes, made on a thread of their own: while what is around them is computed, the next ones are.
 pub(crate) fn made_ahead(body: Box<dyn Measured + Send>) -> Box<dyn Measured + Send> {
@@ -184,6 +184,19 @@ impl Arrives for Pieces {
     }
 }
 
+/// A body's error as a reader sees it: one whose cause is a rejection is that rejection, which the sender gets as an answer.
+fn rejected(error: Error) -> io::Error {
+    match rejection_of(&error) {
+        Some(rejection) => io::Error::other(rejection),
+        None => io::Error::other(error),
+    }
+}
+
+/// The rejection that is the cause of a body's error.
+fn rejection_of(error: &Error) -> Option<Rejection> {
+    std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Rejection>()).copied()
+}
+
 /// Bytes of a message that are read although nobody wants them; of a partner's, as many on top of the
 /// largest it may send.
 const UNWANTED: u64 = 64 * 1024 * 1024;
@@ -327,7 +340,7 @@ impl Arriving {
                     }
                 }
                 Ok(None) => Ok(Bytes::new()),
-                Err(error) => Err(io::Error::other(error)),
+                Err(error) => Err(rejected(error)),
             };
             let ended = piece.as_ref().map_or(true, Bytes::is_empty);
             if sender.send(piece).await.is_err() || ended {

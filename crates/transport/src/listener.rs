@@ -3,7 +3,8 @@
 use crate::{Evidence, KeptMessages, PartWriter, Payload, StagedPart};
 use async_trait::async_trait;
 use model::{
-    AuditEvent, DeliveryId, DeliveryState, Error, Receipt, RemotePath, Result, Sha256, Timestamp, TransferId,
+    AuditEvent, CertificateExchange, DeliveryId, DeliveryState, Error, Receipt, RemotePath, Result, Sha256,
+    Timestamp, TransferId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -201,6 +202,21 @@ pub trait Reception: Send {
     /// The refusal could not be recorded: the peer gets no answer.
     async fn refuse(
         self: Box<Self>,
+        events: Vec<AuditEvent>,
+        reply: StoredReply,
+        receipts: Vec<OutgoingReceipt>,
+    ) -> Result<()>;
+
+    /// Records what a message says of certificates, with its reply, the receipts that are sent later and its events, in one
+    /// transaction; no transfer is made of it. `content` is the digest of its content, as of any message ([`content_digest`]).
+    /// Nothing is used of certificates that are proposed: a person or the partner's policy decides.
+    ///
+    /// # Errors
+    /// As [`Reception::commit`]. `Throttled` if too many proposals of the partner wait for a decision, or came within a day.
+    async fn take_exchange(
+        self: Box<Self>,
+        exchange: CertificateExchange,
+        content: Sha256,
         events: Vec<AuditEvent>,
         reply: StoredReply,
         receipts: Vec<OutgoingReceipt>,

@@ -12,8 +12,8 @@ pub(crate) mod values;
 
 pub(crate) use as2::{PingPartner, SendFile, ShowPreset};
 pub(crate) use cert::{
-    Cert, CertificateForm, ExportCertificate, ImportCertificates, KeyType, MakeCertificate,
-    RequestCertificate, ShowCertificate, SubjectOptions, WhichKey,
+    AnnounceCertificate, Cert, CertificateForm, DecideProposal, ExportCertificate, ImportCertificates,
+    KeyType, MakeCertificate, RequestCertificate, ShowCertificate, SubjectOptions, WhichKey,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;

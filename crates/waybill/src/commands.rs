@@ -118,6 +118,10 @@ async fn with_settings(command: Command, settings: Settings, output: Output) -> 
         }
         Command::Cert(Cert::Show(wanted)) => cert::show(&settings, wanted, output).await,
         Command::Cert(Cert::Export(wanted)) => cert::export(&settings, wanted).await,
+        Command::Cert(Cert::Proposals) => cert::proposals(&settings, output).await,
+        Command::Cert(Cert::Accept(wanted)) => cert::accept(&settings, wanted, output).await,
+        Command::Cert(Cert::Reject(wanted)) => cert::reject(&settings, wanted, output).await,
+        Command::Cert(Cert::Announce(wanted)) => cert::announce(&settings, wanted, output).await,
         Command::Revisions { number: None, limit } => definitions::list(&settings, limit, output).await,
         Command::Revisions { number: Some(number), .. } => definitions::show(&settings, number, output).await,
         Command::Rollback { number, base } => definitions::roll_back(&settings, number, base, output).await,

@@ -2,6 +2,7 @@
 //! that is not in the database.
 
 use crate::certificate_ends::CertificateEnds;
+use crate::certificate_exchange::CertificateExchange;
 use crate::gateway::Gateway;
 use crate::readiness::Readiness;
 use crate::revisions::Revisions;
@@ -87,6 +88,7 @@ pub(crate) async fn open(gateway: &Gateway) -> Result<ConsoleRoom> {
         revisions: Arc::clone(&gateway.revisions),
         keys: Mutex::default(),
         certificate_ends: Arc::clone(&gateway.certificate_ends),
+        certificate_exchange: Arc::clone(&gateway.certificate_exchange),
         trial: gateway.engine.trial(),
     };
     let console = Console::with_node(
@@ -135,6 +137,7 @@ struct ThisNode {
     /// What was found out of keys: it takes long for one that is encrypted.
     keys: Mutex<Vec<(Arc<KeyDefinition>, KeyDetail)>>,
     certificate_ends: Arc<CertificateEnds>,
+    certificate_exchange: Arc<CertificateExchange>,
     /// What servers are asked with.
     trial: Trial,
 }
@@ -251,6 +254,7 @@ impl NodeStatus for ThisNode {
             .chain(self.copies.problems())
             .chain(unstable)
             .chain(ends)
+            .chain(self.certificate_exchange.problems())
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! One whole gateway, put together from its rooms.
 
 use crate::certificate_ends::CertificateEnds;
+use crate::certificate_exchange::CertificateExchange;
 use crate::descriptors;
 use crate::directory::InForce;
 use crate::journal_log::JournalLog;
@@ -17,7 +18,7 @@ use crate::transports::Transports;
 use config::settings::ProxyHeader;
 use config::{Catalogue, Settings};
 use control::Control;
-use engine::{Engine, EngineSettings, KnownHostList, Maintenance, Parts};
+use engine::{Engine, EngineSettings, KnownHostList, Maintenance, Parts, StagedPayloads};
 use model::definition::Definitions;
 use model::{Error, ErrorKind, Result};
 use net::http::{ForwardedHeader, HttpServers, ServerLimits, TrustedProxies};
@@ -48,6 +49,7 @@ pub(crate) struct Gateway {
     pub(crate) servers: HttpServers,
     certificates: Arc<Certificates>,
     pub(crate) certificate_ends: Arc<CertificateEnds>,
+    pub(crate) certificate_exchange: Arc<CertificateExchange>,
     pub(crate) transports: Transports,
     pub(crate) ambient: ClockAndRandom,
     pub(crate) readiness: Arc<Readiness>,
@@ -188,6 +190,9 @@ impl Gateway {
             definitions,
         ));
         let certificate_ends = Arc::new(CertificateEnds::new(Arc::clone(&revisions), ambient.clone()));
+        let payloads = StagedPayloads::new(staging.clone());
+        let certificate_exchange =
+            Arc::new(CertificateExchange::new(Arc::clone(&revisions), payloads, ambient.clone()));
         let (stop_shipping, stopped) = watch::channel(false);
         let shipping = TaskTracker::new();
         shipping.spawn(ship(Arc::clone(&journal), store.clone(), ambient.clone(), stopped));
@@ -203,6 +208,7 @@ impl Gateway {
             servers,
             certificates: https.certificates,
             certificate_ends,
+            certificate_exchange,
             transports,
             ambient,
             readiness,
@@ -243,6 +249,7 @@ impl Gateway {
         ];
         maintenance.push(Arc::clone(&self.certificates) as Arc<dyn Maintenance>);
         maintenance.push(Arc::clone(&self.certificate_ends) as Arc<dyn Maintenance>);
+        maintenance.push(Arc::clone(&self.certificate_exchange) as Arc<dyn Maintenance>);
         maintenance.extend(self.timestamps.iter().map(|stamps| Arc::clone(stamps) as Arc<dyn Maintenance>));
         self.engine.start(self.revisions.subscribe(), maintenance).await?;
         let (revisions, ended) = (Arc::clone(&self.revisions), self.engine.shutdown_signal());

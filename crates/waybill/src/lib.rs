@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 mod certificate_ends;
+mod certificate_exchange;
 mod cli;
 mod command_session;
 mod commands;

@@ -19,13 +19,14 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Waybill's own crates: lines of any level may come from these.
-const OWN: [&str; 18] = [
+const OWN: [&str; 19] = [
     "config",
     "console",
     "control",
     "engine",
     "model",
     "net",
+    "pgp_mime",
     "smime",
     "staging",
     "steps",

@@ -11,8 +11,8 @@ use transport_as2::mdn::{self, Trust};
 fuzz_target!(|data: &[u8]| {
     let Ok((headers, body)) = Headers::parse(data, &support::limits()) else { return };
     let certificates: Vec<_> = support::KEYS.iter().map(|key| key.certificate.clone()).collect();
-    let trust =
-        Trust { certificates: &certificates, now: SystemTime::now(), accept_expired: false, legacy: true };
+    let now = SystemTime::now();
+    let trust = Trust { certificates: &certificates, pgp: &[], now, accept_expired: false, legacy: true };
     if let Ok(read) = mdn::read(&headers, body, trust) {
         let _ = read.mdn.disposition.to_string();
     }

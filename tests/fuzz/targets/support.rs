@@ -1,42 +1,24 @@
-//! What the targets share: keys of this process, and reading a message as a listener does.
+//! What the targets share: the keys, and reading a message as a listener does.
 #![allow(dead_code, reason = "each target uses its part")]
 
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::ec::{EcGroup, EcKey};
-use openssl::hash::MessageDigest;
-use openssl::nid::Nid;
-use openssl::pkey::{PKey, Private};
-use openssl::rsa::Rsa;
-use openssl::x509::{X509, X509NameBuilder};
+use openssl::pkey::PKey;
+use openssl::x509::X509;
 use smime::{DecryptionKey, Headers, Keys, Limits, Part, PartReceiver, ReadOptions};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::{env, fs};
 
-/// An RSA and an EC key. The serial numbers are those that the seeds name (run.sh).
+/// An RSA and an EC key, by which the seeds are signed and for which they are encrypted (run.sh).
 pub static KEYS: LazyLock<Vec<DecryptionKey>> = LazyLock::new(|| {
-    let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    vec![
-        pair(PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()),
-        pair(PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap()),
-    ]
+    let folder = PathBuf::from(env::var("FUZZ_KEYS").expect("FUZZ_KEYS, the folder of the keys (run.sh)"));
+    let read = |name: &str| fs::read(folder.join(name)).expect("a PEM file");
+    let pair = |name: &str| DecryptionKey {
+        key: PKey::private_key_from_pem(&read(&format!("{name}.key.pem"))).expect("a private key"),
+        certificate: X509::from_pem(&read(&format!("{name}.cert.pem"))).expect("a certificate"),
+    };
+    vec![pair("rsa"), pair("ec")]
 });
-
-fn pair(key: PKey<Private>) -> DecryptionKey {
-    let mut name = X509NameBuilder::new().unwrap();
-    name.append_entry_by_text("CN", "fuzz").unwrap();
-    let name = name.build();
-    let mut certificate = X509::builder().unwrap();
-    certificate.set_version(2).unwrap();
-    certificate.set_subject_name(&name).unwrap();
-    certificate.set_issuer_name(&name).unwrap();
-    certificate.set_pubkey(&key).unwrap();
-    certificate.set_serial_number(&BigNum::from_u32(1).unwrap().to_asn1_integer().unwrap()).unwrap();
-    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    certificate.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
-    certificate.sign(&key, MessageDigest::sha256()).unwrap();
-    DecryptionKey { key, certificate: certificate.build() }
-}
 
 /// Takes parts and keeps nothing.
 struct Nowhere;

@@ -3,6 +3,7 @@
 use super::Checker;
 use crate::certificate_facts::moment;
 use crate::pkcs12;
+use crate::public::is_openpgp_key;
 use crate::reader::Reader;
 use model::definition::{CertificateDefinition, Credential, KeyDefinition};
 use model::schema::Section;
@@ -18,6 +19,18 @@ impl Checker<'_> {
     pub(super) fn certificates(&mut self) {
         for (name, reader) in self.section(Section::CERTIFICATE) {
             let Some(pem) = reader.text("pem") else { continue };
+            if is_openpgp(&pem.value) {
+                // What uses it reads it: OpenPGP is no matter of this room.
+                if !is_openpgp_key(&pem.value) {
+                    let message =
+                        "is not one OpenPGP public key in armour and nothing else (gpg --export --armor)";
+                    reader.error("pem", message);
+                    continue;
+                }
+                let definition = CertificateDefinition { name: name.to_owned(), pem: pem.value };
+                self.definitions.certificates.insert(name.to_owned(), Arc::new(definition));
+                continue;
+            }
             let Some(certificate) = certificate(&reader, "pem", &pem.value) else { continue };
             let Some(pem) = alone(&reader, "pem", &certificate) else { continue };
             let now = reader.context.environment.now();
@@ -65,6 +78,17 @@ impl Checker<'_> {
             let mut passphrase = reader.secret("passphrase");
             let mut certificate_text = reader.text("certificate").map(|text| text.value);
             let Some(mut private_key) = reader.secret("private_key") else { continue };
+            if is_openpgp(private_key.reveal()) {
+                if certificate_text.is_some() {
+                    reader.error("certificate", "an OpenPGP key has none: its public half is in itself");
+                    continue;
+                }
+                let name = name.to_owned();
+                let definition =
+                    KeyDefinition { name: name.clone(), private_key, passphrase, certificate: None };
+                self.definitions.keys.insert(name, Arc::new(definition));
+                continue;
+            }
             if pkcs12::is(private_key.reveal()) {
                 match pkcs12::open(&private_key, passphrase.as_ref()) {
                     Ok(opened) => {
@@ -123,6 +147,11 @@ impl Checker<'_> {
             self.definitions.keys.insert(name.to_owned(), Arc::new(definition));
         }
     }
+}
+
+/// Whether a text is an OpenPGP key in armour.
+fn is_openpgp(text: &str) -> bool {
+    text.contains("-----BEGIN PGP P")
 }
 
 fn is_openssh(pem: &str) -> bool {

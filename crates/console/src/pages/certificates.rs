@@ -1,4 +1,10 @@
-//! `/certificates`: the certificates of this node's definitions and HTTP servers, their dates, and what uses each.
+//! `/certificates`: the certificates of this node's definitions and HTTP servers, their dates, and what uses each; those that
+//! partners propose, and ours that are announced to them.
+
+mod decisions;
+mod exchange;
+
+pub(crate) use decisions::{accept, reject};
 
 use crate::state::AppState;
 use crate::web::access::{Authorized, ViewDefinitions};
@@ -11,7 +17,9 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
 use control::{Caller, CertificateDetail};
-use model::{Actor, Timestamp};
+use exchange::{Announcement, Proposal};
+use http::StatusCode;
+use model::{Actor, Permission, Timestamp};
 use std::sync::Arc;
 
 /// Ends that are nearer than this are marked, in days.
@@ -27,6 +35,11 @@ struct CertificatesPage {
     /// How many there are, found or not.
     count: usize,
     problems: Vec<String>,
+    /// What was wrong with a form.
+    problem: Option<String>,
+    may_change: bool,
+    proposals: Vec<Proposal>,
+    announcements: Vec<Announcement>,
 }
 
 /// A certificate in the list.
@@ -105,25 +118,45 @@ pub(crate) async fn page(
     State(state): State<Arc<AppState>>,
     query: ListQuery,
 ) -> Result<Response, PageError> {
-    let control = state.node.control().ok_or_else(PageError::not_found)?;
+    let search = query.get("search").unwrap_or_default().to_owned();
+    let may_change = auth.may(Permission::ChangeDefinitions);
     let caller = Caller { actor: Actor::User(auth.user.name.clone()), role: auth.user.role };
-    let list = control.certificates_of(&caller, &state.node.definitions()).await?;
+    show(&state, auth.layout(Section::Certificates), (&caller, may_change), &search, None).await
+}
+
+/// The page, with what was wrong with a form.
+async fn show(
+    state: &AppState,
+    layout: Layout,
+    (caller, may_change): (&Caller, bool),
+    search: &str,
+    problem: Option<String>,
+) -> Result<Response, PageError> {
+    let control = state.node.control().ok_or_else(PageError::not_found)?;
+    let definitions = state.node.definitions();
+    let list = control.certificates_of(caller, &definitions).await?;
+    let exchanges = control.certificate_exchanges(caller, &definitions).await?;
     let (now, count) = (state.now(), list.certificates.len());
     let mut certificates: Vec<Listed> =
         list.certificates.into_iter().map(|detail| Listed::new(detail, now)).collect();
-    let search = query.get("search").unwrap_or_default().to_owned();
     let wanted = search.trim().to_lowercase();
     certificates.retain(|listed| listed.holds(&wanted));
     // Who looks here wants to know what ends next.
     certificates.sort_by_key(|listed| listed.until.0);
+    let (proposals, announcements) = exchange::listed(exchanges, now);
+    let status = if problem.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = CertificatesPage {
-        layout: auth.layout(Section::Certificates),
-        search,
+        layout,
+        search: search.to_owned(),
         certificates,
         count,
         problems: list.problems,
+        problem,
+        may_change,
+        proposals,
+        announcements,
     };
-    Ok(Html(page.render()?).into_response())
+    Ok((status, Html(page.render()?)).into_response())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod access;
 mod browser;
 
 mod downloads;
+mod exchange;
 mod known_hosts;
 mod leaving;
 mod login;

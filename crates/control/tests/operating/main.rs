@@ -4,6 +4,7 @@
 
 mod by_hand;
 mod evidence;
+mod exchange;
 mod known_hosts;
 mod running;
 mod support;

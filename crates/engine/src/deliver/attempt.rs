@@ -81,17 +81,7 @@ async fn deliver(
             .with("file_name", &claimed.delivery.file_name)
             .advice("change the destination's file_name template"));
     }
-    let log = Arc::new(ClaimLog {
-        store: context.store.clone(),
-        lease: Arc::clone(&context.lease),
-        claim: claimed.claim.clone(),
-        staging: context.staging.clone(),
-        pace: context.paces.of(&claimed.delivery.endpoint),
-        file_name: claimed.delivery.file_name.clone(),
-        clock: Arc::clone(&context.services.clock),
-        failed: Arc::clone(unnoted),
-        evidence: Arc::clone(evidence),
-    });
+    let log = Arc::new(ClaimLog::new(context, claimed, evidence, unnoted));
     let sending = Sending { context, claimed, transport, defined, log, unnoted, content };
     if endpoint.urls.len() > 1 {
         return balanced::deliver(&sending, &endpoint).await;

@@ -1,5 +1,6 @@
 //! Notes and correlations of one claim.
 
+use crate::context::Context;
 use crate::crash;
 use crate::deliver::payload::StagedBytes;
 use crate::node::lease::NodeLeaseKeeper;
@@ -12,28 +13,48 @@ use serde_json::{Map, Value};
 use staging::Staging;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use store::{AnswerGiven, Done, Store};
+use store::{AnswerGiven, Claimed, Done, Store};
 use transport::{
     AnsweredBy, Clock, DeliveryLog, Evidence, KeptBytes, Payload, StagedPayload, StoredReply, WaitingAnswer,
 };
 
 /// Notes and correlations of one claim.
 pub(crate) struct ClaimLog {
-    pub(crate) store: Store,
-    pub(crate) lease: Arc<NodeLeaseKeeper>,
-    pub(crate) claim: Claim,
+    store: Store,
+    lease: Arc<NodeLeaseKeeper>,
+    claim: Claim,
     /// Where kept bytes are, how quickly they may be read, the name of the file that is delivered, and the time.
-    pub(crate) staging: Staging,
-    pub(crate) pace: Pace,
-    pub(crate) file_name: RemotePath,
-    pub(crate) clock: Arc<dyn Clock>,
+    staging: Staging,
+    pace: Pace,
+    file_name: RemotePath,
+    clock: Arc<dyn Clock>,
     /// Whether the database failed to store something: then the failure of the attempt is not the endpoint's.
-    pub(crate) failed: Arc<AtomicBool>,
+    failed: Arc<AtomicBool>,
     /// What proves the message of this attempt.
-    pub(crate) evidence: Arc<Mutex<Option<Evidence>>>,
+    evidence: Arc<Mutex<Option<Evidence>>>,
 }
 
 impl ClaimLog {
+    /// Of a claimed delivery. What the database failed to store is noted in `unnoted`.
+    pub(crate) fn new(
+        context: &Context,
+        claimed: &Claimed,
+        evidence: &Arc<Mutex<Option<Evidence>>>,
+        unnoted: &Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            store: context.store.clone(),
+            lease: Arc::clone(&context.lease),
+            claim: claimed.claim.clone(),
+            staging: context.staging.clone(),
+            pace: context.paces.of(&claimed.delivery.endpoint),
+            file_name: claimed.delivery.file_name.clone(),
+            clock: Arc::clone(&context.services.clock),
+            failed: Arc::clone(unnoted),
+            evidence: Arc::clone(evidence),
+        }
+    }
+
     fn noting(&self, answer: Result<Done>) -> Result<Done> {
         if answer.is_err() {
             self.failed.store(true, Ordering::SeqCst);

@@ -7,6 +7,8 @@ use crate::deliver::hours::Hours;
 use crate::deliver::pools::WorkerPools;
 use async_trait::async_trait;
 use model::Result;
+use model::definition::Definitions;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{ClaimFilter, NodeLease};
@@ -63,6 +65,7 @@ impl Claims for Deliveries {
             rooms,
             room,
             pools: pool_rooms.clone(),
+            priorities: priorities(&definitions),
         };
         let claimed = context.store.claim(lease, free.min(MOST_CLAIMED), filter, now).await?;
         let count = claimed.len();
@@ -81,6 +84,15 @@ impl Claims for Deliveries {
     async fn pause(&self) -> Duration {
         pause(&self.context).await
     }
+}
+
+/// The destinations that say how urgent their deliveries are, each as `flow/destination`.
+fn priorities(definitions: &Definitions) -> BTreeMap<String, u8> {
+    let flows = definitions.flows.values();
+    let destinations = flows.flat_map(|flow| flow.destinations.iter().map(move |to| (flow, to)));
+    destinations
+        .filter_map(|(flow, to)| Some((format!("{}/{}", flow.name, to.name), to.priority()?)))
+        .collect()
 }
 
 /// The time until the next delivery is due.

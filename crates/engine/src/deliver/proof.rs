@@ -2,10 +2,11 @@
 //! later, to what is recorded.
 
 use crate::context::Context;
+use crate::proof::new_evidence;
 use crate::staged::discard;
-use model::{Content, Delivery, EvidenceId, PayloadRecord, Timestamp, Transfer};
+use model::{Delivery, PayloadRecord, Timestamp, Transfer};
 use store::{EvidenceOf, NewEvidence};
-use transport::{Evidence, EvidenceContent};
+use transport::Evidence;
 
 /// The evidence of a delivery of this transfer, which sent this payload.
 pub(crate) fn of_delivery(
@@ -14,27 +15,8 @@ pub(crate) fn of_delivery(
     evidence: Evidence,
     now: Timestamp,
 ) -> NewEvidence {
-    let content = evidence.content.map(|content| match content {
-        EvidenceContent::Payload => payload.clone(),
-        EvidenceContent::Staged(staged) => PayloadRecord {
-            id: staged.id,
-            length: staged.length,
-            content: Content::Staged(staged.sha256),
-            media_type: None,
-            file_name: delivery.file_name.clone(),
-            staged_at: now,
-        },
-    });
-    NewEvidence {
-        id: EvidenceId::new(context.ids.next()),
-        of: EvidenceOf::Sent(delivery.id),
-        transfer: transfer.id,
-        keep_for: evidence.keep_for,
-        about: evidence.about,
-        pieces: evidence.pieces,
-        content,
-        keeps_content: evidence.keeps_content,
-    }
+    let carried = (payload, &delivery.file_name);
+    new_evidence(context, EvidenceOf::Sent(delivery.id), transfer.id, carried, evidence, now)
 }
 
 /// Removes the staged bytes of evidence that is not recorded, because its attempt did not deliver.

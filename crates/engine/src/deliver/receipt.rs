@@ -25,18 +25,8 @@ pub(crate) async fn deliver(context: &Context, claimed: &Claimed, unnoted: &Arc<
     let (record, metadata) = (claimed.payload.clone(), claimed.transfer.metadata.clone());
     let pace = context.paces.of(&claimed.delivery.endpoint);
     let payload = StagedBytes::new(context.staging.clone(), record, metadata, pace)?;
-    let log = ClaimLog {
-        store: context.store.clone(),
-        lease: Arc::clone(&context.lease),
-        claim: claimed.claim.clone(),
-        staging: context.staging.clone(),
-        pace: context.paces.of(&claimed.delivery.endpoint),
-        file_name: claimed.delivery.file_name.clone(),
-        clock: Arc::clone(&context.services.clock),
-        failed: Arc::clone(unnoted),
-        // A receipt needs no evidence: it is part of that of its message.
-        evidence: Arc::default(),
-    };
+    // A receipt needs no evidence: it is part of that of its message.
+    let log = ClaimLog::new(context, claimed, &Arc::default(), unnoted);
     let deliver = Deliver {
         attachments: Vec::new(),
         claim: claimed.claim.clone(),

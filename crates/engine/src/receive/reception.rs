@@ -11,12 +11,12 @@ use crate::transfers::{Origin, new_receipt, new_transfer};
 use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
-    AuditEvent, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId, RemotePath, Result,
-    Sha256, Timestamp, TransferId,
+    AuditEvent, CertificateExchange, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId,
+    RemotePath, Result, Sha256, Timestamp, TransferId,
 };
 use serde_json::Map;
 use std::sync::Arc;
-use store::{IntakeCommit, IntakeCommitted, NewTransfer, NodeLease};
+use store::{ExchangeTaken, IntakeCommit, IntakeCommitted, NewTransfer, NodeLease, TakeExchange};
 use transport::{
     Evidence, Message, OutgoingReceipt, PartWriter, Reception, StagedPart, StagedPayload, StoredReply,
     Wanted, content_digest,
@@ -165,6 +165,51 @@ impl Reception for OpenReception {
         }
         crash::point("intake.refused");
         Ok(())
+    }
+
+    async fn take_exchange(
+        mut self: Box<Self>,
+        exchange: CertificateExchange,
+        content: Sha256,
+        mut events: Vec<AuditEvent>,
+        reply: StoredReply,
+        receipts: Vec<OutgoingReceipt>,
+    ) -> Result<()> {
+        self.context.lease.may_act(self.lease.epoch)?;
+        let made = receipts.into_iter().map(|receipt| new_receipt(&self.context, receipt, None, None));
+        let (receipts, of_receipts): (Vec<NewTransfer>, Vec<AuditEvent>) = made.unzip();
+        events.extend(of_receipts);
+        let take = TakeExchange {
+            lease: self.lease.clone(),
+            key: self.key.clone(),
+            exchange,
+            reply: write_reply(&reply),
+            content,
+            receipts,
+            events,
+            now: self.context.now(),
+        };
+        crash::point("intake.before_exchange");
+        // One whose answer was lost is repeated: it is idempotent by its reply.
+        let write = || self.context.store.take_exchange(take.clone());
+        let taken =
+            self.context.write_until_known("a message about certificates", self.lease.epoch, write).await?;
+        let failed = |error: Error| error.with("key", &self.key);
+        match taken {
+            ExchangeTaken::Taken => {
+                self.held = KeyHeld::No;
+                Ok(())
+            }
+            ExchangeTaken::TooMany => Err(failed(
+                Error::transient(ErrorKind::Throttled, "record certificates that a partner proposes").advice(
+                    "too many proposals of this partner wait for a decision, or came within a day: `waybill cert proposals`",
+                ),
+            )),
+            ExchangeTaken::Lost => Err(failed(
+                Error::transient(ErrorKind::Unreachable, "record a message about certificates")
+                    .advice("another node receives this message now; the sender will send it again"),
+            )),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn plain_receipt(scene: &Scene, positive: bool) -> Receipt {
     }
 }
 
-/// What a receipt says: yes, or no for good.
+/// What a receipt says: accepted, or refused permanently.
 pub(crate) fn receipt(scene: &Scene, positive: bool) -> Resolution {
     let receipt = plain_receipt(scene, positive);
     match positive {

@@ -120,7 +120,7 @@ both! {
         let KeptMessage { bytes, mut state } = open(&engine, None).await;
         let (bytes, appended) = append(bytes, b"first ").await;
         appended.unwrap();
-        // Its connection hangs: it is told to stop, and what it has is recorded when it does.
+        // Its connection hangs: it is asked to stop, and what it has is recorded when it does.
         let stopped = tokio::spawn(async move {
             state.taken_over().await;
             let (bytes, appended) = append(bytes, b"too late").await;
@@ -131,7 +131,7 @@ both! {
         stopped.await.unwrap();
         assert_eq!(held_now.length, 6);
         broken_off(open(&engine, Some(held_now.holder)).await, b"second").await;
-        // Whoever asked before has no word any more.
+        // An earlier holder can record nothing now.
         let stale = engine.intake().kept().keep(keep(&engine, Some(held_now.holder - 1))).await.unwrap();
         assert_eq!(word(&stale), "taken over");
         assert_eq!(held(&engine).await.unwrap().length, 12);
@@ -152,7 +152,7 @@ both! {
         let held_there = held(&other).await.unwrap();
         assert_eq!(held_there.length, 6);
         let KeptMessage { bytes: there, state: mut there_state } = open(&other, Some(held_there.holder)).await;
-        // The first one finds out, and is told to stop.
+        // The first one finds out, and stops.
         let found_out = tokio::spawn(async move { state.taken_over().await; state });
         scene.until("the first node has found out", || async { found_out.is_finished() }).await;
         let (bytes, appended) = append(bytes, b"too late").await;

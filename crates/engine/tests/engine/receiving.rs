@@ -273,7 +273,7 @@ both! {
         scene.until_all(1, TransferState::Completed).await;
         scene.pass(Duration::from_secs(39 * 86_400), 160).await;
         // Each step is longer than the lease: until it is renewed, the node refuses to begin anything.
-        scene.until_by(Duration::ZERO, "it is answered again", || async {
+        scene.until("it is answered again", || async {
             matches!(engine.intake().begin("A/B/<7>").await, Ok(Begin::Answered(_)))
         }).await;
         scene.until_by(Duration::from_secs(18_000), "it is forgotten", || async {

@@ -1,5 +1,6 @@
 //! One line that says what an event is about: who, where, to what, and why.
 
+mod certificates;
 mod endpoints;
 mod messages;
 mod offers;
@@ -112,14 +113,21 @@ impl EventWords<'_> {
             | EventKind::SettleFailed => self.of_offer(kind),
             EventKind::CertificateExpires
             | EventKind::CertificateExpired
-            | EventKind::ReceiptUnmatched
+            | EventKind::CertificateFallback
+            | EventKind::CertificateProposed
+            | EventKind::CertificateAccepted
+            | EventKind::CertificateRejected
+            | EventKind::CertificateAnnounced
+            | EventKind::CertificateAnswered
+            | EventKind::CertificateUnanswered
+            | EventKind::CertificateIgnored => self.of_certificate(kind),
+            EventKind::ReceiptUnmatched
             | EventKind::ReceiptUnproven
             | EventKind::ReceiptIgnored
             | EventKind::MessageRefused
             | EventKind::MessageRestarted
             | EventKind::RestartUnsupported
             | EventKind::LegacyUsed
-            | EventKind::CertificateFallback
             | EventKind::MessageRepeated
             | EventKind::MessageContentDiffers
             | EventKind::MessagePartialKept

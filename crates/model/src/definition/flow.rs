@@ -287,6 +287,13 @@ impl Destination {
         self.options.table("response").text("flow")
     }
 
+    /// How urgent its deliveries are beside others to the same endpoint, from 1, the most urgent, to 5, where its transport
+    /// declares that (`priority`) and it is said.
+    #[must_use]
+    pub fn priority(&self) -> Option<u8> {
+        self.options.integer("priority").and_then(|priority| u8::try_from(priority).ok())
+    }
+
     /// A destination of which nothing is said but its endpoint.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A peer's certificate and protection, for the record and for error messages.
 
 use chrono::DateTime;
-use model::{Certificate, PeerText, Security, Timestamp};
+use model::{Certificate, PeerText, Security, Timestamp, distinguished_name};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::hash::MessageDigest;
 use openssl::ssl::SslRef;
@@ -41,25 +41,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// RFC 4514: the last attribute first, special characters escaped.
 fn name(name: &X509NameRef) -> PeerText {
-    let mut text = Vec::new();
-    let entries: Vec<_> = name.entries().collect();
-    for entry in entries.iter().rev() {
-        if !text.is_empty() {
-            text.push(b',');
-        }
-        text.extend_from_slice(entry.object().nid().short_name().unwrap_or("OID").as_bytes());
-        text.push(b'=');
-        let value = entry.data().to_string().map(String::into_bytes);
-        for byte in value.unwrap_or_else(|_| entry.data().as_slice().to_vec()) {
-            if b",+\"\\<>;".contains(&byte) {
-                text.push(b'\\');
-            }
-            text.push(byte);
-        }
-    }
-    PeerText::new(&text)
+    let attributes: Vec<_> = name
+        .entries()
+        .map(|entry| {
+            let value = entry.data().to_string().map(String::into_bytes);
+            let value = value.unwrap_or_else(|_| entry.data().as_slice().to_vec());
+            (entry.object().nid().short_name().unwrap_or("OID"), value)
+        })
+        .collect();
+    distinguished_name(attributes)
 }
 
 /// A certificate's time; the epoch if it cannot be read.

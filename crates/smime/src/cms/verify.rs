@@ -30,6 +30,8 @@ pub enum Weakness {
         /// Its bits.
         bits: u32,
     },
+    /// What another packaging uses, by its name.
+    Named(&'static str),
 }
 
 impl fmt::Display for Weakness {
@@ -41,6 +43,7 @@ impl fmt::Display for Weakness {
             Weakness::Cipher(Cipher::TripleDesCbc) => f.write_str("triple DES"),
             Weakness::Cipher(cipher) => f.write_str(cipher.name()),
             Weakness::Key { bits } => write!(f, "a key of {bits} bits"),
+            Weakness::Named(name) => f.write_str(name),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod limits;
 pub(crate) mod options;
 pub(crate) mod payload;
+mod repeated;
 pub(crate) mod report;
 pub(crate) mod teed;
 pub(crate) mod unwrap;

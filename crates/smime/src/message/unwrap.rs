@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::options::{Keys, PartReceiver, ReadOptions};
 use super::payload;
+use super::repeated;
 use super::report::{Layer, Report, SignedContent, Wrapping};
 use super::teed::Teed;
 use crate::algorithm::{Digest, oid};
@@ -90,7 +91,12 @@ impl Reader<'_> {
         let result = match media.as_ref().map(ContentType::essence) {
             Some("multipart/signed") => self.multipart_signed(media.as_ref(), body),
             Some("application/pkcs7-mime" | "application/x-pkcs7-mime") => {
-                let mut source = cms_bytes(headers, body)?;
+                let mut body: Box<dyn BufRead + '_> = if self.depth == 1 {
+                    repeated::without_headers(body, &self.options.limits)?
+                } else {
+                    Box::new(body)
+                };
+                let mut source = cms_bytes(headers, &mut body)?;
                 self.cms(&mut source)
             }
             _ => payload::read(self, headers, body),
@@ -158,6 +164,7 @@ impl Reader<'_> {
         if self.options.once && !readable {
             digests.borrow_mut().keep_all();
         }
+        digests.borrow_mut().settle();
         self.wrappings.push(Wrapping::Signed);
         let outside = std::mem::replace(&mut self.signed, true);
         let head = [headers.raw(), headers.end()];

@@ -35,6 +35,28 @@ proptest! {
 }
 
 #[test]
+fn long_streams_have_the_same_digests_on_a_thread_of_their_own() {
+    let line = [&[b'x'; 99][..], b"\n"].concat();
+    for (times, canonical_wanted) in [(9_000, true), (40_000, true), (40_000, false)] {
+        let mut digests = Digests::with_short(&[Digest::Sha256], &[Digest::Sha1], canonical_wanted).unwrap();
+        digests.update(b"a\r\n").unwrap();
+        digests.settle();
+        let mut whole = b"a\r\n".to_vec();
+        for _ in 0..times / 100 {
+            let piece = line.repeat(100);
+            digests.update(&piece).unwrap();
+            whole.extend_from_slice(&piece);
+        }
+        let is_long = whole.len() > 1024 * 1024;
+        let finished = digests.finish().unwrap();
+        assert_eq!(finished.len(), if is_long { 1 } else { 2 }, "the further algorithm serves short streams");
+        assert_eq!(finished[0].exact, sha256(&whole));
+        let canonical = canonical_wanted.then(|| sha256(&canonical(&whole)));
+        assert_eq!(finished[0].canonical, canonical);
+    }
+}
+
+#[test]
 fn text_form_goes_both_ways() {
     let mic = Mic { algorithm: Digest::Sha256, digest: sha256(b"x") };
     assert_eq!(Mic::parse(&mic.to_text(NameStyle::Rfc3851)), Some(mic.clone()));

@@ -191,7 +191,7 @@ impl ContentType {
         self
     }
 
-    /// Reads a value leniently: any case, TABs, missing spaces, and the whole in quotes.
+    /// Reads a value leniently: any case, TABs, missing spaces, and the whole or the type in quotes.
     /// None when there is not even a `type/subtype`.
     pub fn parse(value: &[u8]) -> Option<ContentType> {
         let mut value = value.trim_ascii().to_vec();
@@ -206,7 +206,9 @@ impl ContentType {
             }
         }
         let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
-        let essence: String = words::decode_raw(&value[..end]).split_ascii_whitespace().collect::<String>();
+        // Some quote the type and not its parameters.
+        let is_noise = |character: char| character.is_ascii_whitespace() || character == '"';
+        let essence = words::decode_raw(&value[..end]).replace(is_noise, "");
         let (kind, subtype) = essence.split_once('/')?;
         if kind.is_empty() || subtype.is_empty() {
             return None;
@@ -285,7 +287,10 @@ mod tests {
 
         assert_eq!(parse("a/b; x=\"never closed").parameter("x").as_deref(), Some("never closed"));
         assert_eq!(parse("a/b; flag; x=1").parameter("x").as_deref(), Some("1"));
-        assert!(ContentType::parse(b"nonsense").is_none());
+        let quoted = parse("\"multipart/signed\"; boundary=abc");
+        assert_eq!(quoted.essence(), "multipart/signed");
+        assert_eq!(quoted.parameter("boundary").as_deref(), Some("abc"));
+        assert!(ContentType::parse(b"nonsense").is_none() && ContentType::parse(b"\"\"/x").is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub(crate) mod content_type;
 pub(crate) mod entity;
+pub(crate) mod form_data;
 pub(crate) mod headers;
 pub(crate) mod multipart;
 pub(crate) mod transfer;

@@ -1,5 +1,7 @@
 //! Claims: which node works on which delivery.
 
+mod priorities;
+
 use crate::command::Command;
 use crate::delivery::Failure;
 use crate::delivery::attachments::{Attachments, attachments_of};
@@ -16,6 +18,7 @@ use model::{
     Attachment, AttemptId, Claim, Delivery, DeliveryEvent, DeliveryId, DeliveryState, EventKind,
     PayloadRecord, Result, Timestamp, Transfer, TransferId, transition,
 };
+use priorities::Selected;
 use serde_json::Value;
 use sqlx::QueryBuilder;
 use sqlx::types::Json;
@@ -63,6 +66,9 @@ pub struct ClaimFilter {
     pub room: usize,
     /// How many of a worker pool may be claimed.
     pub pools: PoolRooms,
+    /// How urgent the deliveries to these destinations are, each as `flow/destination`: from 1, the most urgent, to 5. All
+    /// others have 3. It orders the deliveries to one endpoint.
+    pub priorities: BTreeMap<String, u8>,
 }
 
 /// How many deliveries of each worker pool may be claimed.
@@ -100,6 +106,7 @@ impl Default for ClaimFilter {
             rooms: BTreeMap::new(),
             room: usize::MAX,
             pools: PoolRooms::default(),
+            priorities: BTreeMap::new(),
         }
     }
 }
@@ -139,10 +146,12 @@ impl Command for ClaimDue {
         if !tx.holds(&self.lease, self.now).await? {
             return Ok(Vec::new());
         }
-        let mut due = self.without_lane(tx).await?;
+        let mut due = Vec::new();
+        for selected in self.filter.by_priority() {
+            due.extend(self.without_lane(tx, &selected).await?);
+        }
         due.extend(self.heads_of_lanes(tx).await?);
-        due.sort_by_key(|due| (due.due_at, due.id));
-        let ids = self.within_limits(&due);
+        let ids = self.within_limits(&self.filter.in_order(due));
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -200,11 +209,12 @@ impl Command for ClaimDue {
 
 /// A delivery that is due.
 #[derive(sqlx::FromRow)]
-struct DueRow {
-    id: Uuid,
-    due_at: Timestamp,
-    endpoint: String,
-    flow: String,
+pub(super) struct DueRow {
+    pub(super) id: Uuid,
+    pub(super) due_at: Timestamp,
+    pub(super) endpoint: String,
+    pub(super) flow: String,
+    pub(super) destination: String,
 }
 
 impl ClaimDue {
@@ -231,19 +241,23 @@ impl ClaimDue {
 
     /// Due deliveries that need not wait for an earlier one. On PostgreSQL, those that another writer is claiming are
     /// skipped.
-    async fn without_lane(&self, tx: &mut Tx<'_>) -> Result<Vec<DueRow>, Fault> {
+    async fn without_lane(&self, tx: &mut Tx<'_>, selected: &Selected<'_>) -> Result<Vec<DueRow>, Fault> {
         let limit = i64::from(self.limit);
         let PoolRooms { of_endpoints, of_flows, .. } = &self.filter.pools;
         let full = self.filter.pools.full();
         Ok(on!(tx,
             sqlite c => sqlx::query_as(
-                "SELECT id, due_at, endpoint, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
+                "SELECT id, due_at, endpoint, destination, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
                  FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND payload_id IS NOT NULL AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
                  AND endpoint NOT IN (SELECT value FROM json_each($2)) \
                  AND (source_endpoint IS NULL OR source_endpoint NOT IN (SELECT value FROM json_each($10))) \
                  AND (json_array_length($9) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination \
                    NOT IN (SELECT value FROM json_each($9))) \
+                 AND (json_array_length($11) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination \
+                   IN (SELECT value FROM json_each($11))) \
+                 AND (json_array_length($12) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination \
+                   NOT IN (SELECT value FROM json_each($12))) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
                  AND (json_array_length($5) = 0 OR coalesce( \
                    json_extract($6, '$.\"' || endpoint || '\"'), \
@@ -253,20 +267,23 @@ impl ClaimDue {
                 .bind(self.now).bind(Json(&self.filter.skip_endpoints)).bind(limit).bind(self.filter.revision)
                 .bind(Json(&full)).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL)
                 .bind(Json(&self.filter.closed)).bind(Json(&self.filter.skip_sources))
+                .bind(Json(&selected.only)).bind(Json(&selected.but))
                 .fetch_all(c).await,
             postgres c => sqlx::query_as(
-                "SELECT id, due_at, endpoint, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
+                "SELECT id, due_at, endpoint, destination, (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) AS flow \
                  FROM deliveries WHERE state IN ('pending', 'retrying') AND NOT held \
                  AND payload_id IS NOT NULL AND lane IS NULL AND due_at <= $1 AND (expires_at IS NULL OR expires_at > $1) \
                  AND endpoint <> ALL($2) AND (source_endpoint IS NULL OR source_endpoint <> ALL($10)) \
                  AND (cardinality($9) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination <> ALL($9)) \
+                 AND (cardinality($11) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination = ANY($11)) \
+                 AND (cardinality($12) = 0 OR (SELECT t.flow FROM transfers t WHERE t.id = transfer_id) || '/' || destination <> ALL($12)) \
                  AND coalesce(revision, (SELECT t.revision FROM transfers t WHERE t.id = transfer_id)) <= $4 \
                  AND (cardinality($5) = 0 OR coalesce($6 ->> endpoint, \
                    $7 ->> (SELECT t.flow FROM transfers t WHERE t.id = transfer_id), $8) <> ALL($5)) \
                  ORDER BY due_at, id LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED")
                 .bind(self.now).bind(&self.filter.skip_endpoints).bind(limit).bind(self.filter.revision)
                 .bind(&full).bind(Json(of_endpoints)).bind(Json(of_flows)).bind(DEFAULT_POOL).bind(&self.filter.closed)
-                .bind(&self.filter.skip_sources).fetch_all(c).await,
+                .bind(&self.filter.skip_sources).bind(&selected.only).bind(&selected.but).fetch_all(c).await,
         )?)
     }
 
@@ -277,7 +294,7 @@ impl ClaimDue {
         let full = self.filter.pools.full();
         Ok(on!(tx,
             sqlite c => sqlx::query_as(
-                "SELECT d.id, d.due_at, d.endpoint, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
+                "SELECT d.id, d.due_at, d.endpoint, d.destination, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
                  FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.payload_id IS NOT NULL AND d.due_at <= $1 \
@@ -297,7 +314,7 @@ impl ClaimDue {
                 .bind(Json(&self.filter.closed)).bind(Json(&self.filter.skip_sources))
                 .fetch_all(c).await,
             postgres c => sqlx::query_as(
-                "SELECT d.id, d.due_at, d.endpoint, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
+                "SELECT d.id, d.due_at, d.endpoint, d.destination, (SELECT t.flow FROM transfers t WHERE t.id = d.transfer_id) AS flow \
                  FROM lanes l JOIN deliveries d ON d.id = (SELECT x.id FROM deliveries x \
                    WHERE x.lane = l.lane AND x.lane_open ORDER BY x.lane_seq LIMIT 1) \
                  WHERE d.state IN ('pending', 'retrying') AND NOT d.held AND d.payload_id IS NOT NULL AND d.due_at <= $1 \

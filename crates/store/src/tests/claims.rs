@@ -1,6 +1,6 @@
 use super::fixture::{
-    after, claim, claim_one, delivered, delivery_states, events, failed, lease, now, recorded, retry,
-    transfer_state,
+    after, claim, claim_one, delivered, delivery_states, events, failed, lease, now, offer, record, recorded,
+    retry, transfer, transfer_state,
 };
 use crate::testing::both;
 use crate::{ClaimFilter, Done, Finish, Finished, PoolRooms};
@@ -84,6 +84,37 @@ both! {
         let to: Vec<_> = open.iter().map(|one| one.delivery.destination.as_str()).collect();
         assert_eq!(to, ["x"]);
         assert_eq!(claim(&store, &lease).await.len(), 2);
+    }
+
+    of_the_deliveries_to_an_endpoint_the_most_urgent_go_first(store) {
+        let lease = lease(&store, "n1").await;
+        // All to one endpoint, the least urgent ones first; and one to another endpoint, as old as the first.
+        for (number, to) in ["later", "later", "usual", "usual", "urgent", "other"].into_iter().enumerate() {
+            let offer = offer(&format!("{number}"));
+            let mut new = transfer(Some(offer.id), &[to]);
+            let delivery = &mut new.deliveries[0].delivery;
+            delivery.due_at = after(now(), -1000 + i64::try_from(number).unwrap());
+            if to == "other" {
+                delivery.due_at = after(now(), -1000);
+            } else {
+                delivery.endpoint = "partner".into();
+            }
+            store.record_offer(record(&lease, offer, vec![new])).await.unwrap();
+        }
+        let priorities = [("orders/later".to_owned(), 5), ("orders/urgent".to_owned(), 1), ("orders/none".to_owned(), 2)];
+        let filter = ClaimFilter { priorities: priorities.into(), room: 2, ..ClaimFilter::default() };
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            let claimed = store.claim(&lease, 10, filter.clone(), now()).await.unwrap();
+            let to_partner = claimed.iter().filter(|one| one.delivery.endpoint == "partner");
+            assert_eq!(to_partner.clone().count(), if order.len() < 4 { 2 } else { 1 });
+            order.extend(to_partner.map(|one| one.delivery.destination.clone()));
+            // The other endpoint waits for none of them.
+            let others = claimed.len() - claimed.iter().filter(|one| one.delivery.endpoint == "partner").count();
+            assert_eq!(others, usize::from(order.len() == 2));
+        }
+        assert_eq!(order, ["urgent", "usual", "usual", "later", "later"]);
+        assert!(claim(&store, &lease).await.is_empty());
     }
 
     notes_last_over_attempts(store) {

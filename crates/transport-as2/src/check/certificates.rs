@@ -29,7 +29,7 @@ pub(crate) fn in_force(definitions: &Definitions, now: Timestamp) -> Vec<Finding
         let Some(side) = partner.agreement(SPEC.name) else { continue };
         let choices = Choices::of(side, "certificates", CERTIFICATE_USES);
         let none = !choices.all.is_empty() && choices.sending(now).is_empty();
-        if none && Agreement::of(side).send_security.encrypts() {
+        if none && Agreement::of(side).encrypts_by_smime() {
             let message = "none of the certificates is for encrypting now: no message can be sent";
             let mut findings = Findings::of(&mut found, Section::PARTNER, &partner.name);
             findings.within(SPEC.name).warning("certificates", message);
@@ -79,13 +79,13 @@ impl Check<'_, '_> {
     pub(crate) fn trust(&mut self, side: &Values, agreement: &Agreement) {
         let certificates = Choices::of(side, "certificates", CERTIFICATE_USES);
         let mut needs = Vec::new();
-        if agreement.send_security.encrypts() {
+        if agreement.encrypts_by_smime() {
             needs.push((true, "to encrypt messages (send.security)"));
         }
-        if agreement.receive_security.signs() {
+        if agreement.receive_security.signs() && agreement.pgp_keys.all.is_empty() {
             needs.push((false, "to verify the signatures of messages (receive.security)"));
         }
-        if agreement.mdn == MdnRequest::Signed {
+        if agreement.mdn == MdnRequest::Signed && !agreement.is_pgp() {
             needs.push((false, "to verify the signatures of receipts (mdn.ask)"));
         }
         let has = |sends: bool| certificates.all.iter().any(|one| if sends { one.sends } else { one.reads });
@@ -96,7 +96,7 @@ impl Check<'_, '_> {
             self.findings.error("certificates", message);
         }
         self.windows(side, "certificates", &certificates, CERTIFICATE_USES);
-        let encrypting = match agreement.send_security.encrypts() {
+        let encrypting = match agreement.encrypts_by_smime() {
             true => certificates.ever_sending(),
             false => Vec::new(),
         };
@@ -173,7 +173,7 @@ impl Check<'_, '_> {
         // The content key of a message that is not proved yet is kept encrypted for one of our own keys.
         let kinds: Vec<Id> = identity.keys.all.iter().filter_map(|key| id(&key)).collect();
         let holds = kinds.is_empty() || kinds.iter().any(|id| can_hold(*id));
-        if agreement.send_security.encrypts() && !holds {
+        if agreement.encrypts_by_smime() && !holds {
             wrong.push(format!(
                 "messages to '{partner}' are encrypted, and '{}' has neither an RSA nor an EC key by which their content \
                 keys are kept for a retry: add one to its keys",
@@ -184,7 +184,7 @@ impl Check<'_, '_> {
     }
 
     /// The windows of a list: each lasts, and together they leave no gap.
-    fn windows(&mut self, side: &Values, list: &str, choices: &Choices, words: UseWords) {
+    pub(super) fn windows(&mut self, side: &Values, list: &str, choices: &Choices, words: UseWords) {
         for (number, (dated, item)) in choices.all.iter().zip(side.list(list)).enumerate() {
             let path = FieldPath::from(list).item(number + 1);
             if choices.all[..number].iter().any(|earlier| earlier.name == dated.name) {
@@ -250,7 +250,7 @@ fn can_hold(id: Id) -> bool {
 fn cannot_sign(id: Id, agreement: &Agreement) -> Option<&'static str> {
     let digest = agreement.digest;
     match id {
-        _ if !agreement.send_security.signs() => None,
+        _ if !agreement.signs_by_smime() => None,
         Id::RSA => None,
         Id::EC if digest == DigestName::Md5 => {
             Some("an EC key cannot sign by MD5; agree on sha256 (send.digest)")

@@ -149,7 +149,7 @@ fn a_receipt_and_a_payload_each_with_its_own_protection_are_told_apart() {
     // As an entity of its own it proves the same again.
     let certificates = [THEIRS.certificate.clone()];
     let now = SystemTime::now();
-    let trust = Trust { certificates: &certificates, now, accept_expired: false, legacy: false };
+    let trust = Trust { certificates: &certificates, pgp: &[], now, accept_expired: false, legacy: false };
     let again = mdn::read(headers, body, trust).unwrap();
     assert!(matches!(again.signature, SignatureState::Proved(_)) && again.mdn == read.mdn);
     let payload = &found.payloads[0];
@@ -193,7 +193,8 @@ fn receipts_inside_other_layers_are_read_and_kept_with_their_signature() {
         assert!(matches!(receipt.read.signature, SignatureState::Proved(_)) && found.payloads.is_empty());
         let certificates = [THEIRS.certificate.clone()];
         let now = SystemTime::now();
-        let trust = Trust { certificates: &certificates, now, accept_expired: false, legacy: false };
+        let trust =
+            Trust { certificates: &certificates, pgp: &[], now, accept_expired: false, legacy: false };
         let again = mdn::read(&receipt.headers, &receipt.body, trust).unwrap();
         assert!(matches!(again.signature, SignatureState::Proved(_)));
     }
@@ -240,11 +241,49 @@ fn the_protected_parts_of_a_message_share_its_room() {
     let outer = read(SendSecurity::None, &[written(file(b"x"))]).report.unwrap();
     let signed = written(file(&[7; 1000]).sign(THEIRS.signing("s-1")).unwrap());
     let (headers, body) = Headers::parse(&signed, &Limits::default()).unwrap();
-    let mut found = Composite::default();
+    let (mut found, outer) = (Composite::default(), reader.around(&outer, None));
     reader.read_within(&headers, body, &outer, &mut found).ok().unwrap();
     let unread = reader.read_within(&headers, body, &outer, &mut found).err().unwrap();
     assert!(told(&unread).contains("receive.largest = 1500"), "{}", told(&unread));
     assert_eq!(found.payloads.len(), 1);
+}
+
+#[test]
+fn openpgp_around_a_message_protects_its_parts() {
+    let reader = reader(SendSecurity::SignedEncrypted, 1 << 20);
+    let plain = smime::Report::default();
+    let proof = pgp_mime::Proof {
+        digest: Digest::Sha512,
+        fingerprint: "ab12".into(),
+        key: 0,
+        weaknesses: Vec::new(),
+        signature: Vec::new(),
+    };
+    let report = |signed: Option<pgp_mime::Proof>| {
+        let mut report = pgp_mime::Report::default();
+        report.wrappings.push(Wrapping::Encrypted);
+        report.wrappings.extend(signed.is_some().then_some(Wrapping::Signed));
+        report.cipher = Some("pgp-aes256");
+        report.signed = signed;
+        report
+    };
+    let signed = written(file(b"a quote").sign(THEIRS.signing("s-1")).unwrap());
+    let (headers, body) = Headers::parse(&signed, &Limits::default()).unwrap();
+    let read = |pgp: Option<&pgp_mime::Report>| {
+        let mut found = Composite::default();
+        reader.read_within(&headers, body, &reader.around(&plain, pgp), &mut found).ok().unwrap();
+        found
+    };
+    let found = read(Some(&report(Some(proof))));
+    assert_eq!((found.payloads.len(), found.refused.len()), (1, 0), "{:?}", found.refused);
+    let Around { cipher, signature, .. } = &found.payloads[0].around;
+    assert_eq!(*cipher, Some("pgp-aes256"));
+    assert_eq!(signature.as_ref().map(|of| of.certificate.as_str()), Some("ab12"));
+    // Only encrypted there: the part is signed by itself.
+    assert_eq!(read(Some(&report(None))).payloads.len(), 1);
+    // Nothing around it: it is not encrypted.
+    let found = read(None);
+    assert!(found.payloads.is_empty() && found.refused[0].cause.contains("not encrypted"));
 }
 
 #[test]

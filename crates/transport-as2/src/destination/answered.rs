@@ -104,7 +104,8 @@ impl As2Destination {
         let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
             headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
         });
-        if !may_hold_payload(head, &headers, envelope) {
+        // A payload beside a receipt is not looked for inside PGP/MIME.
+        if pgp_mime::is_pgp(&headers) || !may_hold_payload(head, &headers, envelope) {
             let body = answer_body::read(head, body, receipt_wanted).await?;
             return Ok(Answer { headers, body, content: None });
         }

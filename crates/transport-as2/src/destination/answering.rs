@@ -48,8 +48,8 @@ impl As2Destination {
         if agreement.mdn == MdnRequest::None {
             return Ok(None);
         }
-        // A part has no coding of HTTP's own.
-        if agreement.headers.content_coding != ContentCoding::No {
+        // A part has no coding of HTTP's own, and is made as it is sent, which OpenPGP's messages are not.
+        if agreement.headers.content_coding != ContentCoding::No || agreement.is_protected_by_pgp() {
             return Ok(None);
         }
         let of = answered_by(template, delivery.payload.file_name(), (theirs, own));
@@ -132,11 +132,12 @@ fn answered_by(template: &str, file_name: &RemotePath, (from, to): (&str, &str))
     }
 }
 
-/// Whether the message of this key went from and to these.
+/// Whether the message of this key went from and to these. A Message-ID follows, or that it is named by its RefNum
+/// ([`crate::request::RequestHead::key`]).
 fn is_between(key: &str, from: &str, to: &str) -> bool {
-    let parts: Option<[String; 4]> = serde_json::from_str(key).ok();
-    parts.is_some_and(|[transport, sender, receiver, _]| {
-        transport == "as2" && sender == from && receiver == to
+    let parts: Option<Vec<String>> = serde_json::from_str(key).ok();
+    parts.is_some_and(|parts| {
+        matches!(&parts[..], [transport, sender, receiver, ..] if transport == "as2" && sender == from && receiver == to)
     })
 }
 

@@ -42,7 +42,8 @@ impl As2Destination {
         sent: &SentMessage,
     ) -> Result<Option<Evidence>> {
         let agreement = envelope.agreement;
-        if agreement.evidence.keep_for.is_none() {
+        // Evidence knows no OpenPGP signatures.
+        if agreement.evidence.keep_for.is_none() || agreement.is_protected_by_pgp() {
             return Ok(None);
         }
         let mic = sent.mic.get();
@@ -87,7 +88,7 @@ impl As2Destination {
             covers,
             signer: signature.as_ref().map(|_| &partnership.own.key.certificate),
             signature: signature.as_deref(),
-            cipher: agreement.send_security.encrypts().then(|| cipher(agreement.cipher).name()),
+            cipher: agreement.encrypts_by_smime().then(|| cipher(agreement.cipher).name()),
             receipt_signers: &partnership.certificates,
         })
     }
@@ -97,7 +98,8 @@ impl As2Destination {
     pub(super) async fn keep_signed(&self, delivery: &Deliver, envelope: &Envelope<'_>) -> Result<()> {
         let terms = envelope.agreement.evidence;
         let key = copy_key(&envelope.seed.message_id);
-        let is_needed = terms.keep_for.is_some() && terms.keeps_content;
+        let is_needed =
+            terms.keep_for.is_some() && terms.keeps_content && !envelope.agreement.is_protected_by_pgp();
         if !is_needed || signed::covers(envelope) != Covers::Layers || delivery.notes.contains_key(&key) {
             return Ok(());
         }

@@ -3,8 +3,10 @@
 use super::As2Destination;
 use super::answered::{Answer, AnswerContent};
 use crate::agreement::MdnRequest;
+use crate::forms::Posting;
 use crate::login::Login;
-use crate::outgoing::{Envelope, Outgoing, build};
+use crate::outgoing::{Envelope, Outgoing, build, pgp};
+use crate::partnership::Partnership;
 use crate::receipt::PartnerResponse;
 use crate::sent_message::{SentTerms, held, noting};
 use crate::sent_proof::ProofOf;
@@ -61,6 +63,10 @@ impl BegunMessage {
         let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         let Begun { headers, content_headers, mic, making } = begun;
         Some((Outgoing { headers, body: Box::new(&b""[..]), mic, content_headers }, making))
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Keeps a message, whose body is given by what is returned from now on.
@@ -164,6 +170,11 @@ impl As2Destination {
             }
             None => None,
         };
+        let posting = match envelope.agreement.form.post {
+            true => Some(Posting::new(envelope, &message.headers, delivery.payload.metadata())?),
+            false => None,
+        };
+        let fields = posting.as_ref().map_or_else(|| message.headers.clone(), |form| form.headers.clone());
         let is_chunked = self.endpoint.options.bool("chunked");
         let body = match making {
             Some(making) => making.body(from, is_chunked, before_last),
@@ -172,12 +183,16 @@ impl As2Destination {
                     Some(before_last) => held(message.body, before_last),
                     None => message.body,
                 };
+                let body = match posting {
+                    Some(form) => form.around(body),
+                    None => body,
+                };
                 let length = body.total_len().filter(|_| !is_chunked);
                 body_of(body, length)
             }
         };
         let mut request = Request::post(url.as_str());
-        for (name, value) in &message.headers {
+        for (name, value) in &fields {
             request = request.header(name, value.as_bytes());
         }
         let sent = SentMessage {
@@ -218,12 +233,24 @@ impl As2Destination {
         let reader =
             reader.map_err(|e| Error::transient(ErrorKind::Internal, "open a payload").caused_by(e))??;
         let coding = envelope.agreement.headers.content_coding;
-        let mut message = build(envelope, reader, length)?.coded(coding);
+        let message_id = envelope.seed.message_id.as_str();
+        let message = match envelope.agreement.is_protected_by_pgp() {
+            true if envelope.made_once.spool.get().is_some() || spool::is_kept(delivery, message_id)? => {
+                pgp::kept(envelope)?
+            }
+            true => {
+                let material = self.materials.of(self.services.directory.definitions());
+                let sides = Partnership::pgp_sides(&material, &self.endpoint, envelope.seed.date)?;
+                pgp::build(envelope, &sides, reader, length)?
+            }
+            false => build(envelope, reader, length)?,
+        };
+        let mut message = message.coded(coding);
         if message.length().is_some() {
             return Ok(message);
         }
         let made_once = &envelope.made_once;
-        let of = (envelope.seed.message_id.as_str(), || made_once.noted_signature());
+        let of = (message_id, || made_once.noted_signature());
         let write = || spool::spooled(&self.services, delivery, of, message.body, message.mic);
         let spooled = made_once.spool.get_or_try_init(write).await?;
         (message.body, message.mic) = spooled.open(from).await?;
@@ -244,6 +271,8 @@ impl As2Destination {
         {
             return Ok((message, making));
         }
+        // What it keeps is not held beside what the new one keeps.
+        begun.forget();
         let mut message = self.make(delivery, envelope, from).await?;
         let making = begun.begin(&mut message, total);
         making.reach(from).await?;

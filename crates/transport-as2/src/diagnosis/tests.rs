@@ -56,7 +56,7 @@ fn diagnosis() -> Diagnosis {
         agreement: Agreement::default(),
     };
     let keys = Choices::from(vec!["ours".to_owned()]);
-    let identity = Identity { name: "acme".into(), as2_id: id("ACME"), keys };
+    let identity = Identity { name: "acme".into(), as2_id: id("ACME"), keys, pgp_keys: Choices::default() };
     Diagnosis::new(&Arc::new(definitions), &partner, &identity, at(1_000))
 }
 

@@ -1,6 +1,8 @@
 //! Answers that wait for a payload: the connection of a message is kept open until a file for its sender is put into the answer
 //! (`destination::answering`), or the time that was agreed is over.
 
+mod places;
+
 use super::Receiver;
 use crate::agreement::partner_named;
 use crate::reply::to_response;
@@ -8,16 +10,17 @@ use crate::request::RequestHead;
 use http::Response;
 use model::Result;
 use net::http::Body;
-use std::sync::Arc;
+use places::Places;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use transport::{AnswerState, Payload, StoredReply};
 
 /// How often a waiting connection looks whether the payload is there.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Connections that wait at the same time, of all listeners of the process. What comes beside them is answered at once.
-static WAITING: Semaphore = Semaphore::const_new(256);
+/// Connections that wait at the same time, of all listeners of the process, a quarter of them for one partner. What comes beside
+/// them is answered at once.
+static WAITING: LazyLock<Places> = LazyLock::new(|| Places::new(256));
 
 impl Receiver {
     /// The answer to a message: its reply, or with a payload where one was put into it.
@@ -31,11 +34,10 @@ impl Receiver {
     ) -> Result<Response<Body>> {
         let definitions = self.services.directory.definitions();
         let partner = partner_named(&definitions, &head.from);
-        if partner.is_none_or(|partner| partner.agreement.answer_within.is_none()) {
-            return to_response(reply);
-        }
+        let waits = partner.filter(|partner| partner.agreement.answer_within.is_some());
+        let Some(partner) = waits else { return to_response(reply) };
         let key = head.key();
-        let place = WAITING.try_acquire().ok();
+        let place = WAITING.take(&partner.name);
         loop {
             match self.intake.answer(&key, &reply).await? {
                 AnswerState::Plain => return to_response(reply),

@@ -90,16 +90,18 @@ impl Receiver {
 
 /// Takes a message apart. Blocks.
 fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart, Refused>> {
-    let ReadMessage { report, parts, signed_content, .. } = message;
+    let is_around = message.pgp.is_some() || !message.report.layers.is_empty();
+    let (agreed, signed) = (reader.agreement.receive_security, message.is_signed());
+    let is_protected_around =
+        is_around && Rejection::unprotected(agreed, message.is_encrypted(), signed).is_none();
+    let ReadMessage { report, pgp, parts, signed_content, .. } = message;
     let copied = match &signed_content {
         Some((copy, _)) => copy.bytes(LARGEST_MDN)?,
         None => None,
     };
+    let around = reader.around(&report, pgp.as_ref());
     let mut found = Composite::default();
     let mut payloads: Vec<ReadPart> = Vec::new();
-    let (encrypted, signed) = (report.encrypted().is_some(), report.signed().is_some());
-    let lacks = Rejection::unprotected(reader.agreement.receive_security, encrypted, signed);
-    let is_protected_around = !report.layers.is_empty() && lacks.is_none();
     for part in parts {
         let media = part.headers.content_type();
         let kind = media.as_ref().map(ContentType::essence).unwrap_or_default();
@@ -111,14 +113,14 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
             if body.len() as u64 > most {
                 return Ok(Err(refused(Rejection::TooLarge { most })));
             }
-            match reader.receipt_within(&part.headers, body, (&report, copied.as_deref())) {
+            match reader.receipt_within(&part.headers, body, &around, (&report, copied.as_deref())) {
                 Ok(receipt) => found.receipts.push(receipt),
                 Err(error) => return Ok(Err(unreadable(&error))),
             }
         } else if is_protected(kind) {
             let before = (found.receipts.len(), found.payloads.len(), found.refused.len());
             let body = ReadBack { part: &*part.writer, at: 0 };
-            match reader.read_within(&part.headers, body, &report, &mut found) {
+            match reader.read_within(&part.headers, body, &around, &mut found) {
                 Ok(()) => {}
                 // It is protected by what is around it: such a file may be signed by somebody else, or be for somebody else,
                 // such as an invoice (`.p7m`), and is taken as it came.
@@ -152,7 +154,7 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
         Some(own) if report.layers.is_empty() && payloads.len() == 1 => (own, None),
         _ => (report, signed_content),
     };
-    let message = ReadMessage { report, parts: payloads, is_composite: false, signed_content };
+    let message = ReadMessage { report, pgp, parts: payloads, is_composite: false, signed_content };
     Ok(Ok(Apart { message, receipts: found.receipts }))
 }
 

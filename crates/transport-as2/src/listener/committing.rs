@@ -4,11 +4,13 @@ use super::Receiver;
 use super::going_on::went_on_at;
 use crate::disposition::{Disposition, DispositionError};
 use crate::evidence::{self, Received};
+use crate::exchange::is_exchange;
 use crate::fallback;
 use crate::later_reply::given;
 use crate::legacy;
 use crate::material::hexadecimal;
 use crate::parties::Parties;
+use crate::pgp_message;
 use crate::receive::ReadMessage;
 use crate::reject::{try_again_later, with_peer};
 use crate::reply::{ReplyContent, stored_reply};
@@ -16,7 +18,7 @@ use crate::request::RequestHead;
 use model::{AuditEvent, Error, ErrorKind, RemotePath, Result};
 use net::http::PeerInfo;
 use serde_json::{Map, Value};
-use smime::{Report, Weakness};
+use smime::Weakness;
 use transport::{Message, Reception, StagedPart, StagedPayload, StoredReply, Wanted};
 
 impl Receiver {
@@ -44,15 +46,15 @@ impl Receiver {
             return self.refuse(head, parties, peer, reception, answer, &cause).await;
         }
         // The SignerInfo's digest wins over what was asked for.
-        let algorithm = message.report.signed().map(|proof| proof.digest);
+        let algorithm = message.signed_by();
         let algorithm =
             algorithm.or_else(|| head.mdn.digests.first().copied()).unwrap_or(smime::Digest::Sha256);
-        let mic = message.report.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
+        let mic = message.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
         let metadata = metadata(head, parties, &message, mic.as_deref());
         let message_by_pss =
             message.report.signed().is_some_and(|proof| proof.scheme == smime::SignatureScheme::RsaPss);
-        let events = self.events(head, parties, &message.report, peer);
-        let ReadMessage { report, parts, signed_content, .. } = message;
+        let events = self.events(head, parties, &message, peer);
+        let ReadMessage { report, pgp, parts, signed_content, .. } = message;
         let committed = tokio::task::spawn_blocking(move || {
             let signed_content = match signed_content.and_then(|(copy, _)| copy.into_part()) {
                 Some(part) => Some(part.commit()?),
@@ -87,17 +89,22 @@ impl Receiver {
             ),
         };
         let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
-        let evidence = evidence::of_received(Received {
-            head,
-            partner: &parties.partner,
-            identity: &parties.identity.name,
-            report: &report,
-            mic: answer.mic.as_deref(),
-            signer: parties.verified_with(&report).map(|known| &known.certificate),
-            receipt_signer: (head.mdn.wanted && head.mdn.signed).then_some(&parties.own.certificate),
-            reply: &reply,
-            signed_content,
-        })?;
+        let evidence = match pgp {
+            // Evidence knows no OpenPGP signatures.
+            Some(_) => None,
+            None => evidence::of_received(Received {
+                head,
+                partner: &parties.partner,
+                identity: &parties.identity.name,
+                report: &report,
+                mic: answer.mic.as_deref(),
+                signer: parties.verified_with(&report).map(|known| &known.certificate),
+                receipt_signer: (head.mdn.wanted && head.mdn.signed && !head.mdn.by_pgp)
+                    .then_some(&parties.own.certificate),
+                reply: &reply,
+                signed_content,
+            })?,
+        };
         let receipts = self.later_receipts(head, parties, peer, &reply).await?;
         // Where the receipt comes later, the answer is nothing but a status.
         let within = parties.partner.agreement.answer_within.filter(|_| parties.receipt_to.is_none());
@@ -127,6 +134,11 @@ impl Receiver {
         let partner = &parties.partner.name;
         if message.parts.is_empty() {
             return Takes::Not("the message contains no payload".to_owned());
+        }
+        if is_exchange(&message.parts) {
+            return Takes::Not(
+                "certificates are proposed in a message of their own, signed as a whole".to_owned(),
+            );
         }
         let names = message.parts.iter().map(|part| RemotePath::from(part.file_name.as_str()));
         let names: Vec<RemotePath> = names.collect();
@@ -161,15 +173,17 @@ impl Receiver {
 
     /// The events of what of an exchange was too weak for today, though allowed, and of keys and certificates that were used
     /// outside their windows.
-    fn events(
+    pub(super) fn events(
         &self,
         head: &RequestHead,
         parties: &Parties,
-        report: &Report,
+        message: &ReadMessage,
         peer: &PeerInfo,
     ) -> Vec<AuditEvent> {
+        let report = &message.report;
         let mut weak = legacy::of_report(report);
-        if head.mdn.wanted && head.mdn.signed {
+        weak.extend(message.pgp.iter().flat_map(pgp_message::weak));
+        if head.mdn.wanted && head.mdn.signed && !head.mdn.by_pgp {
             weak.extend(parties.legacy.clone());
             let digest = legacy::receipt_digest(&head.mdn.digests, &parties.partner.agreement);
             weak.extend(
@@ -209,6 +223,12 @@ fn metadata(
     if let Some(features) = &head.features {
         metadata.insert("as2_features".into(), safe(features));
     }
+    if let Some(pgp) = &message.pgp {
+        let signer = pgp.signed.as_ref().map(|proof| proof.fingerprint.as_str());
+        for (key, value) in [("as2_cipher", pgp.cipher), ("as2_signer", signer)] {
+            metadata.extend(value.map(|value| (key.to_owned(), Value::from(value))));
+        }
+    }
     if let Some(cipher) = message.report.encrypted() {
         metadata.insert("as2_cipher".into(), cipher.name().into());
     }
@@ -227,6 +247,9 @@ fn metadata(
     }
     if let Some(first) = went_on_at(head) {
         metadata.insert("as2_went_on_at_byte".into(), first.into());
+    }
+    if let Some(form) = &head.form {
+        metadata.extend(form.metadata.clone());
     }
     if message.parts.len() > 1 {
         metadata.insert("as2_parts".into(), message.parts.len().into());

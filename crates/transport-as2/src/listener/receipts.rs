@@ -1,8 +1,9 @@
 //! Receipts that partners send later, for messages of ours. Nothing of them is staged: each is at most 1 MiB, is judged, and
 //! goes into the record of its delivery, before its sender is answered.
 
+mod reading;
+
 use super::Receiver;
-use crate::admission::Admitted;
 use crate::agreement::{Identity, MdnRequest, Partner, identity_named, partner_named};
 use crate::coding::Coding;
 use crate::composite::FoundReceipt;
@@ -16,15 +17,15 @@ use crate::later_receipt::{
 };
 use crate::legacy;
 use crate::material::{Certificate, Material};
-use crate::mdn::{self, LARGEST_MDN, ReadMdn, SignatureState, Trust};
+use crate::mdn::{LARGEST_MDN, ReadMdn, SignatureState};
+use crate::names::is_ref_num;
 use crate::prepared::{NOTE, is_current};
 use crate::receipt::{Expected, PartnerResponse};
-use crate::reject::{CROWDED, try_again_later, with_peer};
-use crate::rejection::Rejection;
+use crate::reject::with_peer;
 use crate::reply::plain_reply;
 use crate::request::RequestHead;
 use crate::sent_message::{ANSWERED, SentMessage, refusal_note};
-use crate::streaming::{Arriving, BodyReader};
+use crate::streaming::Arriving;
 use crate::transfer_id::{self, Transfer};
 use crate::unknown::{UnknownAnswer, dropped};
 use bytes::Bytes;
@@ -33,10 +34,10 @@ use model::definition::Definitions;
 use model::{AuditEvent, DeliveryState, Error, ErrorKind, EventKind, Result, Retry, Timestamp, UNPROVEN_MDN};
 use net::http::PeerInfo;
 use openssl::x509::X509;
+use pgp_mime::PartnerKey;
+use reading::Collected;
 use serde_json::Value;
-use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::SystemTime;
 use transport::{Awaited, JudgedBy, Judgement, Resolution, Resolved, StoredReply};
 
 /// A receipt that was read, from a partner that is known here.
@@ -50,6 +51,8 @@ struct Arrived<'a> {
     /// The certificates that verify.
     verifying: Vec<Arc<Certificate>>,
     certificates: Vec<X509>,
+    /// The OpenPGP keys that verify.
+    pgp: Vec<Arc<PartnerKey>>,
     read: ReadMdn,
     response: PartnerResponse,
     now: Timestamp,
@@ -79,8 +82,10 @@ impl Receiver {
         let now = self.services.clock.now();
         let verifying = material.verifying(&partner, now)?;
         let certificates: Vec<X509> = verifying.iter().map(|known| known.certificate.clone()).collect();
+        let pgp = material.pgp.verifying_keys(&material.definitions, &partner, now)?;
         arriving.set_limit(LARGEST_MDN as u64);
-        let read = self.read_receipt(head, (coding, now), (&partner, &certificates), arriving, peer).await?;
+        let read =
+            self.read_receipt(head, (coding, now), (&partner, &certificates, &pgp), arriving, peer).await?;
         // Its place is kept until it is judged: that may read the whole payload.
         let (body, read, _admitted) = match read {
             Collected::Read(body, read, admitted) => (body, read, admitted),
@@ -98,8 +103,19 @@ impl Receiver {
         let (status, headers, connection) = (StatusCode::OK, head.headers.clone(), Some(peer.connection));
         let response = PartnerResponse { status, headers, body, connection };
         let material = Arc::clone(&material);
-        let arrived =
-            Arrived { head, peer, material, identity, partner, verifying, certificates, read, response, now };
+        let arrived = Arrived {
+            head,
+            peer,
+            material,
+            identity,
+            partner,
+            verifying,
+            certificates,
+            pgp,
+            read,
+            response,
+            now,
+        };
         self.match_receipt(definitions, &arrived).await
     }
 
@@ -125,69 +141,25 @@ impl Receiver {
         let now = self.services.clock.now();
         let verifying = material.verifying(&partner, now)?;
         let certificates: Vec<X509> = verifying.iter().map(|known| known.certificate.clone()).collect();
+        let pgp = material.pgp.verifying_keys(&material.definitions, &partner, now)?;
         let (status, connection) = (StatusCode::OK, Some(peer.connection));
         let headers = found.fields_beside(&head.headers);
         let FoundReceipt { read, body, .. } = found;
         let response = PartnerResponse { status, headers, body: Bytes::from(body), connection };
-        let arrived =
-            Arrived { head, peer, material, identity, partner, verifying, certificates, read, response, now };
-        self.match_receipt(&definitions, &arrived).await
-    }
-
-    /// Reads the body of a receipt, under the limits of messages.
-    async fn read_receipt(
-        &self,
-        head: &RequestHead,
-        (coding, now): (Coding, Timestamp),
-        (partner, certificates): (&Partner, &[X509]),
-        arriving: &mut Arriving,
-        peer: &PeerInfo,
-    ) -> Result<Collected<'_>> {
-        let refusal = || self.refusal(peer, Some(head)).partner(&partner.name);
-        if let Err(error) = arriving.begin().await {
-            self.record(refusal().error(&error)).await?;
-            return Err(error);
-        }
-        let waits = arriving.waits();
-        let admitted = match self.admission.enter(peer.remote.ip(), &partner.name).await {
-            Ok(admitted) => admitted,
-            Err(error) => {
-                self.record(refusal().error(&error)).await?;
-                return match error.kind() {
-                    ErrorKind::Throttled => Ok(Collected::Answer(try_again_later(CROWDED))),
-                    _ => Err(error),
-                };
-            }
+        let arrived = Arrived {
+            head,
+            peer,
+            material,
+            identity,
+            partner,
+            verifying,
+            certificates,
+            pgp,
+            read,
+            response,
+            now,
         };
-        drop(waits);
-        let (sender, reader) = BodyReader::channel();
-        let (headers, certificates) = (head.headers.clone(), certificates.to_vec());
-        let (accept_expired, legacy) = (partner.agreement.accept_expired, partner.agreement.legacy);
-        let blocking = tokio::task::spawn_blocking(move || {
-            let mut body = Vec::new();
-            coding.decoder(reader, LARGEST_MDN as u64).read_to_end(&mut body)?;
-            let now = SystemTime::from(now);
-            let trust = Trust { certificates: &certificates, now, accept_expired, legacy };
-            let read = mdn::read(&headers, &body, trust);
-            Ok::<_, io::Error>((Bytes::from(body), read))
-        });
-        let pump = arriving.pump(sender, LARGEST_MDN as u64, || self.admission.is_crowded());
-        let (read, ()) = tokio::join!(blocking, pump);
-        let read =
-            read.map_err(|error| Error::transient(ErrorKind::Internal, "read a receipt").caused_by(error))?;
-        match read {
-            Ok((body, read)) => Ok(Collected::Read(body, Box::new(read), admitted)),
-            Err(error) => match broken(error) {
-                Broken::Content(reason) => {
-                    self.record(refusal().peer_detail("reason", &reason).detail("status", 400)).await?;
-                    Ok(Collected::Answer(plain_reply(StatusCode::BAD_REQUEST, &reason)))
-                }
-                Broken::Connection(error) => {
-                    self.record(refusal().error(&error)).await?;
-                    Err(error)
-                }
-            },
-        }
+        self.match_receipt(&definitions, &arrived).await
     }
 
     /// Finds the message that a receipt is about, and records what the receipt says of it.
@@ -220,6 +192,10 @@ impl Receiver {
             let reason = format!("no message {message_id} was sent from here");
             return self.unmatched(head, peer, Some(partner), &reason, NOT_AWAITED).await.map(Some);
         };
+        // One that is named by its number has a Message-ID all the same.
+        let drawn = awaited.notes.get(NOTE).and_then(|note| note.get("message_id")?.as_str());
+        let drawn = drawn.filter(|_| is_ref_num(message_id)).map(str::to_owned);
+        let message_id = drawn.as_deref().unwrap_or(message_id);
         let sent = SentMessage::noted(&awaited.notes, message_id)?;
         if !is_from_receiver(definitions, arrived, &awaited, sent.as_ref()) {
             let reason = format!(
@@ -249,7 +225,7 @@ impl Receiver {
         sent: Option<&SentMessage>,
         message_id: &str,
     ) -> Result<Resolution> {
-        let Arrived { partner, verifying, certificates, read, response, now, .. } = arrived;
+        let Arrived { partner, verifying, certificates, pgp, read, response, now, .. } = arrived;
         let agreement = match sent {
             Some(sent) => sent.agreement(&partner.agreement),
             None => partner.agreement.clone(),
@@ -260,6 +236,7 @@ impl Receiver {
             endpoint: &awaited.endpoint,
             agreement: &agreement,
             certificates,
+            pgp,
             own_fingerprint: of(|sent| &sent.own_fingerprint).unwrap_or_default(),
             recipient_fingerprint: of(|sent| &sent.recipient_fingerprint).unwrap_or_default(),
             now: *now,
@@ -373,8 +350,9 @@ impl Receiver {
             OnceMore::Unusable(why) => error = error.with("could not be sent once more", why),
             OnceMore::Spent(note) => notes.push(note),
         }
-        // Of a message that went out more than once it may be about an earlier time than the proof.
-        let may_contradict = may_contradict && was_sent_once(awaited.attempt, sent);
+        // Of a message sent more than once it may be about an earlier time than the proof; a notification of an error never is.
+        let was_once = was_sent_once(awaited.attempt, sent) || arrived.head.is_error_notification();
+        let may_contradict = may_contradict && was_once;
         let judgement = Judgement::Refusal { receipt, error, may_contradict };
         Ok(Resolution { notes, if_retried, ..Resolution::from(judgement) })
     }
@@ -428,34 +406,10 @@ fn judged_by(awaited: &Awaited) -> JudgedBy {
 /// What is said of a receipt for a message that is not known.
 const NOT_AWAITED: &str = "No message is waiting for this receipt.";
 
-/// A receipt whose body was read, or the answer where it could not be.
-enum Collected<'a> {
-    Read(Bytes, Box<Result<ReadMdn>>, Admitted<'a>),
-    Answer(StoredReply),
-}
-
 /// The error of a receipt that was not asked for: whatever it says, it is recorded and nothing else.
 fn unsolicited(message_id: &str) -> Error {
     Error::permanent(ErrorKind::Protocol, "use a receipt that was not asked for")
         .with("message_id", message_id)
-}
-
-/// Why a receipt could not be read to its end.
-enum Broken {
-    /// A sentence for its sender.
-    Content(String),
-    Connection(Error),
-}
-
-fn broken(error: io::Error) -> Broken {
-    let error = match error.downcast::<Rejection>() {
-        Ok(rejection) => return Broken::Content(rejection.text()),
-        Err(error) => error,
-    };
-    Broken::Connection(match error.downcast::<Error>() {
-        Ok(own) => own,
-        Err(error) => Error::transient(ErrorKind::Unreachable, "read a receipt").caused_by(error),
-    })
 }
 
 /// Whether a receipt comes from the partner that its message went to, and is for us who sent it, by their names. Without a

@@ -1,11 +1,15 @@
 //! One message after another: who sends, is it new, read it, make it durable, answer.
 
+mod posted;
+
 use super::going_on::{self, Opened, Plan};
 use super::seems_receipt::{asks_but_is_receipt, seems_receipt};
 use crate::admission::Admission;
 use crate::agreement::{identity_named, partner_named};
 use crate::coding::Coding;
 use crate::disposition::Disposition;
+use crate::exchange::is_exchange;
+use crate::forms::is_form;
 use crate::later_reply::receipt_target;
 use crate::material::Materials;
 use crate::parties::Parties;
@@ -20,6 +24,7 @@ use http::header::{ETAG, EXPECT};
 use http::{Method, Request, Response, StatusCode};
 use model::{Error, ErrorKind, Result};
 use net::http::{Body, FoldedFields, Handler, PeerInfo, Standby, Unserved};
+use posted::FormBeginning;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use transport::{Begin, Intake, KeepLimits, Reception, Services, StoredReply};
@@ -40,6 +45,8 @@ pub(crate) struct Receiver {
     pub(crate) path: String,
     /// How messages of unknown names are answered.
     pub(crate) unknown: UnknownAnswer,
+    /// The name of the credential by which partners log in; `None`: they need not.
+    pub(crate) credential: Option<String>,
     /// How much is kept of messages that have arrived in part.
     pub(crate) limits: KeepLimits,
 }
@@ -47,6 +54,9 @@ pub(crate) struct Receiver {
 #[async_trait]
 impl Handler for Receiver {
     async fn handle(&self, request: Request<Body>, peer: PeerInfo) -> Result<Response<Body>> {
+        if self.lacks_login(request.headers())? {
+            return self.ask_login(request, &peer).await;
+        }
         // Without a transfer id HEAD means something else.
         if request.method() == Method::HEAD && request.headers().contains_key(ETAG) {
             return self.tell_held(request.headers()).await;
@@ -56,9 +66,21 @@ impl Handler for Receiver {
         }
         let (parts, body) = request.into_parts();
         let standby = parts.extensions.get::<Standby>().cloned();
-        let mut arriving = Arriving::new(body, parts.headers.contains_key(EXPECT)).beside(standby);
+        let (read, arriving) = match is_form(&parts.headers) {
+            true => match self.begin_form(&parts.headers, body, standby.as_ref(), &peer).await? {
+                FormBeginning::Message(read, message) => {
+                    (read.map(|head| *head), Arriving::new(message, false))
+                }
+                FormBeginning::Answered(answer) => return Ok(answer),
+            },
+            false => {
+                let waits_for_word = parts.headers.contains_key(EXPECT);
+                (RequestHead::read(&parts.headers), Arriving::new(body, waits_for_word))
+            }
+        };
+        let mut arriving = arriving.beside(standby);
         let folded = parts.extensions.get::<FoldedFields>();
-        let head = match RequestHead::read(&parts.headers).and_then(|head| unfolded(head, folded)) {
+        let head = match read.and_then(|head| unfolded(head, folded)) {
             Ok(head) => head,
             Err(reason) => {
                 let refusal = EarlyRejection::new(
@@ -76,6 +98,8 @@ impl Handler for Receiver {
         let seems = match going_on::goes_on(&head) {
             // What arrives is not its beginning; a receipt is never sent in pieces.
             true => Ok(false),
+            // An error notification, whatever stands in it.
+            false if head.is_error_notification() => Ok(true),
             false => seems_receipt(&head, coding, &mut arriving, is_known).await,
         };
         let is_receipt = match seems {
@@ -234,6 +258,9 @@ impl Receiver {
             reception.was_kept(kept);
         }
         let reply = match arrival {
+            Arrival::Message(message) if is_exchange(&message.parts) => {
+                self.take_exchange(head, parties, peer, *message, reception).await
+            }
             Arrival::Message(message) if message.is_composite => {
                 self.take_composite(head, parties, peer, *message, reception).await
             }
@@ -297,6 +324,7 @@ impl Receiver {
             coding,
             keys: parties.decryption_keys(),
             certificates: parties.pinned(),
+            pgp: parties.pgp.clone(),
             partner: Arc::clone(&parties.partner),
             digests: head.mdn.digests.clone(),
             now: UNIX_EPOCH

@@ -1,4 +1,5 @@
-//! Messages under a Message-ID that was answered before: repetitions, and other messages that took the same id.
+//! Messages under a Message-ID, or the RefNum of a form, that was answered before: repetitions, and other messages that took
+//! the same id.
 //!
 //! A partner may sign and encrypt a repetition anew, so that its bytes differ: what counts is the content, which has to be
 //! read for that. Nothing of it is kept. What it is answered goes into the answer, or later to where its sender wants its
@@ -10,14 +11,15 @@ use crate::agreement::DuplicatePolicy;
 use crate::coding::Coding;
 use crate::composite::Refused;
 use crate::disposition::{Disposition, DispositionError};
+use crate::exchange::is_exchange;
 use crate::later_reply::accepted;
 use crate::parties::Parties;
 use crate::receive::ReadMessage;
 use crate::reject::{try_again_later, with_peer};
-use crate::reply::{ReplyContent, mic_of, stored_reply};
+use crate::reply::{ReplyContent, mic_of, other_message_id, stored_reply};
 use crate::request::RequestHead;
 use crate::streaming::Arriving;
-use model::{Error, ErrorKind, EventKind, PeerText, Result, Sha256};
+use model::{AuditEvent, Error, ErrorKind, EventKind, PeerText, Result, Sha256};
 use net::http::PeerInfo;
 use transport::{AnsweredMessage, PartWriter, StoredReply, content_digest};
 
@@ -42,7 +44,8 @@ impl Receiver {
                 return self.refuse_repetition(head, &parties, peer, (disposition, text, cause)).await;
             }
         };
-        let message = match message.is_composite {
+        // The certificates of a message about certificates are no part that is protected by itself.
+        let message = match message.is_composite && !is_exchange(&message.parts) {
             false => *message,
             // Its receipts were recorded when it came first.
             true => match self.take_apart(head, &parties, *message).await? {
@@ -61,9 +64,25 @@ impl Receiver {
             .map_err(|error| Error::transient(ErrorKind::Internal, "hash a message").caused_by(error))??;
         match earlier.content {
             Some(first) if first != content => {
-                self.refuse_other(head, &parties, peer, by_pss, (first, content)).await
+                let of_content = |event: AuditEvent| {
+                    event
+                        .detail("content", content.to_string())
+                        .detail("first_content", first.to_string())
+                        .detail("reason", format!("its {} was used before for other content", key_of(head).0))
+                };
+                self.refuse_other(head, &parties, peer, by_pss, of_content).await
             }
-            _ => self.answer_repetition(head, &parties, peer, by_pss, earlier.reply).await,
+            _ => match other_message_id(&earlier.reply, head) {
+                Some(first) => {
+                    let of_id = |event: AuditEvent| {
+                        event
+                            .peer_detail("first_message_id", first)
+                            .detail("reason", "its RefNum was used before with another Message-ID")
+                    };
+                    self.refuse_other(head, &parties, peer, by_pss, of_id).await
+                }
+                None => self.answer_repetition(head, &parties, peer, by_pss, earlier.reply).await,
+            },
         }
     }
 
@@ -126,21 +145,18 @@ impl Receiver {
         parties: &Parties,
         peer: &PeerInfo,
         by_pss: bool,
-        (first, content): (Sha256, Sha256),
+        with_reason: impl FnOnce(AuditEvent) -> AuditEvent,
     ) -> Result<StoredReply> {
         let event = self.services.event(EventKind::MessageContentDiffers).partner(&parties.partner.name);
         let event = with_peer(event, peer)
             .peer_detail("as2_from", &head.from)
             .peer_detail("as2_to", &head.to)
-            .peer_detail("message_id", &head.message_id)
-            .detail("content", content.to_string())
-            .detail("first_content", first.to_string())
-            .detail("reason", "its Message-ID was used before for other content");
-        self.record(event).await?;
+            .peer_detail("message_id", &head.message_id);
+        self.record(with_reason(event)).await?;
+        let (name, id) = key_of(head);
         let text = format!(
-            "A message with other content was received before under the Message-ID {}. This one was not processed: \
-             send it under a Message-ID of its own.",
-            head.message_id
+            "Another message was received before under the {name} {id}. This one was not processed: send it under a {name} of its \
+             own."
         );
         let disposition = Disposition::Error(DispositionError::UnexpectedProcessingError);
         let reply = self.not_stored(head, parties, &ReplyContent { disposition, mic: None, by_pss, text })?;
@@ -172,6 +188,14 @@ impl Receiver {
         answer: &ReplyContent,
     ) -> Result<StoredReply> {
         stored_reply(&self.services, head, Some(parties), answer)
+    }
+}
+
+/// What names a message: its RefNum before its Message-ID.
+fn key_of(head: &RequestHead) -> (&'static str, &str) {
+    match head.form.as_ref().and_then(|form| form.ref_num.as_deref()) {
+        Some(number) => ("RefNum", number),
+        None => ("Message-ID", &head.message_id),
     }
 }
 

@@ -35,7 +35,12 @@ fn partner(agreement: Agreement, certificates: Choices) -> Partner {
 }
 
 fn identity(keys: Choices) -> Identity {
-    Identity { name: "acme".into(), as2_id: As2Id::try_from("ACME".to_owned()).unwrap(), keys }
+    Identity {
+        name: "acme".into(),
+        as2_id: As2Id::try_from("ACME".to_owned()).unwrap(),
+        keys,
+        pgp_keys: Choices::default(),
+    }
 }
 
 fn names(names: &[&str]) -> Choices {

@@ -20,6 +20,7 @@ fn mdn() -> Mdn {
 fn trust(certificates: &[X509]) -> Trust<'_> {
     Trust {
         certificates,
+        pgp: &[],
         now: SystemTime::now() + Duration::from_secs(60),
         accept_expired: false,
         legacy: false,
@@ -38,7 +39,7 @@ fn headers(message: &MdnMessage) -> Headers {
 fn an_unsigned_receipt_reads_back() {
     let message = mdn().write("b-1", None).unwrap();
     let read = read(&headers(&message), &message.body, &[]).unwrap();
-    assert_eq!(read, ReadMdn { mdn: mdn(), signature: SignatureState::None });
+    assert_eq!(read, ReadMdn { mdn: mdn(), signature: SignatureState::None, unknown_type: None });
 }
 
 #[test]
@@ -48,7 +49,8 @@ fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
     let proved = read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate)).unwrap();
     let certificate = hexadecimal(&ours.certificate.digest(MessageDigest::sha256()).unwrap());
     let signed = Signature { digest: Digest::Sha256, certificate, weaknesses: Vec::new() };
-    assert_eq!(proved, ReadMdn { mdn: mdn(), signature: SignatureState::Proved(signed) });
+    let signature = SignatureState::Proved(signed);
+    assert_eq!(proved, ReadMdn { mdn: mdn(), signature, unknown_type: None });
     // What it says is read all the same, and why it proves nothing.
     let unproved = |body: &[u8], certificate: &X509| {
         let read = read(&headers(&message), body, std::slice::from_ref(certificate)).unwrap();
@@ -211,4 +213,30 @@ fn mics_compare_by_digest_and_by_any_spelling_of_the_name() {
     ] {
         assert_eq!(mic_matches(text, &mic), same, "{text}");
     }
+}
+
+/// The receipt of "HTTP Transport for Secure EDI", appendix C.2, with its header fields as they are printed: no report-type, no
+/// protocol, no `;` in the disposition. The signature that the print leaves out is made here.
+#[test]
+fn the_receipt_of_appendix_c_2_is_read_as_printed() {
+    let key = Key::new("zzzcompany2");
+    let body = b"--boundary2\r\nContent-type: text/plain\r\n\r\nMessage <20011106@company1.com> was authenticated;\r\n\
+        EDI processing was initiated.\r\n\r\n--boundary2\r\nContent-type: message/disposition-notification\r\n\r\n\
+        Reporting-UA: Company2UA\r\nFinal-Recipient: rfc822; tp2@company2.com\r\n\
+        Original-Message-Id: <20011106@company1.com>\r\nReceived-Content-MIC: w7AguNJEmhF/qIjJw6LnnA==, rsa-md5\r\n\
+        Disposition: MDN-sent-automatically/processed\r\n\r\n--boundary2--\r\n";
+    let essence = "multipart/report; boundary=\"boundary2\"".to_owned();
+    let signed = message(essence, body.to_vec(), Some(key.signing("boundary1"))).unwrap();
+    let printed = Headers::new()
+        .with("AS2-To", "zzzcompany1")
+        .and_then(|headers| headers.with("AS2-From", "zzzcompany2"))
+        .and_then(|headers| headers.with("Content-type", "multipart/signed; boundary=\"boundary1\""))
+        .unwrap();
+    let read = read(&printed, &signed.body, std::slice::from_ref(&key.certificate)).unwrap();
+    assert!(matches!(read.signature, SignatureState::Proved(_)), "{:?}", read.signature);
+    assert_eq!(read.mdn.disposition, Disposition::Processed);
+    assert_eq!(read.mdn.original_message_id.as_deref(), Some("<20011106@company1.com>"));
+    assert_eq!(read.mdn.mic.as_deref(), Some("w7AguNJEmhF/qIjJw6LnnA==, rsa-md5"));
+    assert_eq!(read.mdn.final_recipient, "tp2@company2.com");
+    assert!(read.mdn.text.starts_with("Message <20011106@company1.com> was authenticated;"));
 }

@@ -2,6 +2,7 @@
 
 use crate::agreement::Fallback;
 use crate::choice::{CERTIFICATE_USES, KEY_USES};
+use model::ExchangePolicy;
 use model::schema::{Field, Group, Kind, Section};
 
 const KEY: Kind = Kind::Name(Section::KEY);
@@ -14,6 +15,7 @@ const CERTIFICATE_LIST: Kind = Kind::List(&CERTIFICATE_OR_DATED);
 
 model::choice_of! {
     FALLBACK = Fallback;
+    POLICY = ExchangePolicy;
 }
 
 /// An identity's `keys`.
@@ -23,6 +25,16 @@ pub(super) const KEYS: Field = Field::required(
     "Our keys, each by its name or as a table with the time in which it is used. All of them decrypt; the one whose time \
     began last signs, and of several without a time the first one. Each needs a certificate. To change keys, add the new \
     one with `from`: it decrypts at once and signs from then on, so that partners can change when they like.",
+)
+.login();
+
+/// An identity's `pgp_keys`.
+pub(super) const PGP_KEYS: Field = Field::optional(
+    "pgp_keys",
+    KEY_LIST,
+    "Our OpenPGP keys, for partners with `send.packaging = \"pgp\"` and for their messages: each a [key.NAME] whose \
+    `private_key` is an OpenPGP private key in armour. They are chosen and changed as `keys` are; besides, each serves only \
+    as long as it is valid by its own dates.",
 )
 .login();
 
@@ -63,6 +75,14 @@ pub(super) const CERTIFICATES: Field = Field::optional(
     When the partner announces a new certificate, add it with `from`: the time at which the partner changes.",
 );
 
+/// A partner's `pgp_keys`.
+pub(super) const PARTNER_PGP_KEYS: Field = Field::optional(
+    "pgp_keys",
+    CERTIFICATE_LIST,
+    "The partner's OpenPGP keys: each a [certificate.NAME] whose `pem` is an OpenPGP public key in armour. They are chosen \
+    and changed as `certificates` are.",
+);
+
 static DATED_CERTIFICATE: Group = Group::of(&[
     Field::required("name", CERTIFICATE, "The name of the certificate."),
     Field::optional(
@@ -101,4 +121,14 @@ pub(super) const FALLBACK_ONCE: Field = Field::preset(
     (`decryption-failed`: then encrypted for another of its certificates) or verify it (`authentication-failed`: then \
     signed with another of our keys). `once` helps where the partner changes earlier or later than agreed: the other \
     certificate or key is used outside its time, which is recorded as a warning event, `certificate.fallback_used`.",
+);
+
+/// A partner's `certificate_exchange`.
+pub(super) const EXCHANGE: Field = Field::preset(
+    "certificate_exchange",
+    POLICY,
+    "ask",
+    "What is done when the partner proposes new certificates in a signed message (Certificate Exchange Messaging): `ask` \
+    waits until a person accepts or rejects them (`waybill cert proposals`, or the page of certificates), `accept` accepts \
+    those for messages, `refuse` rejects them.",
 );

@@ -54,7 +54,7 @@ pub(crate) struct SignatureOf {
 /// # Errors
 /// A key that cannot sign.
 pub(crate) fn signature_of(envelope: &Envelope<'_>) -> Result<Option<SignatureOf>> {
-    if !envelope.agreement.send_security.signs() {
+    if !envelope.agreement.signs_by_smime() {
         return Ok(None);
     }
     let signing = signing(envelope, message_digest(envelope))?;

@@ -185,7 +185,7 @@ fn a_name_that_begins_with_a_byte_order_mark_keeps_it() {
 #[test]
 fn every_order_of_layers_is_read_back_and_has_the_mic_of_its_receipt() {
     let (acme, globex) = KEYS.clone();
-    let large: Vec<u8> = (0..=TWO_THREADS_FROM).map(|n| (n * 31 % 251) as u8).collect();
+    let large: Vec<u8> = (0..=THREADS_FROM).map(|n| (n * 31 % 251) as u8).collect();
     let mut seen = std::collections::BTreeSet::new();
     for send_security in SendSecurity::ALL.iter().copied() {
         for compress in Compression::ALL.iter().copied() {
@@ -195,7 +195,7 @@ fn every_order_of_layers_is_read_back_and_has_the_mic_of_its_receipt() {
                         Agreement { send_security, compress, order, signature_form, ..Agreement::default() };
                     let wrapped = layers(&agreement);
                     let text = format!("{wrapped:?} {signature_form}");
-                    // The second one is made by two threads.
+                    // The second one is made by several threads.
                     for sent in [&b"ISA*00*"[..], &large[..]] {
                         let out = send_as(&agreement, &acme, sent, b"a.edi", MadeOnce::default()).unwrap();
                         assert_eq!(out.length().is_none(), compress != Compression::No, "{text}");
@@ -306,7 +306,7 @@ fn a_large_payload_that_cannot_be_read_is_never_sent_as_a_whole_message() {
             media_type: "text/plain",
             file_name: &RemotePath::from("a.edi"),
         };
-        let length = 3 * TWO_THREADS_FROM;
+        let length = 3 * THREADS_FROM;
         let mut out = build(&envelope, Box::new(Broken(length - 1)), length).unwrap();
         let mut sent = Vec::new();
         let error = out.body.read_to_end(&mut sent).unwrap_err().downcast::<Error>().unwrap();

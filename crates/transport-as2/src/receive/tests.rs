@@ -90,6 +90,7 @@ impl Scene {
                 certificate: self.ours.certificate.clone(),
             }],
             certificates: vec![self.theirs.certificate.clone()],
+            pgp: crate::pgp_message::PgpReading::default(),
             partner: Arc::new(Partner {
                 name: "theirs".into(),
                 as2_id: As2Id::try_from("THEIRS".to_owned()).unwrap(),

@@ -243,7 +243,7 @@ fn every_protection_covers_all_files_with_one_mic() {
             let field = |name: &str| {
                 message.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
             };
-            assert_eq!(field("EDIINT-Features"), Some("multiple-attachments"), "{shown}");
+            assert_eq!(field("EDIINT-Features"), Some("multiple-attachments, CEM"), "{shown}");
             assert_eq!(
                 (field("AS2-Version"), field("Content-Disposition")),
                 (Some("1.2"), field("Content-Disposition").filter(|value| value.contains("smime"))),

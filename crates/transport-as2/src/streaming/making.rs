@@ -2,11 +2,11 @@
 //! connection may lose it, so that nothing has to be made again.
 
 use super::{CHUNK, IN_FLIGHT, next_size, stream_error};
-use crate::threads::fill;
 use bytes::Bytes;
 use model::{Error, ErrorKind, Result};
 use net::http::Body;
 use smime::Measured;
+use smime::threads::fill;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

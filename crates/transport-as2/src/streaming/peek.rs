@@ -1,6 +1,6 @@
 //! The beginning of a message, seen before it is read.
 
-use super::Arriving;
+use super::{Arriving, rejection_of};
 use bytes::{Bytes, BytesMut};
 use net::http::Body;
 use std::time::Duration;
@@ -28,10 +28,14 @@ impl Arriving {
         let mut seen = BytesMut::from(&first[..]);
         while !ended && seen.len() < wanted {
             match timeout_at(until, self.body.next()).await {
-                Ok(next) => match next? {
-                    Some(more) => seen.extend_from_slice(&more),
-                    None => ended = true,
-                },
+                Ok(Ok(Some(more))) => seen.extend_from_slice(&more),
+                Ok(Ok(None)) => ended = true,
+                // It is found again by the one who reads, and answered.
+                Ok(Err(error)) if rejection_of(&error).is_some() => {
+                    self.body = Body::stream(futures::stream::iter([Err(error)]), None);
+                    break;
+                }
+                Ok(Err(error)) => return Err(error),
                 Err(_) => break,
             }
         }
@@ -77,6 +81,23 @@ mod tests {
             message.pump(sender, 1000, || false).await;
             assert_eq!(read.await.unwrap().unwrap(), pieces.concat());
         }
+    }
+
+    #[tokio::test]
+    async fn a_rejection_is_left_for_the_reader() {
+        let rejected = model::Error::permanent(model::ErrorKind::Protocol, "read a form")
+            .caused_by(crate::rejection::Rejection::BadForm { why: "x" });
+        let pieces = [Ok(Bytes::from_static(b"ab")), Err(rejected)];
+        let mut message = Arriving::new(Body::stream(futures::stream::iter(pieces), None), false);
+        assert_eq!(message.peek(100).await.unwrap(), &b"ab"[..]);
+        let (sender, mut reader) = BodyReader::channel();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut all = String::new();
+            reader.read_to_string(&mut all).map(|_| all)
+        });
+        message.pump(sender, 1000, || false).await;
+        let error = read.await.unwrap().unwrap_err();
+        assert!(error.get_ref().is_some_and(|inner| inner.is::<crate::rejection::Rejection>()), "{error}");
     }
 
     #[tokio::test]

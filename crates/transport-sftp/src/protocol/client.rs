@@ -163,8 +163,7 @@ impl Client {
     }
 
     fn silent(&self, timeout: Duration) -> Fault {
-        self.shared.lose(&format!("no answer for {:.1} s", timeout.as_secs_f64()));
-        Fault::Silent(timeout)
+        self.shared.silence(timeout)
     }
 
     fn gone(&self) -> Fault {

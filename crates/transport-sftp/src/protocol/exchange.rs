@@ -41,6 +41,8 @@ struct Waiting {
     replies: HashMap<u32, Reply>,
     /// What ended the connection.
     lost: Option<Arc<str>>,
+    /// For how long nothing came, where that is what ended it.
+    silent: Option<Duration>,
 }
 
 impl Shared {
@@ -58,6 +60,27 @@ impl Shared {
         waiting.replies.clear();
         drop(waiting);
         self.ended.send_replace(true);
+    }
+
+    /// Gives the connection up, because nothing came for so long: all requests that wait end with that.
+    pub(crate) fn silence(&self, timeout: Duration) -> Fault {
+        {
+            let mut waiting = self.waiting();
+            if waiting.lost.is_none() {
+                waiting.silent = Some(timeout);
+            }
+        }
+        self.lose(&format!("no answer for {:.1} s", timeout.as_secs_f64()));
+        Fault::Silent(timeout)
+    }
+
+    /// Why a request that was sent has no answer.
+    fn unanswered(&self) -> Fault {
+        let waiting = self.waiting();
+        match waiting.silent {
+            Some(timeout) => Fault::Silent(timeout),
+            None => Fault::Lost(waiting.lost.clone().unwrap_or_else(|| "no answer".into())),
+        }
     }
 
     /// What ended the connection, if anything did.
@@ -97,7 +120,7 @@ pub(crate) fn start(
     let (incoming, outgoing) = channel.split();
     let (sender, requests) = mpsc::channel(QUEUE);
     let shared = Arc::new(Shared {
-        waiting: Mutex::new(Waiting { replies: HashMap::new(), lost: None }),
+        waiting: Mutex::new(Waiting { replies: HashMap::new(), lost: None, silent: None }),
         ended: watch::Sender::new(false),
         began: Instant::now(),
         heard: AtomicU64::new(0),
@@ -131,10 +154,7 @@ impl Future for Awaited {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match Pin::new(&mut self.reply).poll(cx) {
             Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
-            Poll::Ready(Err(_)) => {
-                let why = self.shared.lost();
-                return Poll::Ready(Err(Fault::Lost(why.unwrap_or_else(|| "no answer".into()))));
-            }
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(self.shared.unanswered())),
             Poll::Pending => {}
         }
         let Some(timeout) = self.timeout else { return Poll::Pending };
@@ -147,8 +167,7 @@ impl Future for Awaited {
             }
             ready!(timer.as_mut().poll(cx));
             if self.since.max(self.shared.last_heard()) + timeout <= Instant::now() {
-                self.shared.lose(&format!("no answer for {:.1} s", timeout.as_secs_f64()));
-                return Poll::Ready(Err(Fault::Silent(timeout)));
+                return Poll::Ready(Err(self.shared.silence(timeout)));
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use super::values;
 use clap::{Args, Subcommand, ValueEnum};
+use model::{CertificateUsage, Timestamp};
 use std::path::PathBuf;
+use uuid::Uuid;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Cert {
@@ -19,6 +21,16 @@ pub(crate) enum Cert {
     /// Read certificates, with their private key if there is one, from a file in PEM form, in DER, PKCS #7 or PKCS #12. Writes
     /// them as PEM files, and their definitions to standard output. Never replaces a file.
     Import(ImportCertificates),
+    /// List the certificates that partners propose in messages, and what to write to accept them; and those of ours that were
+    /// announced to partners, with their answers.
+    Proposals,
+    /// Accept what a partner proposes. Where the partner comes from a directory of definitions, it says what to write there;
+    /// else the partner's list gets the certificates. A running gateway answers the partner once they are in force.
+    Accept(DecideProposal),
+    /// Reject what a partner proposes. A running gateway tells the partner the reason.
+    Reject(DecideProposal),
+    /// Announce the certificate of a key of ours to a partner (Certificate Exchange Messaging).
+    Announce(AnnounceCertificate),
 }
 
 /// The types of keys that `cert make` and `cert request` make.
@@ -170,4 +182,42 @@ pub(crate) struct ImportCertificates {
     /// Ask at the terminal for a passphrase, and encrypt the private key that is written with it.
     #[arg(long, conflicts_with_all = ["key_passphrase_file", "key"])]
     pub(crate) ask_key_passphrase: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DecideProposal {
+    /// The id of the proposal, as `cert proposals` shows it.
+    pub(crate) id: Uuid,
+    /// Why, for the audit trail. The partner gets it with a rejection.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AnnounceCertificate {
+    /// The name of the [key.NAME] whose certificate is announced.
+    pub(crate) key: String,
+    /// The partner.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) partner: String,
+    /// The endpoint that it goes to, where the partner has several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) endpoint: Option<String>,
+    /// What the certificate is for: digitalSignature, keyEncipherment, tlsServer or tlsClient. Can be given several times. Left
+    /// out, digitalSignature and keyEncipherment.
+    #[arg(long, value_name = "USAGE", value_parser = certificate_usage)]
+    pub(crate) usage: Vec<CertificateUsage>,
+    /// Until when the partner is to answer, such as 2027-01-31T12:00:00Z. Left out, in 14 days.
+    #[arg(long, value_name = "TIME", value_parser = values::moment)]
+    pub(crate) respond_by: Option<Timestamp>,
+    /// The URL of our listener, which the partner sends its answer to. Left out, the one that it sends receipts to.
+    #[arg(long, value_name = "URL")]
+    pub(crate) response_url: Option<String>,
+}
+
+fn certificate_usage(text: &str) -> Result<CertificateUsage, String> {
+    CertificateUsage::parse(text).ok_or_else(|| {
+        let words: Vec<&str> = CertificateUsage::ALL.iter().map(|usage| usage.as_str()).collect();
+        format!("use one of {}", words.join(", "))
+    })
 }

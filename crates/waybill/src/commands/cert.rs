@@ -3,6 +3,7 @@
 
 mod certificate;
 mod definition;
+mod exchange;
 mod export;
 mod files;
 mod import;
@@ -14,6 +15,7 @@ mod show;
 mod subject;
 
 pub(super) use certificate::{generate, self_signed};
+pub(super) use exchange::{accept, announce, proposals, reject};
 pub(super) use export::export;
 pub(super) use import::import;
 pub(super) use show::show;

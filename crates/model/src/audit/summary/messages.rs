@@ -1,4 +1,4 @@
-//! Messages, their receipts, certificates and evidence.
+//! Messages, their receipts and evidence.
 
 use super::EventWords;
 use crate::audit::EventKind;
@@ -7,14 +7,6 @@ impl EventWords<'_> {
     /// The line of one of these events; empty for any other.
     pub(super) fn of_message(&self, kind: EventKind) -> String {
         match kind {
-            EventKind::CertificateExpires | EventKind::CertificateExpired => format!(
-                "The certificate{}{} {}{}{}",
-                self.with(" ", "certificate"),
-                self.with(" of ", "subject"),
-                if kind == EventKind::CertificateExpires { "ends" } else { "has expired" },
-                self.with(", at ", "not_after"),
-                self.with("; used by ", "used_by")
-            ),
             EventKind::ReceiptUnmatched => format!(
                 "A receipt{} arrived, but no delivery waits for it{}{}",
                 self.sender(),
@@ -56,19 +48,16 @@ impl EventWords<'_> {
                 self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
                 self.with(": ", "used")
             ),
-            EventKind::CertificateFallback => format!(
-                "A key or certificate was used outside its time{}{}",
-                self.partner.map(|partner| format!(" with partner {partner}")).unwrap_or_default(),
-                self.with(": ", "used")
-            ),
             EventKind::MessageRepeated => format!(
                 "A message{} was received again; it was answered and not processed again{}",
                 self.sender(),
                 self.with(": ", "message_id")
             ),
             EventKind::MessageContentDiffers => format!(
-                "A message{} was refused: its Message-ID was used before for other content{}",
+                "A message{} was refused: {}{}",
                 self.sender(),
+                self.text("reason")
+                    .unwrap_or_else(|| "its Message-ID was used before for other content".to_owned()),
                 self.with(": ", "message_id")
             ),
             EventKind::MessagePartialKept => format!(

@@ -77,6 +77,12 @@ fn told(kind: EventKind) -> &'static [&'static str] {
         }
         EventKind::CertificateExpired => &["certificate.globex", "CN=Globex", "has expired", "2027-01-01"],
         EventKind::CertificateFallback => &["globex", "SHA-1"],
+        EventKind::CertificateProposed => &["globex", "CN=Globex"],
+        EventKind::CertificateAccepted => &["ada", "accepted", "globex", "CN=Globex"],
+        EventKind::CertificateRejected => &["ada", "rejected", "globex", "CN=Globex"],
+        EventKind::CertificateAnnounced => &["ada", "key", "globex"],
+        EventKind::CertificateAnswered | EventKind::CertificateUnanswered => &["globex", "key"],
+        EventKind::CertificateIgnored => &["globex"],
         EventKind::MessageRepeated | EventKind::MessageContentDiffers => &["globex", "<1@globex>"],
         EventKind::MessagePartialKept => &["globex", "640 bytes", "of 1024"],
         EventKind::MessageContinued => &["globex", "at byte 640", "of 1024"],

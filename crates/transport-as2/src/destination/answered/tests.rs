@@ -66,6 +66,7 @@ fn content(read: bool, is_unread: bool, payloads: usize) -> AnswerContent {
                 text: String::new(),
             },
             signature: crate::mdn::SignatureState::None,
+            unknown_type: None,
         }),
         payloads: Vec::new(),
         refused: vec![refused],

@@ -21,6 +21,8 @@ fn only_a_message_of_the_partner_to_us_is_answered() {
     assert!(is_between(&key, "GLOBEX", "ACME"));
     assert!(!is_between(&key, "ACME", "GLOBEX") && !is_between(&key, "INITECH", "ACME"));
     assert!(!is_between("no key", "GLOBEX", "ACME"));
+    let form = serde_json::json!(["as2", "GLOBEX", "ACME", "refnum", "42"]).to_string();
+    assert!(is_between(&form, "GLOBEX", "ACME") && !is_between(&form, "INITECH", "ACME"));
 }
 
 #[test]

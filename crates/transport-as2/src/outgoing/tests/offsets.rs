@@ -137,7 +137,7 @@ proptest! {
 #[test]
 fn a_message_that_two_threads_make_is_the_same_from_every_byte_on() {
     let payload: Vec<u8> =
-        (0..3 * TWO_THREADS_FROM + 11).map(|at| u8::try_from(at % 251).unwrap_or_default()).collect();
+        (0..3 * THREADS_FROM + 11).map(|at| u8::try_from(at % 251).unwrap_or_default()).collect();
     for (send_security, key) in [
         (SendSecurity::SignedEncrypted, 0),
         (SendSecurity::SignedEncrypted, 1),

@@ -3,11 +3,11 @@
 
 use super::file_error;
 use model::{Error, ErrorKind, Result};
+use smime::threads::{Queue, WriteBehind};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use transport_as2::threads::{Queue, WriteBehind};
 
 /// A message on its way to a file. Dropped without [`MessageFile::publish`], it leaves nothing; what was
 /// under its name before is there still.

@@ -4,12 +4,12 @@
 use super::unpack::lacking;
 use crate::cli::values::Protections;
 use model::{Error, Result};
+use smime::threads::{Queue, WriteBehind};
 use smime::{Part, PartReceiver, Wrapping};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use transport_as2::safe_file_name;
-use transport_as2::threads::{Queue, WriteBehind};
 
 /// Takes the payloads of one message into a directory. Dropped without [`Payloads::publish`], it leaves
 /// nothing there.

@@ -8,12 +8,12 @@ use crate::commands::{FOUND_WRONG, write};
 use crate::process::ClockAndRandom;
 use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
+use smime::threads::{Queue, ReadAhead};
 use smime::{DecryptionKey, Digest, Headers, Keys, Limits, NameStyle, ReadOptions, Weakness};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::process::ExitCode;
 use transport_as2::disposition::{Disposition, DispositionError};
-use transport_as2::threads::{Queue, ReadAhead};
 use transport_as2::{disposition_of, read_name};
 
 /// Why a message was not taken.

@@ -68,6 +68,21 @@ const EXAMPLES: &[Example] = &[
     },
     example("ftp.md"),
     Example {
+        before: "[key.acme-2026]\nprivate_key = \"${file:x}\"\ncertificate = \"${file:x}\"\n\
+                 [certificate.globex-2026]\npem = \"${file:x}\"\n\
+                 [credential.at-globex]\nusername = \"acme\"\npassword = \"${file:x}\"\n\
+                 [credential.from-globex]\nusername = \"globex\"\npassword = \"${file:x}\"\n\
+                 [endpoint.erp-out]\ntransport = \"file\"\nurl = \"file:///srv/waybill/out\"\n\
+                 [endpoint.erp-in]\ntransport = \"file\"\nurl = \"file:///srv/waybill/in\"\n",
+        is_whole: true,
+        ..example("gisb.md")
+    },
+    Example {
+        before: "[certificate.globex-2026]\npem = \"${file:x}\"\n",
+        is_whole: true,
+        ..example("gisb.md")
+    },
+    Example {
         before: "[endpoint.acme]\ntransport = \"sftp\"\nurl = \"sftp://sftp.acme.example/in\"\nusername = \"waybill\"\n\
                  host_key = \"SHA256:gGQZHBHcGZq4cRUVqDmiaRiBTRqlmFRJeiWJoCVWGFE\"\n",
         ..example("install.md")

@@ -198,6 +198,7 @@ fn receipt(package: &mut Package, signers: &[X509]) -> Result<Confirmed> {
     };
     let trust = Trust {
         certificates: signers,
+        pgp: &[],
         now: package.manifest.recorded.into(),
         accept_expired: true,
         legacy: true,
@@ -227,7 +228,18 @@ fn receipt(package: &mut Package, signers: &[X509]) -> Result<Confirmed> {
     };
     let mut checks = vec![signature];
     let says_yes = read.mdn.disposition.is_positive() || read.mdn.disposition.is_duplicate();
-    checks.push(Check::is("disposition", says_yes, disposition));
+    checks.push(match &read.unknown_type {
+        // The package does not hold what was agreed with the partner about such receipts.
+        Some(kind) => Check::open(
+            "disposition",
+            format!(
+                "{:?} in a receipt of the type {:?}: what it means was agreed with the partner",
+                read.mdn.text,
+                PeerText::from(kind.as_str()).as_str()
+            ),
+        ),
+        None => Check::is("disposition", says_yes, disposition),
+    });
     checks.push(match &read.mdn.original_message_id {
         Some(id) => {
             let id = PeerText::from(id.as_str()).as_str().to_owned();

@@ -134,7 +134,10 @@ impl Drop for Reading {
 }
 
 /// The chunk with as many bytes of `from` as there are, up to `size`; empty at the end.
-pub(crate) fn fill(from: &mut impl Read, mut chunk: Vec<u8>, size: usize) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// The first error of `from`.
+pub fn fill(from: &mut impl Read, mut chunk: Vec<u8>, size: usize) -> io::Result<Vec<u8>> {
     chunk.resize(size, 0);
     let mut count = 0;
     while count < size {

@@ -1,0 +1,38 @@
+//! What proves a message: from what the transport handed in to what is recorded.
+
+use crate::context::Context;
+use model::{Content, EvidenceId, PayloadRecord, RemotePath, Timestamp, TransferId};
+use store::{EvidenceOf, NewEvidence};
+use transport::{Evidence, EvidenceContent};
+
+/// The evidence of a message of this transfer, which carried this payload under this name.
+pub(crate) fn new_evidence(
+    context: &Context,
+    of: EvidenceOf,
+    transfer: TransferId,
+    (payload, file_name): (&PayloadRecord, &RemotePath),
+    evidence: Evidence,
+    now: Timestamp,
+) -> NewEvidence {
+    let content = evidence.content.map(|content| match content {
+        EvidenceContent::Payload => payload.clone(),
+        EvidenceContent::Staged(staged) => PayloadRecord {
+            id: staged.id,
+            length: staged.length,
+            content: Content::Staged(staged.sha256),
+            media_type: None,
+            file_name: file_name.clone(),
+            staged_at: now,
+        },
+    });
+    NewEvidence {
+        id: EvidenceId::new(context.ids.next()),
+        of,
+        transfer,
+        keep_for: evidence.keep_for,
+        about: evidence.about,
+        pieces: evidence.pieces,
+        content,
+        keeps_content: evidence.keeps_content,
+    }
+}
