@@ -229,7 +229,7 @@ pub(crate) fn hashed_by<R: Read>(
     Ok((Hashed { inner, hashing: Arc::clone(&hashing) }, hashing))
 }
 
-/// The end of hashed content: its MIC is told, and its signature can be made.
+/// The end of hashed content: its MIC is set, and its signature can be made.
 pub(crate) fn finished(hashing: &Hashing) -> Result<Option<SignatureHasher>> {
     hashing.lock().unwrap_or_else(PoisonError::into_inner).finish()
 }

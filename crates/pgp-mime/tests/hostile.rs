@@ -1,4 +1,4 @@
-//! Objects that nobody should send: cut off, without end, signed as something else.
+//! Malformed objects: cut off, without end, signed as something else.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

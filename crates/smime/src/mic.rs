@@ -124,7 +124,7 @@ pub(crate) struct Digests {
     wants_canonical: bool,
     first: Vec<u8>,
     seen: u64,
-    /// Whether the algorithms and forms are known for good, so that a thread may have them.
+    /// Whether algorithms and forms no longer change, so that a thread may have them.
     settled: bool,
 }
 

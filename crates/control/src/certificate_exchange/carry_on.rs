@@ -24,7 +24,7 @@ const SENT_EVERY: Duration = Duration::from_secs(86_400);
 /// The answer that is given by policy.
 const BY_POLICY: &str = "certificates are not exchanged by messages with this partner";
 
-/// Why a proposal is concluded that nobody decided.
+/// Why a proposal that waited for a decision is concluded without one.
 const TOO_LATE: &str = "nobody decided in time: the partner can propose the certificates again";
 
 /// Why one is concluded that was accepted and never came into force.

@@ -53,7 +53,7 @@ impl Control {
         Ok(AcceptedCertificates { proposal, revision, to_write })
     }
 
-    /// Rejects what a partner proposes. Nothing of it is used, and the partner is told the reason.
+    /// Rejects what a partner proposes. None of it is used, and the partner receives the reason.
     ///
     /// # Errors
     /// As [`Control::accept_certificates`]; `Rejected` also while certificates that were accepted are in force.
