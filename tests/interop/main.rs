@@ -23,6 +23,7 @@ mod misbehaving;
 mod names;
 mod oracle;
 mod pgp;
+mod pgp_evidence;
 mod proxies;
 mod raw;
 mod receipts;

@@ -6,12 +6,12 @@ use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use suites::eventually;
 
 /// A GnuPG home that ends with the test, its agent with it.
-struct Gpg(tempfile::TempDir);
+pub(crate) struct Gpg(tempfile::TempDir);
 
 impl Drop for Gpg {
     fn drop(&mut self) {
@@ -20,14 +20,14 @@ impl Drop for Gpg {
 }
 
 impl Gpg {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Short, as the agent's socket is in it.
         let home = tempfile::Builder::new().prefix("gpg").tempdir_in("/tmp").unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
         Self(home)
     }
 
-    fn run(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Vec<u8> {
         let mut child = Command::new("gpg")
             .arg("--homedir")
             .arg(self.0.path())
@@ -45,6 +45,10 @@ impl Gpg {
         let _ = writing.join();
         assert!(output.status.success(), "gpg {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
     }
 
     /// Makes a key with a subkey to encrypt for, dated yesterday, as the clocks of a message and of its key may differ by a
@@ -72,7 +76,7 @@ impl Gpg {
 }
 
 /// The definitions of one side, whose AS2 name is `us` and whose partner is `them`.
-fn define(hub: &Hub, us: &str, them: &str, their_url: &str, agreement: &str) {
+pub(crate) fn define(hub: &Hub, us: &str, them: &str, their_url: &str, agreement: &str) {
     let text = format!(
         r#"[identity.waybill.as2]
 id = "{us}"
@@ -120,7 +124,7 @@ endpoint = "in"
 }
 
 /// Two sides with keys of these algorithms.
-fn two(algorithms: [(&str, &str); 2]) -> (Gpg, Hub, Hub) {
+pub(crate) fn two(algorithms: [(&str, &str); 2]) -> (Gpg, Hub, Hub) {
     let (gpg, one, other) = (Gpg::new(), Hub::alone(), Hub::alone());
     for (name, (sign, encrypt)) in ["ONE", "OTHER"].into_iter().zip(algorithms) {
         gpg.generate(&format!("<{}@waybill.example>", name.to_lowercase()), sign, encrypt);

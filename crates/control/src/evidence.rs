@@ -6,7 +6,7 @@ mod package;
 pub use crlf::CrlfReader;
 pub use package::{
     CANONICAL, CONTENT, EVENTS, EvidencePackage, MANIFEST, PackageFile, README, RECEIPT_BYTES, RECEIPT_FILE,
-    RECEIPT_SIGNATURE, SEALS, covered_files, path_of, receipt_parts,
+    RECEIPT_PGP_SIGNATURE, RECEIPT_SIGNATURE, ReceiptParts, SEALS, covered_files, path_of, receipt_parts,
 };
 
 use crate::{Caller, Control};

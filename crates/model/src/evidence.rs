@@ -8,14 +8,20 @@ use serde_json::{Map, Value};
 pub const MESSAGE_HEADER: &str = "message-header";
 /// The header section, with the empty line behind it, of what was signed, or of what the MIC covers.
 pub const SIGNED_HEAD: &str = "signed-head";
-/// The signature: a DER or BER SignedData without content.
+/// The signature by S/MIME: a DER or BER SignedData without content.
 pub const SIGNATURE: &str = "signature";
+/// The signature by OpenPGP: its packet, or the armour in which it came.
+pub const PGP_SIGNATURE: &str = "pgp-signature";
 /// The receipt (MDN) as a whole MIME entity: the one that we sent, or the one that proved what we sent.
 pub const RECEIPT: &str = "receipt";
 /// The certificate that verifies the signature, DER.
 pub const SIGNER: &str = "signer";
+/// The OpenPGP public key that verifies the signature, in armour.
+pub const PGP_SIGNER: &str = "pgp-signer";
 /// A certificate that verifies the receipt, DER; more of them are called `receipt-signer-2` and so on.
 pub const RECEIPT_SIGNER: &str = "receipt-signer";
+/// An OpenPGP public key that verifies the receipt, in armour; more of them are called `pgp-receipt-signer-2` and so on.
+pub const PGP_RECEIPT_SIGNER: &str = "pgp-receipt-signer";
 
 /// Which way a message went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -66,11 +72,12 @@ pub struct MessageFacts {
     pub covered: Covered,
     /// Whether they cover the content with every bare LF read as CRLF.
     pub canonical: bool,
-    /// SHA-256 of the certificate that verifies the signature, in hexadecimal; `None` of a message that is not signed.
+    /// SHA-256 of the certificate that verifies the signature, or the fingerprint of the OpenPGP key, in hexadecimal; `None` of
+    /// a message that is not signed.
     pub signer: Option<String>,
     /// How it was encrypted.
     pub cipher: Option<String>,
-    /// SHA-256 of the certificate with which we signed the receipt, in hexadecimal.
+    /// SHA-256 of the certificate with which we signed the receipt, or the fingerprint of the OpenPGP key, in hexadecimal.
     pub receipt_signer: Option<String>,
 }
 

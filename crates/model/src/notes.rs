@@ -6,5 +6,5 @@ pub const PUBLISHING: &str = "publishing";
 /// Its field with the paths that may remain at the destination if nobody acts for the delivery any more.
 pub const MAY_REMAIN: &str = "may_remain";
 
-/// The key of the note that a delivery was put into the answer to a message; written in the same transaction.
+/// The key of the note that a delivery was put into the answer to a message, with its key, the attempt and the time (`at`); written in the same transaction.
 pub const GIVEN_ANSWER: &str = "given_answer";

@@ -28,6 +28,11 @@ impl Digests {
         Ok(Digests { exact, text: Vec::new(), has_text, after_return: false })
     }
 
+    /// What is digested before the content in either form, as it is.
+    pub(crate) fn salt(&mut self, salt: &[u8]) -> Result<()> {
+        feed(&mut self.exact, salt)
+    }
+
     pub(crate) fn update(&mut self, bytes: &[u8]) -> Result<()> {
         let Some(last) = bytes.last() else { return Ok(()) };
         let bare = if self.has_text { self.first_bare(bytes) } else { None };

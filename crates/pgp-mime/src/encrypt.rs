@@ -17,7 +17,8 @@ use crate::error::OpenPgpContext as _;
 use crate::keys::PartnerKey;
 use crate::packet::Packet;
 use crate::sign::{
-    Body, Hashed, Hashing, Signed, Signing, check_boundary, finished, hashed, hashed_by, packet,
+    Body, Hashed, Hashing, SignatureSlot, Signed, Signing, check_boundary, finished, hashed, hashed_by,
+    packet,
 };
 
 const PLACE: &str = "OpenPGP encryption";
@@ -61,7 +62,8 @@ pub fn encrypt(entity: Entity<Body>, encryption: &Encryption) -> Result<Signed> 
         return Err(Error::Unsupported("encryption for no OpenPGP key".into()));
     }
     let mic = MicSlot::default();
-    let mut plain = content(entity, encryption, mic.clone())?;
+    let signature = SignatureSlot::default();
+    let mut plain = content(entity, encryption, (mic.clone(), signature.clone()))?;
     if encryption.compress {
         let compressed = ZlibEncoder::new(plain, Compression::default());
         plain = Box::new(Packet::new(Tag::CompressedData, Cursor::new([ZLIB]).chain(compressed)));
@@ -78,7 +80,7 @@ pub fn encrypt(entity: Entity<Body>, encryption: &Encryption) -> Result<Signed> 
     );
     let end = format!("\r\n--{boundary}--\r\n");
     let body = Cursor::new(head.into_bytes()).chain(armored).chain(Cursor::new(end.into_bytes()));
-    Ok(Signed { entity: Entity::new(headers, Box::new(Unmeasured(Box::new(body)))), mic })
+    Ok(Signed { entity: Entity::new(headers, Box::new(Unmeasured(Box::new(body)))), mic, signature })
 }
 
 /// The header fields of what [`encrypt`] makes. Errors: a boundary that no header can carry.
@@ -115,7 +117,11 @@ fn encrypted_key(
 }
 
 /// The entity as a literal, between the packets of a signature if it is signed.
-fn content(entity: Entity<Body>, encryption: &Encryption, mic: MicSlot) -> Result<Box<dyn Read + Send>> {
+fn content(
+    entity: Entity<Body>,
+    encryption: &Encryption,
+    (mic, slot): (MicSlot, SignatureSlot),
+) -> Result<Box<dyn Read + Send>> {
     let stream = entity.into_stream()?;
     let Some(signing) = &encryption.signing else {
         let (content, hashing) = hashed(stream, None, encryption.mic, mic)?;
@@ -123,13 +129,14 @@ fn content(entity: Entity<Body>, encryption: &Encryption, mic: MicSlot) -> Resul
             head: Cursor::new(Vec::new()),
             literal: literal(content),
             hashing,
+            slot,
             tail: Tail::To(None),
         }));
     };
     let (hasher, announcement) = signing.one_pass()?;
     let (content, hashing) = hashed_by(stream, Some(hasher), encryption.mic, mic)?;
     let tail = Tail::To(Some(signing.clone()));
-    Ok(Box::new(Object { head: Cursor::new(announcement), literal: literal(content), hashing, tail }))
+    Ok(Box::new(Object { head: Cursor::new(announcement), literal: literal(content), hashing, slot, tail }))
 }
 
 type Literal<R> = Packet<io::Chain<Cursor<[u8; 6]>, Hashed<R>>>;
@@ -143,6 +150,7 @@ struct Object<R> {
     head: Cursor<Vec<u8>>,
     literal: Literal<R>,
     hashing: Hashing,
+    slot: SignatureSlot,
     tail: Tail,
 }
 
@@ -170,7 +178,11 @@ impl<R: Read> Read for Object<R> {
         }
         let hasher = finished(&self.hashing)?;
         let made = match (&self.tail, hasher) {
-            (Tail::To(Some(signing)), Some(hasher)) => packet(&signing.finish(hasher)?)?,
+            (Tail::To(Some(signing)), Some(hasher)) => {
+                let signature = packet(&signing.finish(hasher)?)?;
+                self.slot.set(&signature);
+                signature
+            }
             (Tail::To(Some(_)), None) => return Err(io::Error::other("the message could not be signed")),
             _ => Vec::new(),
         };

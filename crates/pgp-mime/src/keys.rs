@@ -24,7 +24,7 @@ pub fn is_armoured(text: &str) -> bool {
 #[derive(Clone)]
 pub struct OwnKey {
     pub(crate) key: SignedSecretKey,
-    description: Description,
+    public: PartnerKey,
 }
 
 /// Its secret parts are never shown.
@@ -50,56 +50,44 @@ impl OwnKey {
             unlocked = unlocked.or(result);
         }
         unlocked?;
-        let description = Description::of(&key.to_public_key());
-        Ok(OwnKey { key, description })
+        let public = PartnerKey::of(key.to_public_key());
+        Ok(OwnKey { key, public })
+    }
+
+    /// Its public half, which partners have.
+    #[must_use]
+    pub const fn public(&self) -> &PartnerKey {
+        &self.public
     }
 
     /// The fingerprint of its primary key, in hexadecimal.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        hexadecimal(self.key.primary_key.public_key().fingerprint().as_bytes())
-    }
-
-    /// The time in which it serves all its purposes: until its primary key expires, or the last component for one of them.
-    #[must_use]
-    pub fn validity(&self) -> Validity {
-        self.description.service()
-    }
-
-    /// Its user, as it says.
-    #[must_use]
-    pub fn user(&self) -> &str {
-        &self.description.user
-    }
-
-    /// Whether it is revoked.
-    #[must_use]
-    pub fn is_revoked(&self) -> bool {
-        self.description.is_revoked
+        self.public.fingerprint()
     }
 
     /// Whether one of its components signs at a time.
     #[must_use]
     pub fn can_sign(&self, at: SystemTime) -> bool {
-        self.description.signing(at).is_some()
+        self.public.description.signing(at).is_some()
     }
 
     /// Whether others can encrypt for it at a time.
     #[must_use]
     pub fn can_decrypt(&self, at: SystemTime) -> bool {
-        self.description.encrypting(at).is_some()
+        self.public.can_encrypt(at)
     }
 
     /// What makes its signatures too weak for today.
     #[must_use]
     pub fn weakness(&self, at: SystemTime) -> Option<Weakness> {
-        self.description.signing(at)?.weakness
+        self.public.description.signing(at)?.weakness
     }
 
     pub(crate) fn signing(&self, at: SystemTime) -> Result<&Component> {
         let unfit =
             || Error::Unsupported("signing with an OpenPGP key that has no valid component for it".into());
-        self.description.signing(at).ok_or_else(unfit)
+        self.public.description.signing(at).ok_or_else(unfit)
     }
 }
 
@@ -114,16 +102,24 @@ impl PartnerKey {
     /// Reads a public key (`gpg --export --armor`). Errors: it is none.
     pub fn read(armoured: &str) -> Result<PartnerKey> {
         let (key, _) = SignedPublicKey::from_string(armoured).within(PARTNER)?;
-        let description = Description::of(&key);
-        Ok(PartnerKey { key, description })
+        Ok(PartnerKey::of(key))
+    }
+
+    /// Reads all public keys of an armour, as `gpg --export --armor` writes them of several users. Errors: one of them is none.
+    pub fn read_all(armoured: &str) -> Result<Vec<PartnerKey>> {
+        let (keys, _) = SignedPublicKey::from_string_many(armoured).within(PARTNER)?;
+        keys.map(|key| Ok(PartnerKey::of(key.within(PARTNER)?))).collect()
     }
 
     /// The public half of a private key, which need not be unlocked for that. Errors: it is none.
     pub fn of_private(armoured: &str) -> Result<PartnerKey> {
         let (key, _) = SignedSecretKey::from_string(armoured).within(OWN)?;
-        let key = key.to_public_key();
+        Ok(PartnerKey::of(key.to_public_key()))
+    }
+
+    fn of(key: SignedPublicKey) -> PartnerKey {
         let description = Description::of(&key);
-        Ok(PartnerKey { key, description })
+        PartnerKey { key, description }
     }
 
     /// The key in armour, as partners take it. Errors: it cannot be written.
@@ -165,6 +161,14 @@ impl PartnerKey {
     #[must_use]
     pub fn can_encrypt(&self, at: SystemTime) -> bool {
         self.description.encrypting(at).is_some()
+    }
+
+    /// The time in which its owner signs with the one of its keys that has this fingerprint, in hexadecimal
+    /// ([`Proof::component`](crate::Proof)); `None` where there is none, or it is revoked.
+    #[must_use]
+    pub fn signing_validity(&self, component: &str) -> Option<Validity> {
+        let is = |one: &&Component| one.signs && hexadecimal(one.fingerprint.as_bytes()) == component;
+        self.description.components.iter().find(is).map(|one| one.validity)
     }
 
     /// Whether it has components that verify signatures.

@@ -25,6 +25,7 @@
 mod armor;
 mod cipher;
 mod component;
+mod detached;
 mod digests;
 mod encrypt;
 mod error;
@@ -39,8 +40,9 @@ mod verify;
 
 pub use cipher::Cipher;
 pub use component::Validity;
+pub use detached::{Detached, verify_detached};
 pub use encrypt::{Encryption, encrypt, encrypted_headers};
 pub use keys::{OwnKey, PartnerKey, is_armoured};
-pub use read::{Keys, ReadOptions, is_pgp, read_message, verify_detached};
+pub use read::{Keys, ReadOptions, is_pgp, read_message};
 pub use report::{Proof, Report};
-pub use sign::{Body, Signed, Signing, sign, sign_bytes, signed_headers};
+pub use sign::{Body, SignatureSlot, Signed, Signing, sign, sign_bytes, signed_headers};

@@ -11,14 +11,14 @@ use pgp::packet::{
     ProtectedDataConfig, PublicKeyEncryptedSessionKey, SignatureType, SymEncryptedProtectedDataConfig,
 };
 use pgp::types::{DecryptionKey as _, EskType, Password, PkeskVersion, Seipdv1ReadMode};
-use smime::{Digest, Error, Headers, Mic, Result, Weakness, Wrapping};
+use smime::{Digest, Error, Headers, Mic, Result, SignedContent, Weakness, Wrapping, drain};
 
 use crate::cipher;
 use crate::digests::{Digests, Tapped};
 use crate::error::{OpenPgpContext as _, limit, malformed, of_stream};
 use crate::keys::{OwnKey, hexadecimal};
 use crate::layers::{Below, Inside, Source};
-use crate::read::{CHUNK, Reader, drain, is_pgp};
+use crate::read::{CHUNK, Reader, is_pgp};
 use crate::verify::{Demands, digest_by, digest_of, verify};
 
 const PLACE: &str = "OpenPGP message";
@@ -165,28 +165,29 @@ impl Reader<'_> {
         if below.is_unproved() {
             return Err(veil(ends_early()));
         }
-        let mics = match inner {
-            Ok(mics) => mics,
+        let (mics, covered) = match inner {
+            Ok(inside) => inside,
             Err(error) if malleable => return Err(undecipherable(error)),
             Err(error) => return Err(error),
         };
         if is_signed {
-            self.report.signed = Some(self.prove(&message)?);
-            self.report.mics = mics;
+            let proof = self.prove(&message)?;
+            self.proved(proof, mics, covered);
         } else if self.report.signed.is_none() {
             self.report.mics = mics;
         }
         Ok(())
     }
 
-    /// Hands on the entity that is the content, and returns its MICs.
+    /// Hands on the entity that is the content, and returns its MICs, and what the outermost signature covers where that is the
+    /// object's own.
     fn inside(
         &mut self,
         message: &mut Message<'_>,
         below: &Below,
         expands: bool,
         is_signed: bool,
-    ) -> Result<Vec<Mic>> {
+    ) -> Result<(Vec<Mic>, Option<SignedContent>)> {
         let accepted = |digest: &Digest| self.options.accept_weak || Weakness::of_digest(*digest).is_none();
         let announced: Vec<Digest> = signatures(message).into_iter().flatten().filter(accepted).collect();
         let most = if expands { self.options.limits.expanded_bytes } else { u64::MAX };
@@ -205,10 +206,15 @@ impl Reader<'_> {
         digests.update(headers.end())?;
         let inner = Cursor::new(pushed_back).chain(content);
         let mut body = BufReader::with_capacity(CHUNK, Tapped { inner, digests: &mut digests });
-        self.entity(&headers, &mut body)?;
-        drain(&mut body)?;
-        drop(body);
-        digests.mics()
+        let covered = if is_signed {
+            self.signed_entity(&headers, body)?
+        } else {
+            self.entity(&headers, &mut body)?;
+            drain(&mut body)?;
+            drop(body);
+            None
+        };
+        Ok((digests.mics()?, covered))
     }
 
     /// Verifies the signatures of an object that was read to its end: any of them will do.

@@ -4,11 +4,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::SystemTime;
 
 use pgp::composed::{Deserializable as _, DetachedSignature};
-use pgp::packet::SignatureType;
+use pgp::packet::{Signature, SignatureType};
 use pgp::ser::Serialize as _;
 use smime::{
-    Base64Reader, ContentType, Digest, Error, Headers, Limits, Multipart, Part, PartReceiver,
-    QuotedPrintableReader, Result, TransferEncoding, Weakness, Wrapping,
+    Base64Reader, ContentType, Digest, Error, Headers, Limits, Mic, Multipart, Part, PartReceiver,
+    QuotedPrintableReader, Result, SignedContent, Teed, TransferEncoding, Weakness, Wrapping, drain,
+    is_one_plain_leaf,
 };
 
 use crate::cipher::announced;
@@ -16,7 +17,7 @@ use crate::digests::{Digests, Tapped};
 use crate::error::{OpenPgpContext as _, limit, malformed};
 use crate::keys::{OwnKey, PartnerKey};
 use crate::report::{Proof, Report};
-use crate::verify::{Demands, digest_of, trailer, verify};
+use crate::verify::{Demands, digest_of, salt, trailer, verify};
 
 pub(crate) const CHUNK: usize = 64 * 1024;
 const SIGNED: &str = "multipart/signed";
@@ -99,7 +100,7 @@ pub fn read_message(
     receiver: &mut dyn PartReceiver,
 ) -> Result<Report> {
     let mut body = BufReader::with_capacity(CHUNK, body);
-    let mut reader = Reader { keys, options, receiver, report: Report::default(), depth: 0 };
+    let mut reader = Reader { keys, options, receiver, report: Report::default(), signed: false, depth: 0 };
     reader.entity(headers, &mut body)?;
     drain(&mut body)?;
     Ok(reader.report)
@@ -110,6 +111,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) options: &'a ReadOptions,
     pub(crate) receiver: &'a mut dyn PartReceiver,
     pub(crate) report: Report,
+    /// Inside a signature, which is verified later.
+    signed: bool,
     depth: usize,
 }
 
@@ -133,7 +136,7 @@ impl Reader<'_> {
             Some(media) if is_layer(&media) => self.multipart_signed(&media, body),
             _ => {
                 let around = self.report.wrappings.clone();
-                let mut receiver = Around { receiver: &mut *self.receiver, around };
+                let mut receiver = Around { receiver: &mut *self.receiver, around, signed: self.signed };
                 let (keys, options) = (self.keys.smime, &self.options.smime);
                 self.report.inner = smime::read_message(headers, body, keys, options, &mut receiver)?;
                 Ok(())
@@ -194,29 +197,67 @@ impl Reader<'_> {
         self.wrapped(Wrapping::Signed)?;
         let mut parts = Multipart::new(body, &boundary)?;
         let part = parts.next_part()?.ok_or_else(|| missing("the signed part"))?;
-        {
+        let covered = {
             let tapped = Tapped { inner: part, digests: &mut digests };
             let mut tapped = BufReader::with_capacity(CHUNK, tapped);
             let (headers, pushed_back) = Headers::read(&mut tapped, &self.options.limits)?;
-            let mut body = io::Cursor::new(pushed_back).chain(tapped);
-            self.entity(&headers, &mut body)?;
-            drain(&mut body)?;
-        }
+            self.signed_entity(&headers, io::Cursor::new(pushed_back).chain(tapped))?
+        };
         let part = parts.next_part()?.ok_or_else(|| missing("the signature"))?;
         let signature = self.signature_bytes(part)?;
         parts.finish()?;
-        let proof = prove(&signature, &digests, self.keys.verify, self.options)?;
-        // The outermost signature is the last one that is proved.
-        self.report.mics = digests.mics()?;
-        self.report.signed = Some(proof);
+        let digest = |one: &Signature, algorithm, is_text| {
+            if salt(one).is_some() {
+                // It stands in the signature, and belongs before the content, which has passed.
+                return Err(Error::Unsupported("a detached OpenPGP signature of version 6".into()));
+            }
+            digests.with(algorithm, is_text, &trailer(&one.to_bytes().within(SIGNATURE)?)?)
+        };
+        let signatures = signatures(&signature, self.options)?;
+        let proof = prove((&signature, signatures), digest, self.keys.verify, self.options)?;
+        let mics = digests.mics()?;
+        self.proved(proof, mics, covered);
         Ok(())
+    }
+
+    /// Reads the entity that a signature covers. Of the outermost one, what it covers is returned, still without the
+    /// signature.
+    pub(crate) fn signed_entity(
+        &mut self,
+        headers: &Headers,
+        mut body: impl BufRead + Send,
+    ) -> Result<Option<SignedContent>> {
+        if self.signed {
+            self.entity(headers, &mut body)?;
+            drain(&mut body)?;
+            return Ok(None);
+        }
+        self.signed = true;
+        let head = [headers.raw(), headers.end()];
+        let is_leaf = is_one_plain_leaf(headers);
+        let kept = if is_leaf { None } else { self.receiver.signed_content()? };
+        let mut body = Teed::begin(body, kept, head)?;
+        self.entity(headers, &mut body)?;
+        drain(&mut body)?;
+        body.end()?;
+        self.signed = false;
+        Ok(Some(SignedContent { head: head.concat(), is_leaf, signature: Vec::new() }))
+    }
+
+    /// A signature was proved. The outermost one is the last of them.
+    pub(crate) fn proved(&mut self, proof: Proof, mics: Vec<Mic>, covered: Option<SignedContent>) {
+        let signature = || proof.signature.clone();
+        self.report.signed_content =
+            covered.map(|covered| SignedContent { signature: signature(), ..covered });
+        self.report.mics = mics;
+        self.report.signed = Some(proof);
     }
 
     fn signature_bytes(&self, mut part: impl BufRead) -> Result<Vec<u8>> {
         let (headers, pushed_back) = Headers::read(&mut part, &self.options.limits)?;
         let content: Box<dyn BufRead + '_> = Box::new(io::Cursor::new(pushed_back).chain(part));
         let encoding = headers.transfer_encoding()?.unwrap_or(TransferEncoding::Binary);
-        let most = self.options.limits.element_bytes;
+        let most = self.options.limits.element_bytes.min(LARGEST_SIGNATURE);
         let mut bytes = Vec::new();
         encoding.decoder(content).take(most + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > most {
@@ -226,63 +267,68 @@ impl Reader<'_> {
     }
 }
 
-/// Verifies a detached signature over the bytes that digests were made of.
-fn prove(signature: &[u8], digests: &Digests, keys: &[&PartnerKey], options: &ReadOptions) -> Result<Proof> {
+/// The largest detached signature, in bytes: it is kept as evidence.
+const LARGEST_SIGNATURE: u64 = 64 * 1024;
+
+/// The signatures of a detached one, in armour or not. Errors: it is none.
+pub(crate) fn signatures(bytes: &[u8], options: &ReadOptions) -> Result<Vec<Result<Signature>>> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    let parsed = if first.is_some_and(|byte| byte & 0x80 != 0) {
+        DetachedSignature::from_bytes_many(bytes)
+    } else {
+        DetachedSignature::from_armor_many(bytes).map(|(signatures, _)| signatures)
+    };
+    let signature = |one: pgp::errors::Result<DetachedSignature>| Ok(one.within(SIGNATURE)?.signature);
+    Ok(parsed.within(SIGNATURE)?.take(options.limits.signers).map(signature).collect())
+}
+
+/// Verifies a detached signature: any of those in it will do. `digest_of_content` is asked for the digest of the content, as
+/// exact bytes or as text, with what the signature adds to it; none by an algorithm that was not computed.
+pub(crate) fn prove(
+    (bytes, signatures): (&[u8], Vec<Result<Signature>>),
+    digest_of_content: impl Fn(&Signature, Digest, bool) -> Result<Option<Vec<u8>>>,
+    keys: &[&PartnerKey],
+    options: &ReadOptions,
+) -> Result<Proof> {
     let demands = Demands {
         valid_at: options.valid_at,
         accept_expired: options.accept_expired,
         accept_weak: options.accept_weak,
     };
-    let parsed =
-        if signature.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| byte & 0x80 != 0) {
-            DetachedSignature::from_bytes_many(signature)
-        } else {
-            DetachedSignature::from_armor_many(signature).map(|(signatures, _)| signatures)
-        };
-    let mut result = Err(malformed(SIGNATURE, "there is none"));
-    // Any of them will do.
-    for one in parsed.within(SIGNATURE)?.take(options.limits.signers) {
-        let one = one.within(SIGNATURE)?.signature;
-        let is_text = match one.typ() {
-            Some(SignatureType::Binary) => false,
-            Some(SignatureType::Text) => true,
-            _ => return Err(malformed(SIGNATURE, "it is not one over a document")),
-        };
-        let algorithm = digest_of(&one)?;
+    let proof = |one: Result<Signature>| {
+        let one = one?;
+        let (is_text, algorithm) = (is_text(&one)?, digest_of(&one)?);
         if let Some(weakness) = Weakness::of_digest(algorithm).filter(|_| !options.accept_weak) {
-            result = Err(Error::WeakSignature(weakness));
-            continue;
+            return Err(Error::WeakSignature(weakness));
         }
-        let trailer = trailer(&one.to_bytes().within(SIGNATURE)?)?;
-        let Some(digest) = digests.with(algorithm, is_text, &trailer)? else {
-            result = Err(Error::DigestUnannounced { digest: algorithm });
-            continue;
-        };
-        match verify(&one, &digest, keys, demands) {
-            Ok(proof) => return Ok(Proof { signature: signature.to_vec(), ..proof }),
+        let digest = digest_of_content(&one, algorithm, is_text)?;
+        verify(&one, &digest.ok_or(Error::DigestUnannounced { digest: algorithm })?, keys, demands)
+    };
+    let mut result = Err(malformed(SIGNATURE, "there is none"));
+    for one in signatures {
+        match proof(one) {
+            Ok(proof) => return Ok(Proof { signature: bytes.to_vec(), ..proof }),
             Err(error) => result = Err(error),
         }
     }
     result
 }
 
-/// Verifies a detached signature, in armour or not, over bytes in memory, such as a receipt's.
-pub fn verify_detached(
-    content: &[u8],
-    signature: &[u8],
-    keys: &[&PartnerKey],
-    options: &ReadOptions,
-) -> Result<Proof> {
-    let all = [Digest::Sha256, Digest::Sha384, Digest::Sha512, Digest::Sha224, Digest::Sha1, Digest::Md5];
-    let mut digests = Digests::new(&all, true)?;
-    digests.update(content)?;
-    prove(signature, &digests, keys, options)
+/// Whether a signature is one over text, whose line ends count as CRLF. Errors: it is not one over a document.
+pub(crate) fn is_text(signature: &Signature) -> Result<bool> {
+    match signature.typ() {
+        Some(SignatureType::Binary) => Ok(false),
+        Some(SignatureType::Text) => Ok(true),
+        _ => Err(malformed(SIGNATURE, "it is not one over a document")),
+    }
 }
 
 /// A receiver that is also told of the layers around.
 struct Around<'r> {
     receiver: &'r mut dyn PartReceiver,
     around: Vec<Wrapping>,
+    /// One of them is a signature, and what the outermost one covers is kept.
+    signed: bool,
 }
 
 impl PartReceiver for Around<'_> {
@@ -299,26 +345,11 @@ impl PartReceiver for Around<'_> {
         self.receiver.begin(part)
     }
 
-    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
-        self.receiver.signed_content()
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
+        if self.signed { Ok(None) } else { self.receiver.signed_content() }
     }
 
     fn read_back(&mut self) -> io::Result<Option<Box<dyn Read + '_>>> {
         self.receiver.read_back()
-    }
-}
-
-/// Reads the rest, so that every digest and check below gets its end.
-pub(crate) fn drain(source: &mut (impl BufRead + ?Sized)) -> Result<()> {
-    loop {
-        let count = match source.fill_buf() {
-            Ok(available) => available.len(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if count == 0 {
-            return Ok(());
-        }
-        source.consume(count);
     }
 }

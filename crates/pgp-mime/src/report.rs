@@ -1,6 +1,6 @@
 //! What reading a message has shown.
 
-use smime::{Digest, Mic, Weakness, Wrapping};
+use smime::{Digest, Mic, MicRule, SignedContent, Weakness, Wrapping};
 
 /// What a verified signature proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub struct Proof {
     pub digest: Digest,
     /// The fingerprint of the key that verified, in hexadecimal: that of its primary key.
     pub fingerprint: String,
+    /// The fingerprint of the one in it that did, the primary key or a subkey, in hexadecimal.
+    pub component: String,
     /// Its place in the list that was handed in.
     pub key: usize,
     /// What of it is too weak for today; empty unless that was allowed.
@@ -30,6 +32,8 @@ pub struct Report {
     pub decrypted_with: Option<usize>,
     /// What the outermost signature proves.
     pub signed: Option<Proof>,
+    /// What the outermost signature of OpenPGP covers; none of a message without one.
+    pub signed_content: Option<SignedContent>,
     /// What was found inside.
     pub inner: smime::Report,
     /// The MICs of what the outermost signature covers, or of what is encrypted where nothing is signed.
@@ -43,12 +47,27 @@ impl Report {
         self.signed.is_some() || self.inner.signed().is_some()
     }
 
+    /// Whether OpenPGP protects nothing whose MIC a receipt carries: then it is the MIC of what is inside.
+    fn has_mic_of_inner(&self) -> bool {
+        // What S/MIME protects inside an OpenPGP encryption alone has the MIC of that.
+        self.signed.is_none() && (self.wrappings.is_empty() || !self.inner.layers.is_empty())
+    }
+
+    /// Of what a receipt carries the MIC: always of the exact bytes, also where the signature is one over text.
+    #[must_use]
+    pub fn rule(&self) -> MicRule {
+        match &self.signed {
+            Some(_) => MicRule::Signed,
+            None if self.has_mic_of_inner() => self.inner.rule(),
+            None => MicRule::Entity,
+        }
+    }
+
     /// The MIC that a receipt carries (RFC 4130 section 7.3.1): over what is signed; of a message that is not, over what is
     /// encrypted. None when it was not computed with this algorithm.
     #[must_use]
     pub fn mic(&self, algorithm: Digest) -> Option<&Mic> {
-        // What S/MIME protects inside an OpenPGP encryption alone has the MIC of that.
-        if self.signed.is_none() && (self.wrappings.is_empty() || !self.inner.layers.is_empty()) {
+        if self.has_mic_of_inner() {
             return self.inner.mic(algorithm);
         }
         self.mics.iter().find(|mic| mic.algorithm == algorithm)

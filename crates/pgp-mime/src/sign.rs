@@ -1,7 +1,7 @@
 //! Writing `multipart/signed` with an OpenPGP signature (RFC 3156 section 5).
 
 use std::io::{self, Cursor, Read, Write as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use openssl::hash::Hasher;
@@ -44,6 +44,25 @@ pub struct Signed {
     pub entity: Entity<Body>,
     /// Where the MIC over the wrapped entity appears when the stream has gone past it.
     pub mic: MicSlot,
+    /// Where its signature appears when it was made; of one that is not signed it stays empty.
+    pub signature: SignatureSlot,
+}
+
+/// The place of a signature that is made at the end of a stream: in armour where it is detached, else as its packet.
+#[derive(Debug, Clone, Default)]
+pub struct SignatureSlot(Arc<OnceLock<Vec<u8>>>);
+
+impl SignatureSlot {
+    /// The signature; none before it was made.
+    #[must_use]
+    pub fn get(&self) -> Option<&[u8]> {
+        self.0.get().map(Vec::as_slice)
+    }
+
+    pub(crate) fn set(&self, signature: &[u8]) {
+        // A stream ends once.
+        let _ = self.0.set(signature.to_vec());
+    }
 }
 
 /// Wraps an entity in a `multipart/signed`. Errors: a boundary that RFC 2046 does not allow, a key that cannot sign.
@@ -53,8 +72,10 @@ pub fn sign(entity: Entity<Body>, signing: Signing) -> Result<Signed> {
     let mic = MicSlot::default();
     let (content, hashing) = hashed(entity.into_stream()?, Some(&signing), signing.digest, mic.clone())?;
     let head = format!("--{}\r\n", signing.boundary).into_bytes();
-    let body = SignedBody { head: Cursor::new(head), content, hashing, signing, state: State::Content };
-    Ok(Signed { entity: Entity::new(headers, Box::new(body)), mic })
+    let signature = SignatureSlot::default();
+    let (slot, state) = (signature.clone(), State::Content);
+    let body = SignedBody { head: Cursor::new(head), content, hashing, signing, slot, state };
+    Ok(Signed { entity: Entity::new(headers, Box::new(body)), mic, signature })
 }
 
 /// The header fields of what [`sign`] makes. Errors: a boundary that no header can carry.
@@ -248,6 +269,7 @@ struct SignedBody<R> {
     content: Hashed<R>,
     hashing: Hashing,
     signing: Signing,
+    slot: SignatureSlot,
     state: State,
 }
 
@@ -263,6 +285,7 @@ impl<R> SignedBody<R> {
     fn close(&self) -> Result<Cursor<Vec<u8>>> {
         let hasher = finished(&self.hashing)?.ok_or_else(|| Error::from(signing_failed()))?;
         let signature = armored(&self.signing.finish(hasher)?)?;
+        self.slot.set(&signature);
         let boundary = &self.signing.boundary;
         let head = format!(
             "\r\n--{boundary}\r\nContent-Type: application/pgp-signature; name=signature.asc\r\n\

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Signature, Subpacket, SubpacketData};
+use pgp::packet::{Signature, SignatureVersionSpecific, Subpacket, SubpacketData};
 use pgp::types::{KeyDetails as _, VerifyingKey};
 use smime::{Digest, Error, Result, Weakness};
 
@@ -100,8 +100,8 @@ pub(crate) fn verify(
         }
         weaknesses.push(weakness);
     }
-    let fingerprint = keys[place].fingerprint();
-    Ok(Proof { digest: algorithm, fingerprint, key: place, weaknesses, signature: Vec::new() })
+    let (fingerprint, component) = (keys[place].fingerprint(), hexadecimal(component.fingerprint.as_bytes()));
+    Ok(Proof { digest: algorithm, fingerprint, component, key: place, weaknesses, signature: Vec::new() })
 }
 
 fn verifies(signature: &Signature, digest: &[u8], key: &PartnerKey, component: &Component) -> bool {
@@ -147,6 +147,14 @@ fn signer(signature: &Signature) -> String {
     }
 }
 
+/// What is digested before the content: a signature of version 6 has such a salt (RFC 9580 section 5.2.4).
+pub(crate) fn salt(signature: &Signature) -> Option<&[u8]> {
+    match &signature.config()?.version_specific {
+        SignatureVersionSpecific::V6 { salt } => Some(salt),
+        _ => None,
+    }
+}
+
 /// What a detached signature adds to the digest of its content (RFC 9580 section 5.2.4), from the body of its packet.
 pub(crate) fn trailer(body: &[u8]) -> Result<Vec<u8>> {
     let short = || malformed("OpenPGP signature", "it ends too early");
@@ -161,7 +169,16 @@ pub(crate) fn trailer(body: &[u8]) -> Result<Vec<u8>> {
             let len = u32::try_from(end).map_err(|_| short())?;
             Ok([hashed, &[4, 0xFF], &len.to_be_bytes()].concat())
         }
-        // Its salt stands before the content, which has passed when the signature comes.
+        // The same with a longer length before them (section 5.2.3).
+        6 => {
+            let length =
+                body.get(4..8).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).ok_or_else(short)?;
+            let end =
+                usize::try_from(u32::from_be_bytes(length)).ok().and_then(|length| length.checked_add(8));
+            let hashed = end.and_then(|end| body.get(..end)).ok_or_else(short)?;
+            let len = u32::try_from(hashed.len()).map_err(|_| short())?;
+            Ok([hashed, &[6, 0xFF], &len.to_be_bytes()].concat())
+        }
         version => Err(Error::Unsupported(format!("a detached OpenPGP signature of version {version}"))),
     }
 }

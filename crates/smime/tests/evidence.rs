@@ -4,10 +4,9 @@
 
 mod support;
 
-use std::cell::RefCell;
 use std::io::{self, Cursor, Write};
-use std::rc::Rc;
 use std::slice::from_ref;
+use std::sync::{Arc, Mutex};
 
 use smime::{
     Cipher, EncryptedContentKey, Entity, Error, Headers, KeyTransport, Keys, Measured, Part, PartReceiver,
@@ -19,14 +18,14 @@ use support::{OpenSsl, Party, all, noise, payload_entity, signing_time};
 #[derive(Default)]
 struct Kept {
     parts: Vec<Vec<u8>>,
-    signed: Option<Rc<RefCell<Vec<u8>>>>,
+    signed: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
-struct Shared(Rc<RefCell<Vec<u8>>>);
+struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
+        self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -41,10 +40,10 @@ impl PartReceiver for Kept {
         Ok(Box::new(self.parts.last_mut().unwrap()))
     }
 
-    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
         assert!(self.signed.is_none(), "the outermost signature alone");
-        let kept = self.signed.insert(Rc::default());
-        Ok(Some(Box::new(Shared(Rc::clone(kept)))))
+        let kept = self.signed.insert(Arc::default());
+        Ok(Some(Box::new(Shared(Arc::clone(kept)))))
     }
 }
 
@@ -62,7 +61,7 @@ fn receive(
     let signed = report.signed_content.unwrap();
     let content = match (&kept.signed, signed.is_leaf) {
         (None, true) => [signed.head.as_slice(), kept.parts[0].as_slice()].concat(),
-        (Some(all), false) => all.borrow().clone(),
+        (Some(all), false) => all.lock().unwrap().clone(),
         (all, is_leaf) => panic!("a leaf: {is_leaf}, and kept apart: {}", all.is_some()),
     };
     (signed, content, mic)

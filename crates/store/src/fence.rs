@@ -118,8 +118,8 @@ pub(crate) async fn release_claims(
     tx.held.clear();
     let state = transition(DeliveryState::Sending, DeliveryEvent::Retry)?;
     let rows: Vec<DeliveryRow> = on!(tx, c => sqlx::query_as(
-        "UPDATE deliveries SET state = $4, due_at = $3, updated_at = $3, interrupted = true, \
-         node = NULL, epoch = NULL WHERE node = $1 AND epoch = $2 AND state = 'sending' RETURNING *")
+        "UPDATE deliveries SET state = $4, due_at = $3, interrupted = true, \
+         updated_at = CASE WHEN updated_at > $3 THEN updated_at ELSE $3 END, node = NULL, epoch = NULL WHERE node = $1 AND epoch = $2 AND state = 'sending' RETURNING *")
         .bind(node.as_str()).bind(epoch).bind(now).bind(state.as_str()).fetch_all(c).await)?;
     for row in &rows {
         on!(tx, c => sqlx::query(

@@ -151,6 +151,7 @@ pub(crate) struct DeliveryRow {
     pub(crate) payload_id: Option<Uuid>,
     file_name: String,
     state: String,
+    pub(crate) updated_at: Timestamp,
     pub(crate) attempt: i64,
     pub(crate) failures: i64,
     pub(crate) lane: Option<String>,

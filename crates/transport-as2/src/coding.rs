@@ -52,6 +52,15 @@ impl Coding {
         Ok(found)
     }
 
+    /// The one that is put on messages to a partner.
+    pub(crate) const fn put_on(coding: ContentCoding) -> Self {
+        match coding {
+            ContentCoding::No => Self::Identity,
+            ContentCoding::Gzip => Self::Gzip,
+            ContentCoding::Deflate => Self::Deflate,
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",

@@ -11,7 +11,6 @@ mod entity;
 use crate::agreement::Agreement;
 use crate::disposition::{Disposition, DispositionError};
 use crate::legacy;
-use crate::material::hexadecimal;
 use crate::mdn::{self, ReadMdn, Signature, SignatureState, Trust, Unproved};
 use crate::pgp_message;
 use crate::receive::{MOST_PARTS, Unread, why};
@@ -162,11 +161,7 @@ impl Around {
 
     /// With the layers of one more entity.
     fn with(&self, report: &Report, digest: Digest) -> Self {
-        let signature = report.signed().map(|proof| Signature {
-            digest: proof.digest,
-            certificate: hexadecimal(&proof.fingerprint),
-            weaknesses: proof.weaknesses.clone(),
-        });
+        let signature = report.signed().map(Signature::of_smime);
         let mic = report.mic(report.signed().map_or(digest, |proof| proof.digest)).cloned();
         let by_pss = report.signed().is_some_and(|proof| proof.scheme == SignatureScheme::RsaPss);
         let mut legacy = self.legacy.clone();

@@ -88,12 +88,15 @@ impl Destination for As2Destination {
         if let Some(error) = expired(form, prepared.seed.date, metadata, self.services.clock.now()) {
             return Err(error);
         }
-        if let Some(sent) = self.answer(&delivery, &partnership, &prepared).await? {
-            return Ok(sent);
+        match self.answer(&delivery, &partnership, &prepared).await {
+            Ok(Some(sent)) => return Ok(sent),
+            Ok(None) => {}
+            // The partner has nothing of it, unless its error is ambiguous.
+            Err(error) => return Err(not_received(&delivery, &partnership, &mut prepared, error).await),
         }
         let today = partnership.partner.agreement.receipts.clone();
         partnership.partner.agreement.receipts.repeat(prepared.reply_url.as_deref());
-        let may_have_it = prepared.earlier == Earlier::Open || prepared.may_have;
+        let may_have_it = prepared.is_open();
         let failed = match self.attempt(&delivery, &partnership, &mut prepared).await {
             Ok(sent) => return Ok(sent),
             // What an earlier attempt may have brought there is never sent as another message.

@@ -5,16 +5,18 @@
 
 use crate::agreement::{EvidenceTerms, Partner};
 use crate::later_reply::{entity, is_receipt};
-use crate::material::fingerprint;
 use crate::request::RequestHead;
+use crate::signer::Signer;
 use model::evidence::{
-    Covered, MESSAGE_HEADER, MessageFacts, MessageWay, RECEIPT, RECEIPT_SIGNER, SIGNATURE, SIGNED_HEAD,
-    SIGNER,
+    Covered, MESSAGE_HEADER, MessageFacts, MessageWay, PGP_RECEIPT_SIGNER, PGP_SIGNATURE, PGP_SIGNER,
+    RECEIPT, RECEIPT_SIGNER, SIGNATURE, SIGNED_HEAD, SIGNER,
 };
 use model::{Error, ErrorKind, PeerText, Result};
 use openssl::x509::X509;
-use smime::{Headers, MicRule, Part, Report, TransferEncoding};
+use pgp_mime::PartnerKey;
+use smime::{Headers, MicRule, Part, Report, SignedContent, TransferEncoding};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use transport::{Evidence, EvidenceContent, LARGEST_EVIDENCE, StagedPayload, StoredReply};
 
 /// Header fields that log somebody in: secrets are not kept.
@@ -27,12 +29,14 @@ pub(crate) struct Received<'a> {
     /// The name of our identity.
     pub(crate) identity: &'a str,
     pub(crate) report: &'a Report,
+    /// What OpenPGP protected around that.
+    pub(crate) pgp: Option<&'a pgp_mime::Report>,
     /// The MIC as the answer has it.
     pub(crate) mic: Option<&'a str>,
-    /// The certificate that verified the signature.
-    pub(crate) signer: Option<&'a X509>,
-    /// Our certificate, if it signed the answer.
-    pub(crate) receipt_signer: Option<&'a X509>,
+    /// Whose certificate or key verified the signature.
+    pub(crate) signer: Option<Signer<'a>>,
+    /// Ours, if it signed the answer.
+    pub(crate) receipt_signer: Option<Signer<'a>>,
     pub(crate) reply: &'a StoredReply,
     /// What was signed, where that is not the head and the payload.
     pub(crate) signed_content: Option<StagedPayload>,
@@ -43,25 +47,29 @@ pub(crate) struct Received<'a> {
 /// # Errors
 /// A certificate cannot be encoded; there is too much of it.
 pub(crate) fn of_received(received: Received<'_>) -> Result<Option<Evidence>> {
-    let Received { head, partner, report, signed_content, .. } = received;
+    let Received { head, partner, report, pgp, signed_content, .. } = received;
     let EvidenceTerms { keep_for: Some(keep_for), keeps_content } = partner.agreement.evidence else {
         return Ok(None);
     };
     let mut pieces = BTreeMap::from([(MESSAGE_HEADER.to_owned(), header_lines(&head.headers))]);
-    let (covered, signed_head, content) = covered(report, signed_content);
+    let signed_by_pgp = pgp.and_then(|pgp| pgp.signed_content.as_ref());
+    let signed = signed_by_pgp.or(report.signed_content.as_ref());
+    let rule = pgp.map_or_else(|| report.rule(), pgp_mime::Report::rule);
+    let (covered, signed_head, content) = covered((signed, rule), report, signed_content);
     pieces.extend(signed_head.map(|head| (SIGNED_HEAD.to_owned(), head)));
-    pieces.extend(
-        report.signed_content.as_ref().map(|signed| (SIGNATURE.to_owned(), signed.signature.clone())),
-    );
+    let signature = if signed_by_pgp.is_some() { PGP_SIGNATURE } else { SIGNATURE };
+    pieces.extend(signed.map(|signed| (signature.to_owned(), signed.signature.clone())));
     // The same bytes, whether they go out in the answer or later.
     let receipt = is_receipt(received.reply).then(|| entity(received.reply));
     pieces.extend(receipt.map(|entity| (RECEIPT.to_owned(), entity)));
-    let mut certificate = |piece: &str, certificate: Option<&X509>| -> Result<Option<String>> {
-        let Some(certificate) = certificate else { return Ok(None) };
-        pieces.insert(piece.to_owned(), der(certificate)?);
-        fingerprint(certificate).map(Some)
+    let mut signer = |names: (&str, &str), signer: Option<Signer<'_>>| -> Result<Option<String>> {
+        let Some(signer) = signer else { return Ok(None) };
+        let (name, bytes) = signer.piece(names)?;
+        pieces.insert(name.to_owned(), bytes);
+        signer.fingerprint().map(Some)
     };
     let safe = |text: &str| PeerText::from(text).as_str().to_owned();
+    let cipher = pgp.and_then(|pgp| pgp.cipher).or_else(|| report.encrypted().map(|cipher| cipher.name()));
     let facts = MessageFacts {
         way: MessageWay::Received,
         partner: partner.name.clone(),
@@ -72,18 +80,19 @@ pub(crate) fn of_received(received: Received<'_>) -> Result<Option<Evidence>> {
         date: head.headers.get("Date").map(|date| PeerText::new(date).as_str().to_owned()),
         subject: head.subject.as_deref().map(safe),
         mic: received.mic.map(safe),
-        mic_rule: Some(report.rule().describe().to_owned()),
+        mic_rule: Some(rule.describe().to_owned()),
         covered,
-        canonical: report.rule() != exact(report.rule()),
-        signer: certificate(SIGNER, received.signer)?,
-        cipher: report.encrypted().map(|cipher| cipher.name().to_owned()),
-        receipt_signer: certificate(RECEIPT_SIGNER, received.receipt_signer)?,
+        canonical: rule != exact(rule),
+        signer: signer((SIGNER, PGP_SIGNER), received.signer)?,
+        cipher: cipher.map(str::to_owned),
+        receipt_signer: signer((RECEIPT_SIGNER, PGP_RECEIPT_SIGNER), received.receipt_signer)?,
     };
     bounded(Evidence { keep_for, about: facts.to_map(), pieces, content, keeps_content }).map(Some)
 }
 
 /// Which of the bytes that are kept a received message's signature or MIC covers: the header section, and the content.
 fn covered(
+    (signed, rule): (Option<&SignedContent>, MicRule),
     report: &Report,
     signed_content: Option<StagedPayload>,
 ) -> (Covered, Option<Vec<u8>>, Option<EvidenceContent>) {
@@ -92,13 +101,13 @@ fn covered(
         _ => None,
     };
     let payload = only.map(|_| EvidenceContent::Payload);
-    match (&report.signed_content, signed_content) {
+    match (signed, signed_content) {
         (Some(signed), _) if signed.is_leaf => (Covered::HeadAndContent, Some(signed.head.clone()), payload),
         (Some(_), Some(staged)) => (Covered::Content, None, Some(EvidenceContent::Staged(staged))),
         (Some(_), None) => (Covered::NotKept, None, payload),
         // Not signed: the MIC covers the innermost entity, or its body (RFC 4130, 7.3.1).
         (None, _) => match only.filter(|part| is_plain(part)) {
-            Some(_) if exact(report.rule()) == MicRule::Content => (Covered::Content, None, payload),
+            Some(_) if exact(rule) == MicRule::Content => (Covered::Content, None, payload),
             Some(part) => {
                 let head = [part.headers.raw(), part.headers.end()].concat();
                 (Covered::HeadAndContent, Some(head), payload)
@@ -145,12 +154,14 @@ pub(crate) struct SentFacts<'a> {
     pub(crate) covers: SentBytes,
     /// The signature, if it was signed.
     pub(crate) signature: Option<&'a [u8]>,
-    /// Our certificate, if it was signed.
-    pub(crate) signer: Option<&'a X509>,
+    /// Ours, if it was signed.
+    pub(crate) signer: Option<Signer<'a>>,
     /// How it was encrypted.
     pub(crate) cipher: Option<&'a str>,
     /// The partner's certificates, one of which verifies the receipt.
     pub(crate) receipt_signers: &'a [X509],
+    /// Its OpenPGP keys, which may verify it as well.
+    pub(crate) receipt_keys: &'a [Arc<PartnerKey>],
 }
 
 /// Which bytes the MIC and the signature of a sent message cover.
@@ -193,16 +204,19 @@ pub(crate) fn of_sent(sent: SentFacts<'_>) -> Result<Option<Evidence>> {
         SentBytes::Copied(staged) => (Covered::Content, EvidenceContent::Staged(staged)),
         SentBytes::NotKept => (Covered::NotKept, EvidenceContent::Payload),
     };
-    pieces.extend(sent.signature.map(|signature| (SIGNATURE.to_owned(), signature.to_vec())));
-    if let Some(signer) = sent.signer {
-        pieces.insert(SIGNER.to_owned(), der(signer)?);
+    let is_by_pgp = matches!(sent.signer, Some(Signer::Pgp(_)));
+    let signature = if is_by_pgp { PGP_SIGNATURE } else { SIGNATURE };
+    pieces.extend(sent.signature.map(|bytes| (signature.to_owned(), bytes.to_vec())));
+    if let Some(signer) = &sent.signer {
+        let (name, bytes) = signer.piece((SIGNER, PGP_SIGNER))?;
+        pieces.insert(name.to_owned(), bytes);
     }
-    for (number, certificate) in (1..).zip(sent.receipt_signers) {
-        let name = match number {
-            1 => RECEIPT_SIGNER.to_owned(),
-            number => format!("{RECEIPT_SIGNER}-{number}"),
-        };
-        pieces.insert(name, der(certificate)?);
+    let certificates = (1..).zip(sent.receipt_signers.iter().map(Signer::Certificate));
+    let keys = (1..).zip(sent.receipt_keys.iter().map(|key| Signer::Pgp(key)));
+    for (number, signer) in certificates.chain(keys) {
+        let (name, bytes) = signer.piece((RECEIPT_SIGNER, PGP_RECEIPT_SIGNER))?;
+        let name = if number == 1 { name.to_owned() } else { format!("{name}-{number}") };
+        pieces.insert(name, bytes);
     }
     let facts = MessageFacts {
         way: MessageWay::Sent,
@@ -217,7 +231,7 @@ pub(crate) fn of_sent(sent: SentFacts<'_>) -> Result<Option<Evidence>> {
         mic_rule: None,
         covered,
         canonical: false,
-        signer: sent.signer.map(fingerprint).transpose()?,
+        signer: sent.signer.as_ref().map(Signer::fingerprint).transpose()?,
         cipher: sent.cipher.map(str::to_owned),
         receipt_signer: None,
     };
@@ -238,16 +252,6 @@ fn header_lines(headers: &Headers) -> Vec<u8> {
         }
     }
     lines
-}
-
-/// A certificate as DER.
-///
-/// # Errors
-/// It cannot be encoded.
-pub(crate) fn der(certificate: &X509) -> Result<Vec<u8>> {
-    certificate
-        .to_der()
-        .map_err(|error| Error::permanent(ErrorKind::Internal, "encode a certificate").caused_by(error))
 }
 
 fn bounded(evidence: Evidence) -> Result<Evidence> {

@@ -137,16 +137,28 @@ pub struct Signature {
     pub digest: Digest,
     /// SHA-256 of the certificate that proved it, in hexadecimal.
     pub certificate: String,
+    /// By OpenPGP: the fingerprint of the one in that key that proved it, the primary key or a subkey.
+    pub component: Option<String>,
     /// What of it is too weak for today; empty unless that was allowed.
     pub weaknesses: Vec<Weakness>,
 }
 
 impl Signature {
+    pub(crate) fn of_smime(proof: &smime::Proof) -> Self {
+        Self {
+            digest: proof.digest,
+            certificate: hexadecimal(&proof.fingerprint),
+            component: None,
+            weaknesses: proof.weaknesses.clone(),
+        }
+    }
+
     /// One by OpenPGP: in place of a certificate, the fingerprint of its key.
     pub(crate) fn of_pgp(proof: &pgp_mime::Proof) -> Self {
         Self {
             digest: proof.digest,
             certificate: proof.fingerprint.clone(),
+            component: Some(proof.component.clone()),
             weaknesses: proof.weaknesses.clone(),
         }
     }
@@ -339,11 +351,7 @@ struct Signed(Option<Signature>);
 
 impl Signed {
     fn of_smime(report: smime::Report) -> Self {
-        Self(report.signed().map(|proof| Signature {
-            digest: proof.digest,
-            certificate: hexadecimal(&proof.fingerprint),
-            weaknesses: proof.weaknesses.clone(),
-        }))
+        Self(report.signed().map(Signature::of_smime))
     }
 
     fn of_pgp(report: pgp_mime::Report) -> Self {

@@ -11,6 +11,7 @@ use crate::outgoing::OwnKey;
 use crate::pgp_message::PgpReading;
 use crate::receipt_target::ReceiptTarget;
 use crate::request::RequestHead;
+use crate::signer::Signer;
 use model::{Result, Timestamp};
 use openssl::x509::X509;
 use smime::{DecryptionKey, Report};
@@ -127,7 +128,15 @@ impl Parties {
         self.certificates.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
     }
 
-    /// The same, with the receipt signed by the key that the message was encrypted for if that key has signed before: a
+    /// What verified the outermost signature of a message; none of one that is not signed.
+    pub(crate) fn signer(&self, report: &Report, pgp: Option<&pgp_mime::Report>) -> Option<Signer<'_>> {
+        match pgp.and_then(|pgp| pgp.signed.as_ref()) {
+            Some(proof) => self.pgp.partner.get(proof.key).map(|key| Signer::Pgp(key)),
+            None => self.verified_with(report).map(|known| Signer::Certificate(&known.certificate)),
+        }
+    }
+
+    /// These parties, with the receipt signed by the key that the message was encrypted for if that key has signed before: a
     /// sender that has not changed to our new certificate yet may know only this one.
     pub(crate) fn answering(mut self, report: &Report) -> Self {
         let Some(key) = self.decrypted_with(report) else { return self };

@@ -102,6 +102,11 @@ impl PreparedMessage {
         Ok(Self { seed, terms, reply_url, earlier: Earlier::None, may_have: false })
     }
 
+    /// Whether the partner may have it from an earlier attempt.
+    pub(crate) fn is_open(&self) -> bool {
+        self.earlier == Earlier::Open || self.may_have
+    }
+
     /// Reads the note of an earlier attempt, with any of our keys; `None` when it was drawn under other terms.
     pub(crate) fn from_note(note: &Value, terms: &str, own: &[OwnKey]) -> Result<Option<Self>> {
         let unreadable = |error: String| {

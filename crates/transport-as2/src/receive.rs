@@ -355,7 +355,7 @@ impl PartReceiver for Receiver<'_> {
         }
     }
 
-    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
         if !self.keeps_signed {
             return Ok(None);
         }

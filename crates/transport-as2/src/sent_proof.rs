@@ -2,9 +2,10 @@
 //! and options may be others.
 
 use crate::agreement::EvidenceTerms;
-use crate::evidence::der;
 use crate::outgoing::signed::{self, Covers, SignatureOf};
-use crate::outgoing::{Envelope, cipher};
+use crate::outgoing::{Envelope, cipher, pgp};
+use crate::pgp_signature::NotedPgpSignature;
+use crate::signer::der;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{Error, ErrorKind, Result};
@@ -34,6 +35,8 @@ pub(crate) struct SentProof {
     /// The signature without what it signs, and our certificate, in base64.
     signature: Option<String>,
     signer: Option<String>,
+    /// The signature by OpenPGP, and our public key.
+    pgp: Option<NotedPgpSignature>,
 }
 
 impl SentProof {
@@ -43,12 +46,17 @@ impl SentProof {
         EvidenceTerms { keep_for, keeps_content: self.keeps_content }
     }
 
-    /// The signature; `None` of a message that was not signed.
+    /// The signature by S/MIME; `None` of a message without one.
     ///
     /// # Errors
     /// `Internal`, permanent: the note cannot be read.
     pub(crate) fn signature(&self) -> Result<Option<Vec<u8>>> {
         self.signature.as_deref().map(decoded).transpose()
+    }
+
+    /// Its signature by OpenPGP, if it has one.
+    pub(crate) fn pgp(&self) -> Option<&NotedPgpSignature> {
+        self.pgp.as_ref()
     }
 
     /// The certificate of the key that signed it.
@@ -86,7 +94,19 @@ impl ProofOf {
             return Ok(None);
         };
         if agreement.is_protected_by_pgp() {
-            return Ok(None);
+            // It is in staging whole by now.
+            let made = envelope.made_once.spool.get().and_then(|spooled| spooled.pgp_signature.clone());
+            let proof = SentProof {
+                headers: headers.to_vec(),
+                covers: pgp::covers(envelope),
+                cipher: pgp::cipher_name(agreement).map(str::to_owned),
+                keep_seconds: keep_for.as_secs(),
+                keeps_content,
+                signature: None,
+                signer: None,
+                pgp: made,
+            };
+            return Ok(Some(Self { proof, signature: None }));
         }
         let signature = signed::signature_of(envelope)?;
         let own = envelope.own.filter(|_| signature.is_some());
@@ -98,6 +118,7 @@ impl ProofOf {
             keeps_content,
             signature: None,
             signer: own.map(|own| der(&own.certificate)).transpose()?.map(|der| BASE64.encode(der)),
+            pgp: None,
         };
         Ok(Some(Self { proof, signature }))
     }

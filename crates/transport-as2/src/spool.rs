@@ -2,6 +2,7 @@
 //! output from one version to the next. The other messages are made again for each attempt.
 
 use crate::noted_signature;
+use crate::pgp_signature::NotedPgpSignature;
 use crate::streaming::{CHUNK, stream_error};
 use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
@@ -14,6 +15,8 @@ use transport::{Deliver, KeptBytes, Payload, Services, StagedPayload};
 pub(crate) const NOTE: &str = "as2_spool";
 /// What the note has of a signature that would differ if it were made again: the evidence of the message needs it.
 const SIGNATURE: &str = "signature";
+/// The same of a signature by OpenPGP, with the key that verifies it.
+const PGP_SIGNATURE: &str = "pgp_signature";
 
 /// A message's body in staging.
 #[derive(Clone)]
@@ -23,6 +26,17 @@ pub(crate) struct Spooled {
     mic: Mic,
     /// Its signature, if that would differ if it were made again.
     pub(crate) signature: Option<Signature>,
+    /// Its signature by OpenPGP, if it has one.
+    pub(crate) pgp_signature: Option<NotedPgpSignature>,
+}
+
+/// The signatures that were made with a message.
+#[derive(Default)]
+pub(crate) struct MadeSignatures {
+    /// One by S/MIME that would differ if it were made again.
+    pub(crate) signature: Option<Signature>,
+    /// One by OpenPGP.
+    pub(crate) pgp_signature: Option<NotedPgpSignature>,
 }
 
 /// A body from staging. Its MIC is told once all of it was read: a receipt that comes before is none for this message.
@@ -49,6 +63,11 @@ impl<R: io::Read> Measured for FromStaging<R> {
 }
 
 impl Spooled {
+    /// The body, under its content coding.
+    pub(crate) fn body(&self) -> Arc<dyn Payload> {
+        Arc::clone(&self.body)
+    }
+
     /// The body from a byte on, and the slot that its MIC is put into.
     ///
     /// # Errors
@@ -74,14 +93,14 @@ pub(crate) fn is_kept(delivery: &Deliver, message_id: &str) -> Result<bool> {
     Ok(text(&KeptBytes::of(note)?.about, "message_id")? == message_id)
 }
 
-/// The body that an earlier attempt wrote for a message, or this one, durable. `signed` tells the signature that was made with it.
+/// The body that an earlier attempt wrote for a message, or this one, durable. `signed` tells the signatures that were made with it.
 ///
 /// # Errors
 /// Local errors, such as `StorageFull`; the payload cannot be read; the claim was lost.
 pub(crate) async fn spooled(
     services: &Services,
     delivery: &Deliver,
-    (message_id, signed): (&str, impl Fn() -> Option<Signature>),
+    (message_id, signed): (&str, impl Fn() -> Result<MadeSignatures>),
     body: Box<dyn Measured + Send>,
     mic: MicSlot,
 ) -> Result<Spooled> {
@@ -91,7 +110,13 @@ pub(crate) async fn spooled(
         if text(&kept.about, "message_id")? == message_id {
             let note = kept.about.get(SIGNATURE);
             let signature = note.map_or(Ok(None), |note| noted_signature::read(note, message_id))?;
-            return Ok(Spooled { mic: read_mic(&kept.about)?, body: delivery.log.kept(&kept)?, signature });
+            let note = kept.about.get(PGP_SIGNATURE).cloned();
+            let pgp_signature = note.map(serde_json::from_value).transpose().map_err(|error| {
+                Error::permanent(ErrorKind::Internal, "read the note of an OpenPGP signature")
+                    .caused_by(error)
+            })?;
+            let (mic, body) = (read_mic(&kept.about)?, delivery.log.kept(&kept)?);
+            return Ok(Spooled { mic, body, signature, pgp_signature });
         }
     }
     let staged = write(services, body).await?;
@@ -99,11 +124,17 @@ pub(crate) async fn spooled(
         Error::permanent(ErrorKind::Internal, "compute the MIC of a message").with("message_id", message_id)
     })?;
     let mut about = json!({ "message_id": message_id, "mic": value.to_text(NameStyle::Rfc5751) });
-    let signature = signed();
+    let MadeSignatures { signature, pgp_signature } = signed()?;
+    if let Some(signature) = &pgp_signature {
+        about[PGP_SIGNATURE] = serde_json::to_value(signature).map_err(|error| {
+            Error::permanent(ErrorKind::Internal, "note an OpenPGP signature").caused_by(error)
+        })?;
+    }
     if let Some(signature) = &signature {
         about[SIGNATURE] = noted_signature::written(message_id, signature);
     }
-    Ok(Spooled { body: delivery.log.keep(NOTE, staged, about).await?, mic: value.clone(), signature })
+    let body = delivery.log.keep(NOTE, staged, about).await?;
+    Ok(Spooled { body, mic: value.clone(), signature, pgp_signature })
 }
 
 /// Writes a body to staging.

@@ -30,6 +30,7 @@ mod transports;
 
 use clap::Parser;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Help and version were asked for; anything else is a command that could not run.
 fn usage(told: &clap::Error) -> ExitCode {
@@ -37,6 +38,9 @@ fn usage(told: &clap::Error) -> ExitCode {
     drop(told.print());
     if told.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
+
+/// How long the threads of a command that has ended have for their own ends.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 /// Reads the command line and runs the command.
 #[must_use]
@@ -53,7 +57,8 @@ pub fn run() -> ExitCode {
         }
     };
     let code = runtime.block_on(commands::run(cli));
-    // Blocking work that nobody waits for any more must not hold the process.
-    runtime.shutdown_background();
+    // OpenSSL frees what its threads have when the process exits: one that ends at the same time would free it twice. Blocking
+    // work that nobody waits for any more must not hold the process for long.
+    runtime.shutdown_timeout(LAST_THREADS);
     code
 }

@@ -29,7 +29,7 @@ impl PartReceiver for Nowhere {
         Ok(Box::new(io::sink()))
     }
 
-    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
         Ok(Some(Box::new(io::sink())))
     }
 }

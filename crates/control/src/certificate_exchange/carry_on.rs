@@ -25,7 +25,7 @@ const SENT_EVERY: Duration = Duration::from_secs(86_400);
 const BY_POLICY: &str = "certificates are not exchanged by messages with this partner";
 
 /// Why a proposal that waited for a decision is concluded without one.
-const TOO_LATE: &str = "nobody decided in time: the partner can propose the certificates again";
+const TOO_LATE: &str = "no decision was made in time: the partner can propose the certificates again";
 
 /// Why one is concluded that was accepted and never came into force.
 const OUT_OF_DATE: &str = "its certificates have expired before they came into force";

@@ -126,7 +126,7 @@ fn decided(proposal: &CertificateProposal) -> Error {
     match proposal.state {
         ProposalState::Superseded => error.advice("the partner made it again: decide about the newer one"),
         ProposalState::Expired => {
-            error.advice("nobody decided in time; the partner can propose the certificates again")
+            error.advice("no decision was made in time; the partner can propose the certificates again")
         }
         _ => error
             .with("decided by", proposal.decided_by.as_deref().unwrap_or("another person"))

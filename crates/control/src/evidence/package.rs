@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use engine::StagedPayloads;
 use model::evidence::{
-    Covered, MESSAGE_HEADER, MessageFacts, RECEIPT, RECEIPT_SIGNER, SIGNATURE, SIGNED_HEAD, SIGNER,
+    Covered, MESSAGE_HEADER, MessageFacts, PGP_RECEIPT_SIGNER, PGP_SIGNATURE, PGP_SIGNER, RECEIPT,
+    RECEIPT_SIGNER, SIGNATURE, SIGNED_HEAD, SIGNER,
 };
 use model::{Error, ErrorKind, PayloadRecord, Result, Sha256, Timestamp};
 use readme::Readme;
@@ -29,8 +30,10 @@ pub const RECEIPT_FILE: &str = "receipt/receipt.eml";
 
 /// What the signature of a receipt covers, where the receipt is multipart/signed.
 pub const RECEIPT_BYTES: &str = "receipt/signed.bin";
-/// That signature.
+/// That signature, by S/MIME.
 pub const RECEIPT_SIGNATURE: &str = "receipt/signature.p7s";
+/// The same by OpenPGP.
+pub const RECEIPT_PGP_SIGNATURE: &str = "receipt/signature.pgp";
 /// What a package says of itself for people.
 pub const README: &str = "README.txt";
 
@@ -90,8 +93,9 @@ impl EvidencePackage {
         let mut archive = Archive { zip: ZipWriter::new(out, self.made), files: Vec::new() };
         let small = self.small_files();
         let content = self.content();
-        let is_split = small.contains_key(RECEIPT_BYTES);
-        let readme = Readme { package: self, facts: &facts, content, is_split };
+        let split =
+            [RECEIPT_SIGNATURE, RECEIPT_PGP_SIGNATURE].into_iter().find(|path| small.contains_key(*path));
+        let readme = Readme { package: self, facts: &facts, content, split };
         archive.add(README, readme.text().as_bytes())?;
         if let Some(content) = content {
             archive.add_stream(CONTENT, self.payloads.open(content)?, content.length)?;
@@ -133,6 +137,12 @@ impl EvidencePackage {
         self.evidence.pieces.keys().filter(|name| name.starts_with(RECEIPT_SIGNER)).map(|name| path_of(name))
     }
 
+    /// The OpenPGP keys that may verify the receipt, likewise.
+    fn receipt_keys(&self) -> impl Iterator<Item = String> {
+        let names = self.evidence.pieces.keys();
+        names.filter(|name| name.starts_with(PGP_RECEIPT_SIGNER)).map(|name| path_of(name))
+    }
+
     fn has(&self, piece: &str) -> bool {
         self.evidence.pieces.contains_key(piece)
     }
@@ -165,9 +175,9 @@ impl EvidencePackage {
         let signers: Vec<&[u8]> = signers.map(|(_, der)| der.as_slice()).collect();
         // OpenSSL does not read every honest receipt by itself: a signature as it is, bare line feeds.
         let parts = files.get(RECEIPT_FILE).and_then(|entity| receipt_parts(entity, &signers));
-        if let Some((signed, signature)) = parts {
+        if let Some(ReceiptParts { signed, signature, path }) = parts {
             files.insert(RECEIPT_BYTES.to_owned(), signed);
-            files.insert(RECEIPT_SIGNATURE.to_owned(), signature);
+            files.insert(path.to_owned(), signature);
         }
         let events = self.sealed.events.iter().map(|(event, _)| event.as_str());
         files.insert(EVENTS.to_owned(), lines(events));
@@ -242,11 +252,21 @@ pub fn covered_files(covered: Covered, canonical: bool) -> &'static [&'static st
     }
 }
 
-/// What a package has as [`RECEIPT_BYTES`] and [`RECEIPT_SIGNATURE`] beside a receipt, given the certificates (DER) that may
-/// have signed it; none where it is not multipart/signed.
+/// A receipt's two parts, as a package has them beside it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceiptParts {
+    /// What was signed: [`RECEIPT_BYTES`].
+    pub signed: Vec<u8>,
+    /// The signature.
+    pub signature: Vec<u8>,
+    /// Where the signature is: [`RECEIPT_SIGNATURE`] or [`RECEIPT_PGP_SIGNATURE`].
+    pub path: &'static str,
+}
+
+/// The parts of a receipt, given the certificates (DER) that may have signed it; none where it is not multipart/signed.
 #[must_use]
-pub fn receipt_parts(entity: &[u8], signers: &[&[u8]]) -> Option<(Vec<u8>, Vec<u8>)> {
-    receipt::split(entity, signers).map(|split| (split.signed, split.signature))
+pub fn receipt_parts(entity: &[u8], signers: &[&[u8]]) -> Option<ReceiptParts> {
+    receipt::split(entity, signers)
 }
 
 /// Where a piece is in a package.
@@ -256,14 +276,21 @@ pub fn path_of(piece: &str) -> String {
         MESSAGE_HEADER => "message/header.txt".to_owned(),
         SIGNED_HEAD => "message/signed-head.txt".to_owned(),
         SIGNATURE => "message/signature.p7s".to_owned(),
+        PGP_SIGNATURE => "message/signature.pgp".to_owned(),
         RECEIPT => RECEIPT_FILE.to_owned(),
         name if is_certificate(name) => format!("certificates/{name}.pem"),
+        name if is_key(name) => format!("keys/{}.asc", name.trim_start_matches("pgp-")),
         other => format!("other/{other}"),
     }
 }
 
 fn is_certificate(piece: &str) -> bool {
     piece == SIGNER || piece.starts_with(RECEIPT_SIGNER)
+}
+
+/// Whether it is an OpenPGP key.
+fn is_key(piece: &str) -> bool {
+    piece == PGP_SIGNER || piece.starts_with(PGP_RECEIPT_SIGNER)
 }
 
 fn lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<u8> {

@@ -436,7 +436,7 @@ async fn what_nobody_decides_expires() {
     assert_eq!((found.state, found.decided_by.as_deref()), (ProposalState::Expired, Some("system")));
     let late = scene.control.accept_certificates(&caller(Role::Designer), &decide(id)).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Rejected);
-    assert!(late.chain().contains("nobody decided in time"), "{}", late.chain());
+    assert!(late.chain().contains("no decision was made in time"), "{}", late.chain());
 }
 
 /// The revision that accepts is made, and the process ends before the proposal's state is changed.

@@ -90,7 +90,7 @@ pub trait PartReceiver {
     /// Signed content begins that is not one leaf as it is handed out (several parts, a transfer encoding, another layer
     /// inside): all of it, its header section first, is written to the returned writer too, if there is one, byte for byte.
     /// Called for the outermost signature alone, before its first leaf.
-    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
         Ok(None)
     }
 

@@ -68,7 +68,8 @@ pub struct SignedContent {
     /// Whether what follows it is the body of the one leaf, as it was handed out; else
     /// [`PartReceiver::signed_content`](crate::PartReceiver::signed_content) got all of it.
     pub is_leaf: bool,
-    /// The signature as a SignedData without content, also of an opaque one.
+    /// The signature as a SignedData without content, also of an opaque one; of OpenPGP, as its packet or in the armour in which
+    /// it came.
     pub signature: Vec<u8>,
 }
 

@@ -3,16 +3,16 @@
 use std::io::{self, BufRead, Read, Write};
 
 /// Passes a body on, and writes each byte once to a writer, if there is one, before it is passed on.
-pub(crate) struct Teed<R> {
+pub struct Teed<R> {
     inner: R,
-    to: Option<Box<dyn Write>>,
+    to: Option<Box<dyn Write + Send>>,
     /// So many of the bytes that `inner` holds ready are written.
     ahead: usize,
 }
 
 impl<R: BufRead> Teed<R> {
-    /// Begins with `head`, which the body does not have any more.
-    pub(crate) fn begin(inner: R, mut to: Option<Box<dyn Write>>, head: [&[u8]; 2]) -> io::Result<Self> {
+    /// Begins with `head`, which the body does not have any more. Errors: those of the writer.
+    pub fn begin(inner: R, mut to: Option<Box<dyn Write + Send>>, head: [&[u8]; 2]) -> io::Result<Self> {
         if let Some(to) = &mut to {
             for part in head {
                 to.write_all(part)?;
@@ -21,8 +21,8 @@ impl<R: BufRead> Teed<R> {
         Ok(Teed { inner, to, ahead: 0 })
     }
 
-    /// The body was read to its end.
-    pub(crate) fn end(self) -> io::Result<()> {
+    /// The body was read to its end. Errors: those of the writer.
+    pub fn end(self) -> io::Result<()> {
         match self.to {
             Some(mut to) => to.flush(),
             None => Ok(()),
@@ -61,15 +61,14 @@ impl<R: BufRead> Read for Teed<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
     use std::io::BufReader;
-    use std::rc::Rc;
+    use std::sync::{Arc, Mutex};
 
-    struct Shared(Rc<RefCell<Vec<u8>>>);
+    struct Shared(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.borrow_mut().extend_from_slice(bytes);
+            self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
         }
 
@@ -83,8 +82,8 @@ mod tests {
         let text: Vec<u8> = (0..=255).cycle().take(1000).collect();
         for buffer in [1, 7, 64, 5000] {
             for step in [1, 3, 500] {
-                let kept = Rc::new(RefCell::new(Vec::new()));
-                let to: Box<dyn Write> = Box::new(Shared(Rc::clone(&kept)));
+                let kept = Arc::new(Mutex::new(Vec::new()));
+                let to: Box<dyn Write + Send> = Box::new(Shared(Arc::clone(&kept)));
                 let body = BufReader::with_capacity(buffer, &text[..]);
                 let mut teed = Teed::begin(body, Some(to), [b"head: x\r\n", b"\r\n"]).unwrap();
                 let mut read = Vec::new();
@@ -101,7 +100,11 @@ mod tests {
                 }
                 teed.end().unwrap();
                 assert_eq!(read, text, "{buffer} {step}");
-                assert_eq!(*kept.borrow(), [&b"head: x\r\n\r\n"[..], &text[..]].concat(), "{buffer} {step}");
+                assert_eq!(
+                    *kept.lock().unwrap(),
+                    [&b"head: x\r\n\r\n"[..], &text[..]].concat(),
+                    "{buffer} {step}"
+                );
             }
         }
     }

@@ -395,7 +395,7 @@ fn announced(set: &[u8]) -> Vec<Digest> {
 
 /// Whether an entity is a single leaf whose bytes are handed out as they are signed: no multipart, no
 /// wrapping inside, no transfer encoding to take off.
-fn is_one_plain_leaf(headers: &Headers) -> bool {
+pub fn is_one_plain_leaf(headers: &Headers) -> bool {
     let plain_bytes = matches!(
         headers.transfer_encoding(),
         Ok(None | Some(TransferEncoding::Binary | TransferEncoding::SevenBit | TransferEncoding::EightBit))
@@ -452,8 +452,8 @@ fn cms_bytes<'b>(headers: &Headers, body: &'b mut dyn BufRead) -> Result<Box<dyn
     }
 }
 
-/// Reads the rest, so that every digest and check below gets its end.
-pub(crate) fn drain(source: &mut dyn BufRead) -> Result<()> {
+/// Reads the rest of a source, so that every digest and check below it gets its end. Errors: those of the source.
+pub fn drain(source: &mut (impl BufRead + ?Sized)) -> Result<()> {
     loop {
         let count = match source.fill_buf() {
             Ok(available) => available.len(),

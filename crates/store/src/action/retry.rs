@@ -11,8 +11,8 @@ use crate::row::{DeliveryRow, later};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    DeliveryEvent, DeliveryId, EventKind, Lifecycle, OVERTAKEN, Result, TransferAction, TransferEvent,
-    TransferId, TransferState, transition,
+    DeliveryEvent, DeliveryId, DeliveryState, EventKind, GIVEN_ANSWER, Lifecycle, OVERTAKEN, Result,
+    TransferAction, TransferEvent, TransferId, TransferState, transition,
 };
 use serde_json::Value;
 use sqlx::types::Json;
@@ -126,6 +126,11 @@ async fn requeue(
         .execute(c).await.map(|_| ()))?;
     note_overtaken(tx, row).await?;
     let delivery = DeliveryId::new(row.id);
+    // It had ended: who wants it sent does not want it left in the answer that was given then.
+    if was != DeliveryState::Retrying {
+        on!(tx, c => sqlx::query("DELETE FROM notes WHERE delivery_id = $1 AND key = $2")
+            .bind(row.id).bind(GIVEN_ANSWER).execute(c).await.map(|_| ()))?;
+    }
     let event = act
         .event(tx, EventKind::DeliveryRequeued)
         .delivery(delivery)
@@ -133,7 +138,7 @@ async fn requeue(
         .detail("was", was.as_str())
         .detail("revision", revision);
     let event = if revision == had { event } else { event.detail("revision_before", had) };
-    tx.event(head.named_in(event));
+    tx.event(head.named_in(change::told(event, row, &change, false)));
     let (destination, endpoint) = (row.destination.clone(), row.endpoint.clone());
     Ok(Requeued { delivery, destination, endpoint, revision, in_force: found.is_some() })
 }

@@ -109,11 +109,12 @@ pub(crate) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// A change of the state alone, which ends the claim.
+    /// A change of the state alone, which ends the claim. Its time follows that of the change before it: `now` may have been read
+    /// earlier, or from the clock of another node, and the events of a delivery are put in order by their times.
     pub(crate) fn to(row: &DeliveryRow, state: DeliveryState, now: Timestamp) -> Self {
         Self {
             state,
-            now,
+            now: if now < row.updated_at { row.updated_at + TimeDelta::microseconds(1) } else { now },
             failures: row.failures,
             lane_open: row.lane.is_some(),
             due_at: row.due_at,

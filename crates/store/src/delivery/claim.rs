@@ -339,12 +339,14 @@ impl ClaimDue {
         let (node, epoch) = (self.lease.node.as_str(), self.lease.epoch);
         let mut rows: Vec<DeliveryRow> = on!(tx,
             sqlite c => sqlx::query_as(
-                "UPDATE deliveries SET state = $2, attempt = attempt + 1, node = $3, epoch = $4, updated_at = $5, opens_at = NULL \
+                "UPDATE deliveries SET state = $2, attempt = attempt + 1, node = $3, epoch = $4, opens_at = NULL, \
+                   updated_at = CASE WHEN updated_at > $5 THEN updated_at ELSE $5 END \
                  WHERE id IN (SELECT unhex(value) FROM json_each($1)) RETURNING *")
                 .bind(hex_list(ids)).bind(sending.as_str()).bind(node).bind(epoch).bind(self.now)
                 .fetch_all(c).await,
             postgres c => sqlx::query_as(
-                "UPDATE deliveries SET state = $2, attempt = attempt + 1, node = $3, epoch = $4, updated_at = $5, opens_at = NULL \
+                "UPDATE deliveries SET state = $2, attempt = attempt + 1, node = $3, epoch = $4, opens_at = NULL, \
+                   updated_at = CASE WHEN updated_at > $5 THEN updated_at ELSE $5 END \
                  WHERE id = ANY($1) RETURNING *")
                 .bind(ids).bind(sending.as_str()).bind(node).bind(epoch).bind(self.now)
                 .fetch_all(c).await,

@@ -201,7 +201,7 @@ impl Command for FinishAttempt {
         change::give_up(tx, &head, self.claim.delivery, self.now, &self.claim.node).await?;
         let given_up = head.state()? == TransferState::Cancelled && state == DeliveryState::Retrying;
         let transfer_ended = if state.is_final() || given_up {
-            change::end_transfer(tx, &head, self.now, &self.claim.node, &Actor::System).await?
+            change::end_transfer(tx, &head, change.now, &self.claim.node, &Actor::System).await?
         } else {
             None
         };

@@ -311,9 +311,9 @@ impl Resolve {
         let had_failed = matches!(head.state()?, TransferState::Failed | TransferState::PartlyFailed);
         let was_ended = matches!(was, DeliveryState::Expired | DeliveryState::Failed);
         let transfer_ended = if was_ended && had_failed {
-            change::correct_transfer(tx, &head, self.now, &self.by).await?
+            change::correct_transfer(tx, &head, change.now, &self.by).await?
         } else {
-            change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?
+            change::end_transfer(tx, &head, change.now, &self.by, &Actor::System).await?
         };
         Ok(Resolved::Resolved { delivery, transfer, was, transfer_ended })
     }

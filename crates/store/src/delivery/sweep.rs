@@ -203,7 +203,7 @@ impl Command for ExpireDue {
                 .detail("was", was.as_str());
             tx.event(head.named_in(change::told(event, &row, &change, ends_attempt)));
             change::give_up(tx, &head, id, self.now, &self.by).await?;
-            change::end_transfer(tx, &head, self.now, &self.by, &Actor::System).await?;
+            change::end_transfer(tx, &head, change.now, &self.by, &Actor::System).await?;
             expired.push(ExpiredDelivery {
                 delivery: id,
                 transfer: head.id(),

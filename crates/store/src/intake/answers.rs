@@ -10,6 +10,7 @@ use crate::open::Store;
 use crate::row::{PayloadRow, digest};
 use crate::tx::Tx;
 use async_trait::async_trait;
+use chrono::SecondsFormat;
 use model::{Claim, GIVEN_ANSWER, PayloadId, PayloadRecord, Result, Timestamp, TransferId};
 use serde_json::{Value, json};
 use sqlx::FromRow;
@@ -125,7 +126,7 @@ impl Store {
 
     /// Puts what a delivery sends into the answer to a message that still waits: the head and the staged body of the whole
     /// answer, which is kept as long as the delivery's other payloads. A repetition of the message gets the same. The delivery's
-    /// note [`GIVEN_ANSWER`] tells the next attempt, should the end of this one not be recorded.
+    /// note [`GIVEN_ANSWER`] tells later attempts, should the end of this one not be recorded: the key, the attempt and the time.
     ///
     /// # Errors
     /// The database failed. If `Ambiguous`, call again with the same body.
@@ -217,7 +218,8 @@ impl Command for GiveAnswer {
             .bind(self.claim.delivery.uuid()).fetch_one(c).await)?;
         insert_payload(tx, &self.body).await?;
         refer(tx, &self.body, TransferId::new(transfer)).await?;
-        let note = json!({ "key": self.key, "attempt": self.claim.attempt });
+        let at = self.now.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let note = json!({ "key": self.key, "attempt": self.claim.attempt, "at": at });
         write_note(tx, self.claim.delivery, GIVEN_ANSWER, &note).await?;
         Ok(AnswerGiven::Given)
     }

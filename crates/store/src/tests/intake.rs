@@ -201,10 +201,10 @@ both! {
         assert!(crate::tests::fixture::claim(&store, &lease).await.is_empty());
         let soon = after(now(), 11_000);
         let one = claim_at(soon).await.remove(0);
-        store.finish(&one.claim, retry(after(now(), 600_000)), now(), vec![]).await.unwrap();
-        let told = store.repeat_receipts("k", vec![later_receipt(None)], vec![], after(now(), 20_000)).await;
+        store.finish(&one.claim, retry(after(now(), 600_000)), soon, vec![]).await.unwrap();
+        let told = store.repeat_receipts("k", vec![later_receipt(None)], vec![], after(now(), 22_000)).await;
         assert!(!told.unwrap());
-        let one = claim_at(after(now(), 21_000)).await.remove(0);
+        let one = claim_at(after(now(), 23_000)).await.remove(0);
         store.finish(&one.claim, failed(false), now(), vec![]).await.unwrap();
         assert_eq!(events(&store, EventKind::TransferRecorded).await, 0);
         // One that failed has no other one at once.
@@ -331,8 +331,10 @@ both! {
         // The next one knows what this one gave.
         let all = crate::tests::fixture::claim(&store, &lease).await;
         let next = all.iter().find(|next| next.delivery.id == one.delivery.id).unwrap();
-        let noted = json!({ "key": "k", "attempt": one.claim.attempt });
-        assert_eq!(next.notes.get(model::GIVEN_ANSWER), Some(&noted));
+        let noted = next.notes.get(model::GIVEN_ANSWER).unwrap();
+        let number = u64::from(one.claim.attempt);
+        assert_eq!((noted["key"].as_str(), noted["attempt"].as_u64()), (Some("k"), Some(number)));
+        assert!(noted["at"].as_str().unwrap().parse::<model::Timestamp>().unwrap() <= now());
     }
 
     of_many_copies_at_once_one_has_its_receipt_repeated(store) {

@@ -5,7 +5,7 @@ use crate::agreement::{Agreement, MdnRequest};
 use crate::choice::{CERTIFICATE_USES, Choices, Dated, KEY_USES};
 use crate::pgp_message;
 use model::schema::{FieldPath, Values};
-use pgp_mime::{OwnKey, PartnerKey, Validity};
+use pgp_mime::{OwnKey, PartnerKey};
 use std::time::SystemTime;
 
 const LIST: &str = "pgp_keys";
@@ -21,7 +21,7 @@ impl Check<'_, '_> {
             let path = FieldPath::from(LIST).item(number);
             let passphrase = definition.passphrase.as_ref().map(|words| words.reveal().as_str());
             match OwnKey::read(definition.private_key.reveal(), passphrase) {
-                Ok(key) => self.pgp_dates(path, dated, key.validity(), key.is_revoked()),
+                Ok(key) => self.pgp_dates(path, dated, key.public()),
                 Err(error) => {
                     let message =
                         format!("key '{}' is no OpenPGP private key that can be used: {error}", dated.name);
@@ -40,7 +40,7 @@ impl Check<'_, '_> {
             let Some(definition) = definitions.certificates.get(&dated.name) else { continue };
             let path = FieldPath::from(LIST).item(number);
             match PartnerKey::read(&definition.pem) {
-                Ok(key) => self.pgp_dates(path, dated, key.validity(), key.is_revoked()),
+                Ok(key) => self.pgp_dates(path, dated, &key),
                 Err(error) => {
                     let message = format!(
                         "certificate '{}' is no OpenPGP public key that can be used: {error}",
@@ -89,13 +89,13 @@ impl Check<'_, '_> {
     }
 
     /// A window within the dates of its key.
-    fn pgp_dates(&mut self, path: FieldPath, dated: &Dated, validity: Validity, is_revoked: bool) {
-        if is_revoked {
+    fn pgp_dates(&mut self, path: FieldPath, dated: &Dated, key: &PartnerKey) {
+        if key.is_revoked() {
             self.findings.error(path, format!("'{}' is revoked: take it out of the list", dated.name));
             return;
         }
         let until = dated.until.map(SystemTime::from);
-        if validity.until.is_some_and(|ends| until.is_some_and(|until| until > ends)) {
+        if key.validity().until.is_some_and(|ends| until.is_some_and(|until| until > ends)) {
             self.findings.warning(path.key("until"), "the key expires before that, by its own dates");
         }
     }

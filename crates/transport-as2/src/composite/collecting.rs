@@ -169,7 +169,7 @@ impl PartReceiver for Collector<'_> {
         }
     }
 
-    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
         Ok(Some(Box::new(self.signed.clone())))
     }
 

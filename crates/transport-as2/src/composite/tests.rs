@@ -255,6 +255,7 @@ fn openpgp_around_a_message_protects_its_parts() {
     let proof = pgp_mime::Proof {
         digest: Digest::Sha512,
         fingerprint: "ab12".into(),
+        component: "cd34".into(),
         key: 0,
         weaknesses: Vec::new(),
         signature: Vec::new(),

@@ -6,22 +6,23 @@
 //! receipt is asked for, or none comes, the payload is sent as a message of its own, under the same Message-ID.
 
 use super::{As2Destination, made_once};
-use crate::agreement::{Agreement, MdnRequest};
+use crate::agreement::MdnRequest;
 use crate::header_options::ContentCoding;
 use crate::later_reply::is_receipt;
 use crate::outgoing::{Envelope, build};
 use crate::partnership::Partnership;
 use crate::prepared::{PreparedMessage, boundary};
-use crate::sent_message::{SentTerms, held, noting};
+use crate::sent_message::{ANSWERED, SentTerms, held, noting};
 use crate::sent_proof::ProofOf;
 use crate::spool;
 use crate::streaming::STREAM_BUFFERS;
-use model::{Error, ErrorKind, GIVEN_ANSWER, RemotePath, Result, TransferId};
+use model::{Error, ErrorKind, GIVEN_ANSWER, RemotePath, Result, Timestamp, TransferId};
 use serde_json::Value;
 use smime::Measured;
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
+use std::time::Duration;
 use transport::{AnsweredBy, Deliver, Sent, StoredReply};
 use uuid::Uuid;
 
@@ -40,8 +41,13 @@ impl As2Destination {
         let (own, theirs) = (partnership.identity.as2_id.as_str(), partnership.partner.as2_id.as_str());
         let message_id = prepared.seed.message_id.as_str();
         // The partner gets it from there: sent as well, it would have it twice.
-        if delivery.interrupted && was_given_before(&delivery.notes, delivery.claim.attempt) {
-            return Ok(Some(self.given(agreement)));
+        let time = agreement.receipts.deadline;
+        if let Some(until) = given_until(&delivery.notes, time, self.services.clock.now()) {
+            return Ok(Some(given(until)));
+        }
+        // Nor the other way round, if an earlier attempt may have brought it there as a message of its own.
+        if prepared.is_open() {
+            return Ok(None);
         }
         let Some(template) = &self.answer_to else { return Ok(None) };
         // Without a receipt nothing would tell that the connection broke before the answer was read, and the file was lost.
@@ -97,20 +103,23 @@ impl As2Destination {
         if !delivery.log.give_answer(&waiting.key, head, staged).await? {
             return Ok(None);
         }
-        Ok(Some(self.given(agreement)))
-    }
-
-    /// How a delivery stands that is in the answer to a message: whether the partner has read it, its receipt says.
-    fn given(&self, agreement: &Agreement) -> Sent {
-        let deadline = self.services.clock.now() + agreement.receipts.deadline;
-        Sent::Awaiting { deadline, connection: None, replies: Vec::new() }
+        Ok(Some(given(self.services.clock.now() + time)))
     }
 }
 
-/// Whether the attempt before this one has put the payload into an answer.
-fn was_given_before(notes: &BTreeMap<String, Value>, attempt: u32) -> bool {
-    let noted = notes.get(GIVEN_ANSWER).and_then(|note| note.get("attempt")).and_then(Value::as_u64);
-    noted.and_then(|noted| noted.checked_add(1)) == Some(u64::from(attempt))
+/// How a delivery stands that is in the answer to a message: whether the partner has read it, its receipt says.
+const fn given(deadline: Timestamp) -> Sent {
+    Sent::Awaiting { deadline, connection: None, replies: Vec::new() }
+}
+
+/// Until when the receipt is awaited for a payload that an earlier attempt has put into an answer, however many attempts were
+/// interrupted since; `None` where none has, the time is over, or the partner has refused it.
+fn given_until(notes: &BTreeMap<String, Value>, time: Duration, now: Timestamp) -> Option<Timestamp> {
+    let note = notes.get(GIVEN_ANSWER)?;
+    let until = note.get("at")?.as_str()?.parse::<Timestamp>().ok()? + time;
+    let attempt = |note: &Value| note.get("attempt").and_then(Value::as_u64);
+    let was_refused = notes.get(ANSWERED).and_then(attempt) >= attempt(note);
+    (now < until && !was_refused).then_some(until)
 }
 
 /// The message that a file answers, by the template of its destination: a Message-ID, with or without its angle brackets, or the

@@ -2,11 +2,15 @@
 //! later, which `later_evidence` puts together.
 
 use super::{As2Destination, SentMessage};
+use crate::coding::Coding;
 use crate::evidence::{self, SentBytes, SentFacts};
+use crate::outgoing::pgp::SignedSource;
 use crate::outgoing::signed::{self, Covers};
-use crate::outgoing::{Envelope, cipher};
+use crate::outgoing::{Envelope, cipher, pgp};
 use crate::partnership::Partnership;
+use crate::pgp_signature::NotedPgpSignature;
 use crate::sent_proof::{about_copy, copy_key};
+use crate::signer::Signer;
 use crate::streaming::{CHUNK, stream_error};
 use model::{Error, ErrorKind, Result};
 use smime::{Digest, Mic, MicReader};
@@ -42,8 +46,7 @@ impl As2Destination {
         sent: &SentMessage,
     ) -> Result<Option<Evidence>> {
         let agreement = envelope.agreement;
-        // Evidence knows no OpenPGP signatures.
-        if agreement.evidence.keep_for.is_none() || agreement.is_protected_by_pgp() {
+        if agreement.evidence.keep_for.is_none() {
             return Ok(None);
         }
         let mic = sent.mic.get();
@@ -51,8 +54,16 @@ impl As2Destination {
             Some(mic) => signed::signature(envelope, mic)?,
             None => None,
         };
+        let own = signature.as_ref().map(|_| Signer::Certificate(&partnership.own.key.certificate));
+        let spooled = envelope.made_once.spool.get();
+        let by_pgp = spooled.and_then(|spooled| spooled.pgp_signature.as_ref());
+        let by_pgp = by_pgp.map(NotedPgpSignature::read).transpose()?;
+        let (signature, signer) = match &by_pgp {
+            Some((signature, key)) => (Some(signature.as_slice()), Some(Signer::Pgp(key))),
+            None => (signature.as_deref(), own),
+        };
         let head = [sent.content_headers.as_slice(), b"\r\n"].concat();
-        let covers = match (signed::covers(envelope), mic) {
+        let covers = match (covers(envelope), mic) {
             (Covers::Payload, _) => SentBytes::Payload(head),
             (Covers::HeadAndPayload, _) => SentBytes::HeadAndPayload(head),
             (Covers::Layers, Some(mic)) if agreement.evidence.keeps_content => {
@@ -86,10 +97,14 @@ impl As2Destination {
             headers: &sent.headers,
             mic: mic.map(ToString::to_string),
             covers,
-            signer: signature.as_ref().map(|_| &partnership.own.key.certificate),
-            signature: signature.as_deref(),
-            cipher: agreement.encrypts_by_smime().then(|| cipher(agreement.cipher).name()),
+            signer,
+            signature,
+            cipher: match agreement.is_protected_by_pgp() {
+                true => pgp::cipher_name(agreement),
+                false => agreement.encrypts_by_smime().then(|| cipher(agreement.cipher).name()),
+            },
             receipt_signers: &partnership.certificates,
+            receipt_keys: &partnership.pgp,
         })
     }
 
@@ -98,10 +113,13 @@ impl As2Destination {
     pub(super) async fn keep_signed(&self, delivery: &Deliver, envelope: &Envelope<'_>) -> Result<()> {
         let terms = envelope.agreement.evidence;
         let key = copy_key(&envelope.seed.message_id);
-        let is_needed =
-            terms.keep_for.is_some() && terms.keeps_content && !envelope.agreement.is_protected_by_pgp();
-        if !is_needed || signed::covers(envelope) != Covers::Layers || delivery.notes.contains_key(&key) {
+        let is_needed = terms.keep_for.is_some() && terms.keeps_content;
+        if !is_needed || covers(envelope) != Covers::Layers || delivery.notes.contains_key(&key) {
             return Ok(());
+        }
+        if envelope.agreement.is_protected_by_pgp() {
+            // What is signed around an encryption is copied out of the message in staging.
+            self.make(delivery, envelope, 0).await?;
         }
         if let Some((copy, mic)) = self.copy_signed(delivery, envelope, None).await? {
             delivery.log.keep(&key, copy, about_copy(&mic)).await?;
@@ -117,6 +135,9 @@ impl As2Destination {
         envelope: &Envelope<'_>,
         expected: Option<&Mic>,
     ) -> Result<Option<(StagedPayload, Mic)>> {
+        if envelope.agreement.is_protected_by_pgp() {
+            return self.copy_signed_by_pgp(delivery, envelope, expected).await;
+        }
         let length = delivery.payload.length();
         let payload = Arc::clone(&delivery.payload);
         let reader = blocking(move || payload.open_blocking(0..length)).await?;
@@ -133,6 +154,44 @@ impl As2Destination {
             Ok(Some((part.commit()?, mic)))
         })
         .await
+    }
+
+    /// The same of a message by PGP/MIME.
+    async fn copy_signed_by_pgp(
+        &self,
+        delivery: &Deliver,
+        envelope: &Envelope<'_>,
+        expected: Option<&Mic>,
+    ) -> Result<Option<(StagedPayload, Mic)>> {
+        let source = SignedSource::of(envelope)?;
+        let (from, coding) = match (&source, envelope.made_once.spool.get()) {
+            (SignedSource::Payload(_), _) => (Arc::clone(&delivery.payload), Coding::Identity),
+            (SignedSource::Body(_), Some(spooled)) => {
+                (spooled.body(), Coding::put_on(envelope.agreement.headers.content_coding))
+            }
+            (SignedSource::Body(_), None) => return Ok(None),
+        };
+        let (staging, expected) = (Arc::clone(&self.services.staging), expected.cloned());
+        let digest = pgp::mic_digest(envelope);
+        blocking(move || {
+            let length = from.length();
+            let reader = coding.decoder(from.open_blocking(0..length)?, u64::MAX);
+            let mut part = staging.begin()?;
+            let mic = source.read(reader, |content| copy(content, &mut *part, digest))?;
+            if expected.is_some_and(|expected| expected != mic) {
+                return Ok(None);
+            }
+            Ok(Some((part.commit()?, mic)))
+        })
+        .await
+    }
+}
+
+/// Which bytes the MIC of a message covers, and its signature if it has one.
+fn covers(envelope: &Envelope<'_>) -> Covers {
+    match envelope.agreement.is_protected_by_pgp() {
+        true => pgp::covers(envelope),
+        false => signed::covers(envelope),
     }
 }
 

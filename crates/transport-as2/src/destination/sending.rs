@@ -7,10 +7,11 @@ use crate::forms::Posting;
 use crate::login::Login;
 use crate::outgoing::{Envelope, Outgoing, build, pgp};
 use crate::partnership::Partnership;
+use crate::pgp_signature::PgpSignature;
 use crate::receipt::PartnerResponse;
 use crate::sent_message::{SentTerms, held, noting};
 use crate::sent_proof::ProofOf;
-use crate::spool;
+use crate::spool::{self, MadeSignatures};
 use crate::streaming::{Making, body_of};
 use http::{Request, Response};
 use model::{Error, ErrorKind, Purpose, Result};
@@ -226,7 +227,12 @@ impl As2Destination {
 
     /// Makes a message from its first byte on, or opens the one in staging, which cannot be made again exactly, at the byte
     /// `from`.
-    async fn make(&self, delivery: &Deliver, envelope: &Envelope<'_>, from: u64) -> Result<Outgoing> {
+    pub(super) async fn make(
+        &self,
+        delivery: &Deliver,
+        envelope: &Envelope<'_>,
+        from: u64,
+    ) -> Result<Outgoing> {
         let length = delivery.payload.length();
         let payload = Arc::clone(&delivery.payload);
         let reader = tokio::task::spawn_blocking(move || payload.open_blocking(0..length)).await;
@@ -234,23 +240,27 @@ impl As2Destination {
             reader.map_err(|e| Error::transient(ErrorKind::Internal, "open a payload").caused_by(e))??;
         let coding = envelope.agreement.headers.content_coding;
         let message_id = envelope.seed.message_id.as_str();
-        let message = match envelope.agreement.is_protected_by_pgp() {
+        let (message, pgp) = match envelope.agreement.is_protected_by_pgp() {
             true if envelope.made_once.spool.get().is_some() || spool::is_kept(delivery, message_id)? => {
-                pgp::kept(envelope)?
+                (pgp::kept(envelope)?, None)
             }
             true => {
                 let material = self.materials.of(self.services.directory.definitions());
                 let sides = Partnership::pgp_sides(&material, &self.endpoint, envelope.seed.date)?;
                 pgp::build(envelope, &sides, reader, length)?
             }
-            false => build(envelope, reader, length)?,
+            false => (build(envelope, reader, length)?, None),
         };
         let mut message = message.coded(coding);
         if message.length().is_some() {
             return Ok(message);
         }
         let made_once = &envelope.made_once;
-        let of = (message_id, || made_once.noted_signature());
+        let signed = || -> Result<MadeSignatures> {
+            let pgp_signature = pgp.as_ref().map(PgpSignature::made).transpose()?;
+            Ok(MadeSignatures { signature: made_once.noted_signature(), pgp_signature })
+        };
+        let of = (message_id, signed);
         let write = || spool::spooled(&self.services, delivery, of, message.body, message.mic);
         let spooled = made_once.spool.get_or_try_init(write).await?;
         (message.body, message.mic) = spooled.open(from).await?;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::agreement::{Agreement, As2Id};
 use crate::choice::Choices;
+use crate::material::fingerprint;
 use crate::request::RequestHead;
 use crate::testing::Key;
 use http::HeaderMap;
@@ -75,9 +76,10 @@ fn received<'a>(
         partner,
         identity: "acme",
         report,
+        pgp: None,
         mic: Some("AAAA, sha-256"),
-        signer: Some(&keys.0.certificate),
-        receipt_signer: Some(&keys.1.certificate),
+        signer: Some(Signer::Certificate(&keys.0.certificate)),
+        receipt_signer: Some(Signer::Certificate(&keys.1.certificate)),
         reply,
         signed_content: None,
     }
@@ -142,9 +144,10 @@ fn evidence_of_a_sent_message_has_all_certificates_that_may_verify_its_receipt()
         mic: Some("AAAA, sha-256".into()),
         covers: SentBytes::HeadAndPayload(b"Content-Type: text/plain\r\n\r\n".to_vec()),
         signature: Some(b"0"),
-        signer: Some(&acme.certificate),
+        signer: Some(Signer::Certificate(&acme.certificate)),
         cipher: Some("AES-256-CBC"),
         receipt_signers: &certificates,
+        receipt_keys: &[],
     };
     let evidence = of_sent(sent).unwrap().unwrap();
     let header = String::from_utf8_lossy(&evidence.pieces[MESSAGE_HEADER]);

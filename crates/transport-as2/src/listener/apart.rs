@@ -151,7 +151,7 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
     }
     // Where nothing is around the parts, what protects the only payload is what there is to say of the message.
     let (report, signed_content) = match found.report {
-        Some(own) if report.layers.is_empty() && payloads.len() == 1 => (own, None),
+        Some(own) if pgp.is_none() && report.layers.is_empty() && payloads.len() == 1 => (own, None),
         _ => (report, signed_content),
     };
     let message = ReadMessage { report, pgp, parts: payloads, is_composite: false, signed_content };

@@ -15,6 +15,7 @@ use crate::receive::ReadMessage;
 use crate::reject::{try_again_later, with_peer};
 use crate::reply::{ReplyContent, stored_reply};
 use crate::request::RequestHead;
+use crate::signer::Signer;
 use model::{AuditEvent, Error, ErrorKind, RemotePath, Result};
 use net::http::PeerInfo;
 use serde_json::{Map, Value};
@@ -89,22 +90,22 @@ impl Receiver {
             ),
         };
         let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
-        let evidence = match pgp {
-            // Evidence knows no OpenPGP signatures.
-            Some(_) => None,
-            None => evidence::of_received(Received {
-                head,
-                partner: &parties.partner,
-                identity: &parties.identity.name,
-                report: &report,
-                mic: answer.mic.as_deref(),
-                signer: parties.verified_with(&report).map(|known| &known.certificate),
-                receipt_signer: (head.mdn.wanted && head.mdn.signed && !head.mdn.by_pgp)
-                    .then_some(&parties.own.certificate),
-                reply: &reply,
-                signed_content,
-            })?,
-        };
+        let is_receipt_signed = head.mdn.wanted && head.mdn.signed;
+        let pgp_own = parties.pgp_own.as_ref().filter(|_| is_receipt_signed && head.mdn.by_pgp);
+        let pgp_own = pgp_own.map(|own| own.public());
+        let own = (is_receipt_signed && !head.mdn.by_pgp).then_some(&parties.own.certificate);
+        let evidence = evidence::of_received(Received {
+            head,
+            partner: &parties.partner,
+            identity: &parties.identity.name,
+            report: &report,
+            pgp: pgp.as_ref(),
+            mic: answer.mic.as_deref(),
+            signer: parties.signer(&report, pgp.as_ref()),
+            receipt_signer: pgp_own.map(Signer::Pgp).or_else(|| own.map(Signer::Certificate)),
+            reply: &reply,
+            signed_content,
+        })?;
         let receipts = self.later_receipts(head, parties, peer, &reply).await?;
         // Where the receipt comes later, the answer is nothing but a status.
         let within = parties.partner.agreement.answer_within.filter(|_| parties.receipt_to.is_none());

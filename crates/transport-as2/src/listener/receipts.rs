@@ -30,7 +30,6 @@ use crate::transfer_id::{self, Transfer};
 use crate::unknown::{UnknownAnswer, dropped};
 use bytes::Bytes;
 use http::StatusCode;
-use model::definition::Definitions;
 use model::{AuditEvent, DeliveryState, Error, ErrorKind, EventKind, Result, Retry, Timestamp, UNPROVEN_MDN};
 use net::http::PeerInfo;
 use openssl::x509::X509;
@@ -40,10 +39,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use transport::{Awaited, JudgedBy, Judgement, Resolution, Resolved, StoredReply};
 
-/// A receipt that was read, from a partner that is known here.
-struct Arrived<'a> {
-    head: &'a RequestHead,
-    peer: &'a PeerInfo,
+/// The partner that sends a receipt, and what verifies its signatures.
+struct Sender {
     material: Arc<Material>,
     /// Who we are to the partner.
     identity: Identity,
@@ -53,9 +50,17 @@ struct Arrived<'a> {
     certificates: Vec<X509>,
     /// The OpenPGP keys that verify.
     pgp: Vec<Arc<PartnerKey>>,
+    /// The time at which they do.
+    now: Timestamp,
+}
+
+/// A receipt that was read, from a partner that is known here.
+struct Arrived<'a> {
+    head: &'a RequestHead,
+    peer: &'a PeerInfo,
+    sender: Sender,
     read: ReadMdn,
     response: PartnerResponse,
-    now: Timestamp,
 }
 
 impl Receiver {
@@ -70,22 +75,13 @@ impl Receiver {
         arriving: &mut Arriving,
         peer: &PeerInfo,
     ) -> Result<StoredReply> {
-        let material = self.materials.of(self.services.directory.definitions());
-        let definitions = &*material.definitions;
-        let parties = partner_named(definitions, &head.from).zip(identity_named(definitions, &head.to));
-        let Some((partner, identity)) = parties else {
+        let Some(sender) = self.sender_of(head)? else {
             let reason = "the AS2-From or AS2-To of the receipt is not known here";
-            return self
-                .unmatched(head, peer, None, reason, "The sender or receiver is unknown to this system.")
-                .await;
+            return self.unmatched(head, peer, None, reason, UNKNOWN_SENDER).await;
         };
-        let now = self.services.clock.now();
-        let verifying = material.verifying(&partner, now)?;
-        let certificates: Vec<X509> = verifying.iter().map(|known| known.certificate.clone()).collect();
-        let pgp = material.pgp.verifying_keys(&material.definitions, &partner, now)?;
         arriving.set_limit(LARGEST_MDN as u64);
-        let read =
-            self.read_receipt(head, (coding, now), (&partner, &certificates, &pgp), arriving, peer).await?;
+        let trusted = (&sender.partner, &sender.certificates[..], &sender.pgp[..]);
+        let read = self.read_receipt(head, (coding, sender.now), trusted, arriving, peer).await?;
         // Its place is kept until it is judged: that may read the whole payload.
         let (body, read, _admitted) = match read {
             Collected::Read(body, read, admitted) => (body, read, admitted),
@@ -94,29 +90,13 @@ impl Receiver {
         let read = match *read {
             Ok(read) => read,
             Err(error) => {
-                let reason = error.chain();
-                return self
-                    .unmatched(head, peer, Some(&partner), &reason, "The receipt cannot be read.")
-                    .await;
+                let (partner, reason) = (Some(&sender.partner), error.chain());
+                return self.unmatched(head, peer, partner, &reason, "The receipt cannot be read.").await;
             }
         };
         let (status, headers, connection) = (StatusCode::OK, head.headers.clone(), Some(peer.connection));
         let response = PartnerResponse { status, headers, body, connection };
-        let material = Arc::clone(&material);
-        let arrived = Arrived {
-            head,
-            peer,
-            material,
-            identity,
-            partner,
-            verifying,
-            certificates,
-            pgp,
-            read,
-            response,
-            now,
-        };
-        self.match_receipt(definitions, &arrived).await
+        self.match_receipt(&Arrived { head, peer, sender, read, response }).await
     }
 
     /// Takes a receipt that was a part of a message, or inside other layers, and gives the answer to whoever sent it.
@@ -129,49 +109,41 @@ impl Receiver {
         peer: &PeerInfo,
         found: FoundReceipt,
     ) -> Result<StoredReply> {
-        let material = self.materials.of(self.services.directory.definitions());
-        let definitions = Arc::clone(&material.definitions);
-        let parties = partner_named(&definitions, &head.from).zip(identity_named(&definitions, &head.to));
-        let Some((partner, identity)) = parties else {
+        let Some(sender) = self.sender_of(head)? else {
             let reason = "the AS2-From or AS2-To of the receipt is not known here any more";
-            return self
-                .unmatched(head, peer, None, reason, "The sender or receiver is unknown to this system.")
-                .await;
+            return self.unmatched(head, peer, None, reason, UNKNOWN_SENDER).await;
         };
-        let now = self.services.clock.now();
-        let verifying = material.verifying(&partner, now)?;
-        let certificates: Vec<X509> = verifying.iter().map(|known| known.certificate.clone()).collect();
-        let pgp = material.pgp.verifying_keys(&material.definitions, &partner, now)?;
         let (status, connection) = (StatusCode::OK, Some(peer.connection));
         let headers = found.fields_beside(&head.headers);
         let FoundReceipt { read, body, .. } = found;
         let response = PartnerResponse { status, headers, body: Bytes::from(body), connection };
-        let arrived = Arrived {
-            head,
-            peer,
-            material,
-            identity,
-            partner,
-            verifying,
-            certificates,
-            pgp,
-            read,
-            response,
-            now,
-        };
-        self.match_receipt(&definitions, &arrived).await
+        self.match_receipt(&Arrived { head, peer, sender, read, response }).await
+    }
+
+    /// Who sends a receipt, by the definitions in force; `None` where it or we are unknown.
+    fn sender_of(&self, head: &RequestHead) -> Result<Option<Sender>> {
+        let material = self.materials.of(self.services.directory.definitions());
+        let definitions = &*material.definitions;
+        let parties = partner_named(definitions, &head.from).zip(identity_named(definitions, &head.to));
+        let Some((partner, identity)) = parties else { return Ok(None) };
+        let now = self.services.clock.now();
+        let verifying = material.verifying(&partner, now)?;
+        let certificates = verifying.iter().map(|known| known.certificate.clone()).collect();
+        let pgp = material.pgp.verifying_keys(definitions, &partner, now)?;
+        let material = Arc::clone(&material);
+        Ok(Some(Sender { material, identity, partner, verifying, certificates, pgp, now }))
     }
 
     /// Finds the message that a receipt is about, and records what the receipt says of it.
-    async fn match_receipt(&self, definitions: &Definitions, arrived: &Arrived<'_>) -> Result<StoredReply> {
-        let Arrived { head, peer, partner, read, .. } = arrived;
+    async fn match_receipt(&self, arrived: &Arrived<'_>) -> Result<StoredReply> {
+        let Arrived { head, peer, sender: Sender { partner, .. }, read, .. } = arrived;
         let Some(original) = read.mdn.original_message_id.as_deref() else {
             let reason = "the receipt names no message (Original-Message-ID)";
             return self.unmatched(head, peer, Some(partner), reason, "The receipt names no message.").await;
         };
         let message_id = correlation(original);
         for _ in 0..MOST_JUDGEMENTS {
-            if let Some(reply) = self.judge_once(definitions, arrived, &message_id).await? {
+            if let Some(reply) = self.judge_once(arrived, &message_id).await? {
                 return Ok(reply);
             }
         }
@@ -181,13 +153,8 @@ impl Receiver {
 
     /// Judges a receipt for this message, and records what it says; none where the message's delivery has changed
     /// meanwhile.
-    async fn judge_once(
-        &self,
-        definitions: &Definitions,
-        arrived: &Arrived<'_>,
-        message_id: &str,
-    ) -> Result<Option<StoredReply>> {
-        let Arrived { head, peer, partner, .. } = arrived;
+    async fn judge_once(&self, arrived: &Arrived<'_>, message_id: &str) -> Result<Option<StoredReply>> {
+        let Arrived { head, peer, sender: Sender { partner, .. }, .. } = arrived;
         let Some(awaited) = self.intake.awaited(message_id).await? else {
             let reason = format!("no message {message_id} was sent from here");
             return self.unmatched(head, peer, Some(partner), &reason, NOT_AWAITED).await.map(Some);
@@ -197,7 +164,7 @@ impl Receiver {
         let drawn = drawn.filter(|_| is_ref_num(message_id)).map(str::to_owned);
         let message_id = drawn.as_deref().unwrap_or(message_id);
         let sent = SentMessage::noted(&awaited.notes, message_id)?;
-        if !is_from_receiver(definitions, arrived, &awaited, sent.as_ref()) {
+        if !is_from_receiver(arrived, &awaited, sent.as_ref()) {
             let reason = format!(
                 "message {message_id} was not sent by {} to {}: the receipt counts for nothing",
                 head.to, head.from
@@ -225,7 +192,8 @@ impl Receiver {
         sent: Option<&SentMessage>,
         message_id: &str,
     ) -> Result<Resolution> {
-        let Arrived { partner, verifying, certificates, pgp, read, response, now, .. } = arrived;
+        let Arrived { sender, read, response, .. } = arrived;
+        let Sender { partner, verifying, certificates, pgp, now, .. } = sender;
         let agreement = match sent {
             Some(sent) => sent.agreement(&partner.agreement),
             None => partner.agreement.clone(),
@@ -276,9 +244,10 @@ impl Receiver {
                     fallback::outside(used, &partner.certificates, name, *now)
                 });
                 events.extend(fallback::event(&self.services, partner, outside.as_slice()));
-                let parties = (&arrived.identity, partner);
-                evidence =
-                    sent.and_then(|sent| of_awaited(sent, &awaited.notes, message_id, parties, certificates));
+                let parties = (&arrived.sender.identity, partner);
+                evidence = sent.and_then(|sent| {
+                    of_awaited(sent, &awaited.notes, message_id, parties, (certificates, pgp))
+                });
                 let (receipt, used) = proving(*proof, sent, signed_with, *now);
                 events.extend(legacy::event(&self.services, partner, &used));
                 Judgement::Proof(receipt)
@@ -296,7 +265,7 @@ impl Receiver {
                 refused.judgement
             }
             Judged::NoProof(error) => {
-                let error = of_receipt(error, &arrived.material.definitions, partner, *now);
+                let error = of_receipt(error, &sender.material.definitions, partner, *now);
                 let error = response.on_connection(error);
                 Judgement::NoProof { receipt: receipt(), error }
             }
@@ -319,9 +288,9 @@ impl Receiver {
         message_id: &str,
         (mut error, may_contradict): (Error, bool),
     ) -> Result<Resolution> {
-        let Arrived { partner, material, read, response, now, .. } = arrived;
+        let Arrived { sender: Sender { partner, material, now, .. }, read, response, .. } = arrived;
         let receipt = not_proving(read, response, message_id, *now);
-        let parties = (&arrived.identity, partner);
+        let parties = (&arrived.sender.identity, partner);
         let is_joined_wrongly =
             sent.is_some_and(SentMessage::went_on) && is_about_bytes(&read.mdn.disposition);
         let follows = match sent {
@@ -403,6 +372,9 @@ fn judged_by(awaited: &Awaited) -> JudgedBy {
     JudgedBy { attempt: awaited.attempt, notes: notes.collect() }
 }
 
+/// What is said of a receipt from or to names that are not known.
+const UNKNOWN_SENDER: &str = "The sender or receiver is unknown to this system.";
+
 /// What is said of a receipt for a message that is not known.
 const NOT_AWAITED: &str = "No message is waiting for this receipt.";
 
@@ -414,16 +386,12 @@ fn unsolicited(message_id: &str) -> Error {
 
 /// Whether a receipt comes from the partner that its message went to, and is for us who sent it, by their names. Without a
 /// note of the message these are the endpoint's.
-fn is_from_receiver(
-    definitions: &Definitions,
-    arrived: &Arrived<'_>,
-    awaited: &Awaited,
-    sent: Option<&SentMessage>,
-) -> bool {
-    let (head, partner) = (arrived.head, &arrived.partner);
+fn is_from_receiver(arrived: &Arrived<'_>, awaited: &Awaited, sent: Option<&SentMessage>) -> bool {
+    let Arrived { head, sender: Sender { material, partner, .. }, .. } = arrived;
     if let Some(sent) = sent {
         return sent.partner == partner.name && sent.to == head.from && sent.from == head.to;
     }
+    let definitions = &*material.definitions;
     let Some(endpoint) = definitions.endpoints.get(&awaited.endpoint) else { return false };
     let own = identity_named(definitions, &head.to);
     endpoint.partner() == Some(partner.name.as_str())

@@ -48,7 +48,7 @@ fn a_signed_receipt_is_proved_by_the_partners_certificate_alone() {
     let message = mdn().write("b-1", Some(ours.signing("b-2"))).unwrap();
     let proved = read(&headers(&message), &message.body, std::slice::from_ref(&ours.certificate)).unwrap();
     let certificate = hexadecimal(&ours.certificate.digest(MessageDigest::sha256()).unwrap());
-    let signed = Signature { digest: Digest::Sha256, certificate, weaknesses: Vec::new() };
+    let signed = Signature { digest: Digest::Sha256, certificate, component: None, weaknesses: Vec::new() };
     let signature = SignatureState::Proved(signed);
     assert_eq!(proved, ReadMdn { mdn: mdn(), signature, unknown_type: None });
     // What it says is read all the same, and why it proves nothing.

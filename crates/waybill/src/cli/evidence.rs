@@ -23,15 +23,15 @@ pub(crate) struct TransferEvidence {
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyEvidence {
-    /// A certificate (PEM) that you know to be the sender's or the receiver's: those in the package must be among them. May
+    /// A certificate (PEM) or OpenPGP key (armour) that you know to be the sender's or the receiver's: those in the package must be among them. May
     /// be given several times. `--sender` and `--receiver` say whose it is, and count more.
     #[arg(long, value_name = "FILE")]
     pub(crate) certificate: Vec<PathBuf>,
-    /// A certificate (PEM) that you know to be the sender's: that which verifies the message must be among them. May be given
+    /// A certificate (PEM) or OpenPGP key (armour) that you know to be the sender's: that which verifies the message must be among them. May be given
     /// several times.
     #[arg(long, value_name = "FILE")]
     pub(crate) sender: Vec<PathBuf>,
-    /// A certificate (PEM) that you know to be the receiver's: that which verifies the receipt must be among them. May be
+    /// A certificate (PEM) or OpenPGP key (armour) that you know to be the receiver's: that which verifies the receipt must be among them. May be
     /// given several times.
     #[arg(long, value_name = "FILE")]
     pub(crate) receiver: Vec<PathBuf>,

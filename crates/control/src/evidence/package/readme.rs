@@ -1,10 +1,11 @@
-//! What a package says of itself, for people: what is in it, and how it is checked with OpenSSL alone.
+//! What a package says of itself, for people: what is in it, and how it is checked with OpenSSL and GnuPG alone.
 
 use super::{
-    CANONICAL, CONTENT, EvidencePackage, RECEIPT_BYTES, RECEIPT_FILE, RECEIPT_SIGNATURE, covered_files,
+    CANONICAL, CONTENT, EvidencePackage, RECEIPT_BYTES, RECEIPT_FILE, RECEIPT_PGP_SIGNATURE,
+    RECEIPT_SIGNATURE, covered_files, path_of,
 };
 use model::PayloadRecord;
-use model::evidence::{Covered, MessageFacts, MessageWay, SIGNATURE};
+use model::evidence::{Covered, MessageFacts, MessageWay, PGP_SIGNATURE, PGP_SIGNER, SIGNATURE};
 use std::fmt::Write as _;
 
 /// The words of a package.
@@ -12,8 +13,8 @@ pub(super) struct Readme<'a> {
     pub(super) package: &'a EvidencePackage,
     pub(super) facts: &'a MessageFacts,
     pub(super) content: Option<&'a PayloadRecord>,
-    /// Whether the receipt is there in two parts too: what was signed, and the signature.
-    pub(super) is_split: bool,
+    /// Where the signature of the receipt is, if the receipt is there in two parts too: what was signed, and the signature.
+    pub(super) split: Option<&'static str>,
 }
 
 /// What `openssl dgst` calls the digests of MICs.
@@ -25,6 +26,20 @@ const DIGESTS: [(&str, &str); 6] = [
     ("sha1", "-sha1"),
     ("md5", "-md5"),
 ];
+
+/// What GnuPG says of a signature that holds.
+const GOOD: &str = "It must say \"Good signature\". That it does not know whose key this is (\"not certified with a trusted signature\")\n\
+                    leaves it to you to compare the fingerprint that it shows.\n";
+
+/// The commands that verify an OpenPGP signature by these keys, which are put into a directory of their own.
+fn by_gnupg(keys: &[String], home: &str, signature: &str, content: &str) -> String {
+    format!(
+        "    mkdir -p -m 700 {home}\n    \
+         gpg --homedir ./{home} --import {}\n    \
+         gpg --homedir ./{home} --verify {signature} {content}\n",
+        keys.join(" ")
+    )
+}
 
 impl Readme<'_> {
     /// The whole text, with line ends that every editor shows.
@@ -60,16 +75,34 @@ impl Readme<'_> {
             line("File", &transfer.file_name.to_text());
         }
         line("Evidence", &view.id.to_string());
-        text.push_str(
+        let (tools, compare) = match self.has_pgp() {
+            true => (
+                "OpenSSL 3 and GnuPG",
+                "compare the keys and certificates with those that you\n\
+                 know to be the partners' (gpg --show-keys --with-subkey-fingerprint FILE; openssl x509 -in FILE -noout\n\
+                 -subject -dates -fingerprint -sha256).",
+            ),
+            false => (
+                "OpenSSL 3",
+                "compare the certificates with those that you know to\n\
+                 be the partners' (openssl x509 -in certificates/signer.pem -noout -subject -dates -fingerprint -sha256).",
+            ),
+        };
+        let _ = write!(
+            text,
             "\nevidence.json says the same for programs, with the SHA-256 of each file here. With Waybill, all of the\n\
              following is checked by\n\n    waybill as2 verify FILE.zip\n\n\
-             and with OpenSSL 3 as follows. What remains for you: compare the certificates with those that you know to\n\
-             be the partners' (openssl x509 -in certificates/signer.pem -noout -subject -dates -fingerprint -sha256).\n",
+             and with {tools} as follows. What remains for you: {compare}\n"
         );
         if self.content.is_none() {
             text.push_str(&self.without_content());
         }
         Some(text)
+    }
+
+    /// Whether OpenPGP has signed the message or the receipt.
+    fn has_pgp(&self) -> bool {
+        self.package.has(PGP_SIGNATURE) || self.split == Some(RECEIPT_PGP_SIGNATURE)
     }
 
     fn without_content(&self) -> String {
@@ -118,6 +151,11 @@ impl Readme<'_> {
     }
 
     fn signature(&self) -> Option<String> {
+        if self.package.has(PGP_SIGNATURE) && self.facts.covered != Covered::NotKept {
+            let checked =
+                by_gnupg(&[path_of(PGP_SIGNER)], "gnupg-sender", &path_of(PGP_SIGNATURE), "signed.bin");
+            return Some(format!("2. THE SIGNATURE: who sent which bytes\n\n{checked}\n{GOOD}"));
+        }
         if !self.package.has(SIGNATURE) || self.facts.covered == Covered::NotKept {
             return Some("2. THE SIGNATURE\n\nNothing here can be checked: the message was not signed, or what was signed is not kept.\n".to_owned());
         }
@@ -153,10 +191,18 @@ impl Readme<'_> {
             MessageWay::Received => "we confirmed the message",
             MessageWay::Sent => "the partner confirmed the message",
         };
-        let checked = if signers.is_empty() {
+        let keys: Vec<String> = self.package.receipt_keys().collect();
+        let checked = if self.split == Some(RECEIPT_PGP_SIGNATURE) && keys.is_empty() {
+            "It is signed by OpenPGP, and no key that may verify it is here.\n".to_owned()
+        } else if self.split == Some(RECEIPT_PGP_SIGNATURE) {
+            format!(
+                "{}\n{GOOD}{RECEIPT_BYTES} and {RECEIPT_PGP_SIGNATURE} are the two parts of {RECEIPT_FILE}.\n",
+                by_gnupg(&keys, "gnupg-receiver", RECEIPT_PGP_SIGNATURE, RECEIPT_BYTES)
+            )
+        } else if signers.is_empty() {
             "It is not signed.\n".to_owned()
         } else {
-            let one = |signer: &String| match self.is_split {
+            let one = |signer: &String| match self.split.is_some() {
                 true => format!(
                     "    openssl cms -verify -binary -inform DER -in {RECEIPT_SIGNATURE} -content {RECEIPT_BYTES} \\\n        \
                      -certfile {signer} -nointern -noverify -out verified-receipt.bin\n"
@@ -170,7 +216,7 @@ impl Readme<'_> {
                 "One of these must say \"CMS Verification successful\":\n\n{}\n\
                  A receipt that is not signed, though it might have been, is read with an editor.\n{}",
                 each.concat(),
-                if self.is_split {
+                if self.split.is_some() {
                     format!(
                         "{RECEIPT_BYTES} and {RECEIPT_SIGNATURE} are the two parts of {RECEIPT_FILE}, decoded.\n"
                     )

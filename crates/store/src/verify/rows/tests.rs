@@ -510,6 +510,26 @@ both! {
         resolve(&one, true).await;
         end(store, &one, Finish::Awaiting { deadline: later, replies: vec![] }, EventKind::DeliveryAwaiting).await;
         books.agree("overtaken").await;
+        // One, and a person, whose time was read before that of the answer, and who were recorded after it.
+        let earlier = now() - Duration::from_secs(1);
+        for by_hand in [false, true] {
+            let one = one_claimed(store, &n1, &format!("read before {by_hand}")).await;
+            let key = one.delivery.id.to_string();
+            store.correlate(&one.claim, &key).await.unwrap();
+            end(store, &one, Finish::Awaiting { deadline: later, replies: vec![] }, EventKind::DeliveryAwaiting).await;
+            if by_hand {
+                let act = Act { at: earlier, ..act() };
+                store.cancel_transfer(one.transfer.id, &act).await.unwrap();
+                books.agree("cancelled by a clock that is behind").await;
+                store.retry_transfer(one.transfer.id, &act, None).await.unwrap();
+                books.agree("retried by a clock that is behind").await;
+                let again = claim_one(store, &n1).await;
+                end(store, &again, delivered(), EventKind::DeliveryDelivered).await;
+            } else {
+                store.resolve(&key, receipt(true), &node("n2"), vec![], earlier).await.unwrap();
+            }
+            books.agree("read before").await;
+        }
 
         // A node that dies, twice, and what is taken over.
         one_claimed(store, &n1, "fenced").await;

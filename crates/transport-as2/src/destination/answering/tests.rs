@@ -26,12 +26,20 @@ fn only_a_message_of_the_partner_to_us_is_answered() {
 }
 
 #[test]
-fn what_an_interrupted_attempt_has_put_into_an_answer_is_known_to_the_next_one_alone() {
-    let notes = BTreeMap::from([(GIVEN_ANSWER.to_owned(), serde_json::json!({ "key": "k", "attempt": 2 }))]);
-    assert!(was_given_before(&notes, 3));
-    // A later one sends the file as a message of its own: no receipt has come.
-    assert!(!was_given_before(&notes, 4) && !was_given_before(&notes, 2));
-    assert!(!was_given_before(&BTreeMap::new(), 1));
+fn what_was_put_into_an_answer_is_not_sent_before_the_time_of_its_receipt_is_over() {
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let note = serde_json::json!({ "key": "k", "attempt": 2, "at": "2026-01-01T00:00:00.500000Z" });
+    let mut notes = BTreeMap::from([(GIVEN_ANSWER.to_owned(), note)]);
+    let until =
+        |notes: &BTreeMap<String, Value>, now: &str| given_until(notes, Duration::from_secs(60), at(now));
+    assert_eq!(until(&notes, "2026-01-01T00:00:30Z"), Some(at("2026-01-01T00:01:00.5Z")));
+    assert_eq!(until(&notes, "2026-01-01T00:01:00.5Z"), None);
+    // A refusal of what was sent before does not count; one that came since does.
+    for (refused_in, is_given) in [(1, true), (2, false), (3, false)] {
+        notes.insert(ANSWERED.to_owned(), crate::sent_message::refusal_note("<1@acme>", refused_in));
+        assert_eq!(until(&notes, "2026-01-01T00:00:30Z").is_some(), is_given, "{refused_in}");
+    }
+    assert_eq!(until(&BTreeMap::new(), "2026-01-01T00:00:30Z"), None);
 }
 
 fn whole(mut body: Box<dyn Measured + Send>) -> String {

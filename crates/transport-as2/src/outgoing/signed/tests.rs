@@ -6,22 +6,21 @@ use model::RemotePath;
 use smime::{
     DecryptionKey, EncryptedContentKey, Headers, KeyTransport, Keys, Part, PartReceiver, ReadOptions, Report,
 };
-use std::cell::RefCell;
 use std::io::{self, Write};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 /// The payload, and what was signed where that is something else.
 #[derive(Default)]
 struct Parts {
     payload: Vec<u8>,
-    signed: Rc<RefCell<Vec<u8>>>,
+    signed: Arc<Mutex<Vec<u8>>>,
 }
 
-struct Shared(Rc<RefCell<Vec<u8>>>);
+struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
+        self.0.lock().unwrap().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -34,8 +33,8 @@ impl PartReceiver for Parts {
         Ok(Box::new(&mut self.payload))
     }
 
-    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write>>> {
-        Ok(Some(Box::new(Shared(Rc::clone(&self.signed)))))
+    fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
+        Ok(Some(Box::new(Shared(Arc::clone(&self.signed)))))
     }
 }
 
@@ -52,7 +51,7 @@ fn received(out: super::super::Outgoing, acme: &Key, globex: &Key) -> (Report, V
     let signed = report.signed_content.as_ref().unwrap();
     let content = match signed.is_leaf {
         true => [signed.head.as_slice(), &parts.payload].concat(),
-        false => parts.signed.borrow().clone(),
+        false => parts.signed.lock().unwrap().clone(),
     };
     let mic = out.mic.get().unwrap().clone();
     (report, content, mic)

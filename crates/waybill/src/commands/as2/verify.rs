@@ -2,6 +2,8 @@
 
 mod message;
 mod package;
+mod signature;
+mod signer;
 mod trail;
 
 use self::package::Package;

@@ -1,11 +1,12 @@
 //! The package: what it says of itself, and its files.
 
-use super::super::{certificate, file_error};
+use super::super::file_error;
 use super::Check;
+use super::signer::Signer;
 use crate::cli::VerifyEvidence;
 use control::evidence::{
-    CANONICAL, CONTENT, CrlfReader, EVENTS, MANIFEST, README, RECEIPT_BYTES, RECEIPT_FILE, RECEIPT_SIGNATURE,
-    SEALS, path_of, receipt_parts,
+    CANONICAL, CONTENT, CrlfReader, EVENTS, MANIFEST, README, RECEIPT_BYTES, RECEIPT_FILE,
+    RECEIPT_PGP_SIGNATURE, RECEIPT_SIGNATURE, ReceiptParts, SEALS, path_of, receipt_parts,
 };
 use control::zip::ZipReader;
 use model::evidence::{Covered, MessageFacts, RECEIPT_SIGNER, SIGNED_HEAD};
@@ -81,9 +82,9 @@ pub(super) struct Package {
     pub(super) facts: MessageFacts,
     /// The content from elsewhere.
     payload: Option<PathBuf>,
-    /// Certificates that whoever checks knows to be the sender's, and the receiver's.
-    pub(super) senders: Vec<X509>,
-    pub(super) receivers: Vec<X509>,
+    /// Certificates and OpenPGP keys that whoever checks knows to be the sender's, and the receiver's.
+    pub(super) senders: Vec<Signer>,
+    pub(super) receivers: Vec<Signer>,
     /// Public keys of seals that whoever checks knows, PEM.
     pub(super) trusted: Vec<Vec<u8>>,
 }
@@ -118,9 +119,11 @@ impl Package {
             std::fs::read(path).map_err(|error| file_error("read a public key", path, error))
         };
         // Where it is said whose a certificate is, those of which it is not do not count for that side.
-        let known = |of_side: &[PathBuf]| -> Result<Vec<X509>> {
+        let known = |of_side: &[PathBuf]| -> Result<Vec<Signer>> {
             let paths = if of_side.is_empty() { &wanted.certificate[..] } else { of_side };
-            paths.iter().map(|path| certificate(path)).collect()
+            let read: Vec<Vec<Signer>> =
+                paths.iter().map(|path| Signer::read(path)).collect::<Result<_>>()?;
+            Ok(read.into_iter().flatten().collect())
         };
         Ok(Self {
             path: wanted.package.clone(),
@@ -290,9 +293,10 @@ impl Package {
         if self.has(CANONICAL) && !self.is_canonical()? {
             wrong.push(format!("{CANONICAL} is not the content with its line ends read as CRLF"));
         }
-        if (self.has(RECEIPT_BYTES) || self.has(RECEIPT_SIGNATURE)) && !self.is_of_receipt()? {
-            wrong
-                .push(format!("{RECEIPT_BYTES} and {RECEIPT_SIGNATURE} are not the parts of {RECEIPT_FILE}"));
+        let parts = [RECEIPT_BYTES, RECEIPT_SIGNATURE, RECEIPT_PGP_SIGNATURE];
+        let parts: Vec<&str> = parts.into_iter().filter(|path| self.has(path)).collect();
+        if !parts.is_empty() && !self.is_of_receipt(&parts)? {
+            wrong.push(format!("{} are not the parts of {RECEIPT_FILE}", parts.join(" and ")));
         }
         Ok(vec![match wrong.is_empty() {
             true => Check::holds(WHAT, format!("{} files are as {MANIFEST} lists them", files.len())),
@@ -307,15 +311,17 @@ impl Package {
             rest.strip_suffix(".members").is_some_and(plain)
                 || rest.strip_prefix("key-").and_then(|rest| rest.strip_suffix(".pem")).is_some_and(plain)
         };
-        [README, MANIFEST, CONTENT, CANONICAL, RECEIPT_FILE, RECEIPT_BYTES, RECEIPT_SIGNATURE, EVENTS, SEALS]
-            .contains(&path)
+        let fixed = [README, MANIFEST, CONTENT, CANONICAL, EVENTS, SEALS];
+        let of_receipt = [RECEIPT_FILE, RECEIPT_BYTES, RECEIPT_SIGNATURE, RECEIPT_PGP_SIGNATURE];
+        fixed.contains(&path)
+            || of_receipt.contains(&path)
             || path.strip_prefix("audit/seal-").is_some_and(of_seal)
             || self.manifest.pieces.keys().any(|name| path_of(name) == path)
     }
 
     /// Whether the parts of the receipt that came with it are those of the receipt.
-    fn is_of_receipt(&mut self) -> Result<bool> {
-        if ![RECEIPT_FILE, RECEIPT_BYTES, RECEIPT_SIGNATURE].iter().all(|path| self.has(path)) {
+    fn is_of_receipt(&mut self, came: &[&str]) -> Result<bool> {
+        if !self.has(RECEIPT_FILE) {
             return Ok(false);
         }
         let names: Vec<String> =
@@ -326,7 +332,9 @@ impl Package {
         }
         let signers: Vec<&[u8]> = signers.iter().map(Vec::as_slice).collect();
         let parts = receipt_parts(&self.small(RECEIPT_FILE)?, &signers);
-        Ok(parts == Some((self.small(RECEIPT_BYTES)?, self.small(RECEIPT_SIGNATURE)?)))
+        let Some(ReceiptParts { signed, signature, path }) = parts else { return Ok(false) };
+        let is_same = came == [RECEIPT_BYTES, path];
+        Ok(is_same && self.small(RECEIPT_BYTES)? == signed && self.small(path)? == signature)
     }
 
     /// Whether the canonical form that came with it is that of its content.
