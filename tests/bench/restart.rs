@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 pub(crate) fn run() {
     let (mib, cuts) = (number("WAYBILL_BENCH_RESTART_MIB", 2048), number("WAYBILL_BENCH_CUTS", 20));
     println!(
-        "| {mib} MiB by AS2 restart, {cuts} cuts | sent, of its bytes | seconds | restarts | peak memory, MiB |"
+        "| {mib} MiB by AS2 restart, {cuts} cuts | sent, of its bytes | seconds | restarts | peak memory, MiB | arrived whole |"
     );
     println!("|---|---|---|---|---|---|");
     for cipher in ["aes256-cbc", "aes256-gcm"] {

@@ -185,6 +185,8 @@ impl Gateway {
             .arg(self.own.join("definitions"))
             .args(&self.serve);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // As the service and the image have it.
+        command.env("MALLOC_ARENA_MAX", "2");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().unwrap();
         self.watchdog = Some(Watchdog::over(&child));

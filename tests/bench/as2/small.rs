@@ -4,7 +4,7 @@
 use super::files::pack_file;
 use super::material::{Cipher, Material};
 use super::one_thread::small_messages;
-use super::wire::{Replay, connect, receipt};
+use super::wire::{Receipts, Replay, accepted, connect, receipt};
 use crate::measure::{RUNS, Used, Work, median, number};
 use std::fs;
 use std::io::{BufReader, Write};
@@ -24,13 +24,19 @@ pub(super) fn run(material: &Material) {
     let mut replay = Replay::open(&packed);
     let body = replay.body();
     println!(
-        "\n| {messages} messages of 1 KiB, {CONNECTIONS} connections, synchronous signed receipts | messages/s | processor time a message | peak memory, MiB |"
+        "\n| {messages} messages of 1 KiB, {CONNECTIONS} connections, signed receipts | messages/s | processor time a message | peak memory, MiB |"
     );
     println!("|---|---|---|---|");
-    for (name, postgres) in [("SQLite", false), ("PostgreSQL", true)] {
+    let rows = [
+        ("SQLite, receipts in the answers", false, false),
+        ("SQLite, receipts later", false, true),
+        ("PostgreSQL, receipts in the answers", true, false),
+        ("PostgreSQL, receipts later", true, true),
+    ];
+    for (name, postgres, later) in rows {
         let (mut rates, mut processor, mut peak) = (Vec::new(), Vec::new(), 0.0_f64);
         for _ in 0..RUNS {
-            let used = receive(material, &replay, &body, messages, postgres);
+            let used = receive(material, &replay, &body, messages, (postgres, later));
             rates.push(messages as f64 / used.took.as_secs_f64());
             processor.push(used.processor.as_secs_f64() * 1000.0 / messages as f64);
             peak = peak.max(used.memory);
@@ -42,12 +48,27 @@ pub(super) fn run(material: &Material) {
     println!("| RSA alone (decrypt, verify, sign), one thread of openssl | {alone:.0} | | |");
 }
 
-/// All of them, by a gateway of its own.
-fn receive(material: &Material, replay: &Replay, body: &[u8], messages: u64, postgres: bool) -> Used {
+/// All of them, by a gateway of its own, until the last receipt has come: in its answer, or by a connection of its own.
+fn receive(
+    material: &Material,
+    replay: &Replay,
+    body: &[u8],
+    messages: u64,
+    (postgres, later): (bool, bool),
+) -> Used {
     let warehouse = material.empty("warehouse");
     let database = postgres.then(|| fresh_database("as2_small"));
     let mut gateway = GatewayBuilder::new(material.root(), "globex").database(database.as_deref()).build();
-    gateway.define("globex.toml", &material.of_globex(&warehouse));
+    let receipts = later.then(Receipts::open);
+    let (mut definitions, mut field) = (material.of_globex(&warehouse), String::new());
+    if let Some(receipts) = &receipts {
+        let url = format!("http://127.0.0.1:{}/as2", receipts.port);
+        definitions.push_str(&format!(
+            "[endpoint.acme]\ntransport = \"as2\"\npartner = \"acme\"\nidentity = \"globex\"\nurl = \"{url}\"\noffline = false\n"
+        ));
+        field = format!("Receipt-Delivery-Option: {url}\r\n");
+    }
+    gateway.define("globex.toml", &definitions);
     gateway.start();
     let (next, port) = (AtomicU64::new(0), gateway.http);
     let work = Work::begin(gateway.pid());
@@ -60,13 +81,20 @@ fn receive(material: &Material, replay: &Replay, body: &[u8], messages: u64, pos
                     if number >= messages {
                         break;
                     }
-                    let request = [replay.head(&format!("<{number}@bench>")).as_bytes(), body].concat();
-                    stream.get_mut().write_all(&request).unwrap();
-                    receipt(&mut stream);
+                    let head = replay.head(&format!("<{number}@bench>"));
+                    let head = head.replacen("\r\n", &format!("\r\n{field}"), 1);
+                    stream.get_mut().write_all(&[head.as_bytes(), body].concat()).unwrap();
+                    match later {
+                        true => accepted(&mut stream),
+                        false => receipt(&mut stream),
+                    }
                 }
             });
         }
     });
+    if let Some(receipts) = &receipts {
+        receipts.wait(messages);
+    }
     let used = work.end();
     drop(gateway);
     fs::remove_dir_all(material.root().join("globex")).unwrap();

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -68,6 +70,12 @@ pub(super) fn connect(port: u16) -> TcpStream {
     stream
 }
 
+/// Reads an answer without a receipt, which comes later.
+pub(super) fn accepted(from: &mut impl BufRead) {
+    let head = Head::read(from, || {});
+    assert!(head.first.contains(" 200 ") && head.length == 0, "{}", head.first);
+}
+
 /// Reads an answer, and makes sure that it is a receipt for a processed message.
 pub(super) fn receipt(from: &mut impl BufRead) {
     let head = Head::read(from, || {});
@@ -77,6 +85,57 @@ pub(super) fn receipt(from: &mut impl BufRead) {
     let processed =
         body.lines().any(|line| line.starts_with("Disposition:") && line.ends_with("; processed"));
     assert!(head.first.contains(" 200 ") && processed, "{}\n{body}", head.first);
+}
+
+/// A server that takes receipts that are sent later, and counts them.
+pub(super) struct Receipts {
+    pub(super) port: u16,
+    taken: Arc<AtomicU64>,
+}
+
+impl Receipts {
+    pub(super) fn open() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let taken = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&taken);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, counted) = (stream.unwrap(), Arc::clone(&counted));
+                std::thread::spawn(move || take(stream, &counted));
+            }
+        });
+        Self { port, taken }
+    }
+
+    /// Waits until there are so many.
+    pub(super) fn wait(&self, count: u64) {
+        let begun = std::time::Instant::now();
+        while self.taken.load(Ordering::Relaxed) < count {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{} of {count} receipts came",
+                self.taken.load(Ordering::Relaxed)
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Takes what comes over one connection.
+fn take(stream: TcpStream, counted: &AtomicU64) {
+    stream.set_nodelay(true).unwrap();
+    let mut stream = BufReader::new(stream);
+    // Until the gateway closes it.
+    while stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+        let head = Head::read(&mut stream, || {});
+        let mut body = vec![0; usize::try_from(head.length).unwrap()];
+        stream.read_exact(&mut body).unwrap();
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("; processed"), "{}\n{body}", head.first);
+        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        counted.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// A server that reads one message, forgets it, and says that all is well.
