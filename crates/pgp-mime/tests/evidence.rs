@@ -149,20 +149,10 @@ fn what_is_kept_of_messages_by_gnupg_proves_them_also_over_text() {
     gpg.generate("us@acme.example", ("ed25519", "cv25519"), "");
     gpg.generate("them@globex.example", ("rsa3072", "rsa3072"), "");
     let (us, them) = (pair(&gpg, "us@acme.example", ""), pair(&gpg, "them@globex.example", ""));
-    let media =
-        |essence: &str| Headers::new().with("Content-Type", format!("{essence}; boundary=\"b1\"")).unwrap();
     for more in [&[][..], &["--textmode"], &["--digest-algo", "SHA512"]] {
         let arguments = [&["--armor", "-u", "them@globex.example"], more].concat();
         let detached = gpg.run(&[&arguments[..], &["--detach-sign"]].concat(), &whole(CONTENT));
-        let body = [
-            b"--b1\r\n",
-            whole(CONTENT).as_slice(),
-            b"\r\n--b1\r\nContent-Type: application/pgp-signature\r\n\r\n",
-            &detached,
-            b"\r\n--b1--\r\n",
-        ]
-        .concat();
-        let headers = media("multipart/signed; protocol=\"application/pgp-signature\"");
+        let (headers, body) = signed_with(&whole(CONTENT), &detached);
         let (report, content) = received(&headers, &body, &us, &them);
         assert_eq!(content, whole(CONTENT));
         let signature = report.signed_content.unwrap().signature;
@@ -171,14 +161,7 @@ fn what_is_kept_of_messages_by_gnupg_proves_them_also_over_text() {
         let text = b"UNB+UNOA'\r\nUNZ+0'\r\n";
         let object = [&arguments[..], &["-r", "us@acme.example", "--sign", "--encrypt"]].concat();
         let object = gpg.run(&object, &whole(text));
-        let body = [
-            b"--b1\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n--b1\r\n\
-              Content-Type: application/octet-stream\r\n\r\n",
-            object.as_slice(),
-            b"\r\n--b1--\r\n",
-        ]
-        .concat();
-        let headers = media("multipart/encrypted; protocol=\"application/pgp-encrypted\"");
+        let (headers, body) = encrypted_as(&object);
         let (report, content) = received(&headers, &body, &us, &them);
         let signature = report.signed_content.unwrap().signature;
         proves(&gpg, &signature, &content, &them.public, "in one object");
@@ -190,15 +173,7 @@ fn what_is_kept_of_messages_by_gnupg_proves_them_also_over_text() {
     let odd = detached("RIPEMD160", "us@acme.example");
     let good = detached("SHA256", "them@globex.example");
     for both in [[odd.clone(), good.clone()].concat(), [good, odd].concat()] {
-        let body = [
-            b"--b1\r\n",
-            whole(CONTENT).as_slice(),
-            b"\r\n--b1\r\nContent-Type: application/pgp-signature\r\n\r\n",
-            &both,
-            b"\r\n--b1--\r\n",
-        ]
-        .concat();
-        let headers = media("multipart/signed; protocol=\"application/pgp-signature\"");
+        let (headers, body) = signed_with(&whole(CONTENT), &both);
         let (report, content) = received(&headers, &body, &us, &them);
         let signature = report.signed_content.unwrap().signature;
         let verified = verify_detached(&content[..], &signature, &[&them.public], &options()).unwrap();

@@ -29,11 +29,6 @@ fn encryption(pair: &Pair, signed_by: Option<&Pair>, compress: bool) -> Encrypti
     }
 }
 
-fn signed_media(body: &str) -> Headers {
-    let media = format!("{body}; boundary=\"b1\"");
-    Headers::new().with("Content-Type", media).unwrap()
-}
-
 #[test]
 fn gnupg_reads_what_is_written_and_the_room_reads_it_back() {
     let gpg = Gpg::new();
@@ -136,14 +131,7 @@ fn what_gnupg_writes_is_read() {
             arguments.extend(signs.then_some("--sign"));
             let content: &[u8] = if more == ["--textmode"] { b"one\r\ntwo\r\n" } else { CONTENT };
             let armoured = gpg.run(&arguments, &whole(content));
-            let body = [
-                b"--b1\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n--b1\r\n\
-                  Content-Type: application/octet-stream\r\n\r\n",
-                armoured.as_slice(),
-                b"\r\n--b1--\r\n",
-            ]
-            .concat();
-            let headers = signed_media("multipart/encrypted; protocol=\"application/pgp-encrypted\"");
+            let (headers, body) = encrypted_as(&armoured);
             let read = read(&headers, &body, &[&them.own, &us.own], &[&them.public], &options());
             let (report, kept) = read.unwrap_or_else(|error| panic!("{more:?} {signs}: {error:?}"));
             assert_eq!((kept.content.as_slice(), report.is_signed()), (content, signs), "{more:?}");
@@ -169,7 +157,7 @@ fn what_gnupg_writes_is_read() {
         ]
         .concat();
         let headers =
-            signed_media("multipart/signed; protocol=\"application/pgp-signature\"; micalg=pgp-sha256");
+            multipart("multipart/signed; protocol=\"application/pgp-signature\"; micalg=pgp-sha256");
         let (report, kept) = read(&headers, &body, &[], &[&us.public, &them.public], &options()).unwrap();
         assert_eq!(kept.content, content);
         assert_eq!(report.signed.as_ref().unwrap().key, 1, "{more:?}");
@@ -245,7 +233,7 @@ fn weak_ciphers_and_digests_are_read_where_that_is_allowed() {
     let gpg = Gpg::new();
     gpg.generate("us@acme.example", ALGORITHMS[1], "");
     let us = pair(&gpg, "us@acme.example", "");
-    let headers = signed_media("multipart/encrypted; protocol=\"application/pgp-encrypted\"");
+    let headers = multipart("multipart/encrypted; protocol=\"application/pgp-encrypted\"");
     let arguments = [
         "--armor",
         "-r",

@@ -121,6 +121,36 @@ pub fn whole(content: &[u8]) -> Vec<u8> {
     [HEAD, content].concat()
 }
 
+/// The header fields of a multipart with the boundary `b1`.
+pub fn multipart(essence: &str) -> Headers {
+    Headers::new().with("Content-Type", format!("{essence}; boundary=\"b1\"")).unwrap()
+}
+
+/// A signed entity, with the header fields of the whole.
+pub fn signed_with(entity: &[u8], signature: &[u8]) -> (Headers, Vec<u8>) {
+    let body = [
+        b"--b1\r\n",
+        entity,
+        b"\r\n--b1\r\nContent-Type: application/pgp-signature\r\n\r\n",
+        signature,
+        b"\r\n--b1--\r\n",
+    ]
+    .concat();
+    (multipart("multipart/signed; protocol=\"application/pgp-signature\""), body)
+}
+
+/// An object that holds an entity, with the header fields of the whole.
+pub fn encrypted_as(object: &[u8]) -> (Headers, Vec<u8>) {
+    let body = [
+        b"--b1\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n--b1\r\n\
+          Content-Type: application/octet-stream\r\n\r\n",
+        object,
+        b"\r\n--b1--\r\n",
+    ]
+    .concat();
+    (multipart("multipart/encrypted; protocol=\"application/pgp-encrypted\""), body)
+}
+
 pub fn written(entity: Entity<Body>) -> (Headers, Vec<u8>) {
     let (headers, mut body) = entity.into_parts();
     let mut bytes = Vec::new();
