@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use model::definition::PollSource;
-use model::{Claim, DeliveryId, Offer, OfferId, OfferState, RemotePath, Result, Timestamp};
+use model::{Claim, DeliveryId, ErrorKind, Offer, OfferId, OfferState, RemotePath, Result, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -234,7 +234,11 @@ pub(super) async fn read(folder: &Arc<dyn Folder>, path: &RemotePath, offset: u6
 }
 
 pub(super) async fn names(folder: &Arc<dyn Folder>, directory: &RemotePath) -> Vec<String> {
-    let mut listing = folder.list(directory).await.unwrap();
+    let mut listing = match folder.list(directory).await {
+        // paramiko's server looks at each file of a directory, and answers so where one goes away meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => folder.list(directory).await.unwrap(),
+        listing => listing.unwrap(),
+    };
     let mut names = Vec::new();
     while let Some(entry) = listing.next().await {
         let entry = entry.unwrap();

@@ -91,11 +91,12 @@ impl Client {
                 _ => {}
             }
         }
-        if self.abilities.limits
-            && let Ok(answer) = self.ask(packet::EXTENDED, 32, |r| r.string(b"limits@openssh.com")).await
-            && answer.kind == packet::EXTENDED_REPLY
-        {
-            self.limit(&mut Fields::new(answer.flat()));
+        if self.abilities.limits {
+            // A connection on which no answer comes is lost.
+            let answer = self.ask(packet::EXTENDED, 32, |r| r.string(b"limits@openssh.com")).await?;
+            if answer.kind == packet::EXTENDED_REPLY {
+                self.limit(&mut Fields::new(answer.flat()));
+            }
         }
         Ok(())
     }
