@@ -373,7 +373,9 @@ CREATE TABLE intake_keys (
     -- body, which is a payload of the delivery that gave it.
     answer_until TIMESTAMPTZ,
     answer_head JSONB,
-    answer_payload_id UUID
+    answer_payload_id UUID,
+    -- The message came in the answer to a delivery.
+    from_answer BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX intake_keys_by_time ON intake_keys (began_at);
 CREATE INDEX intake_keys_by_offer ON intake_keys (offer_id) WHERE offer_id IS NOT NULL;

@@ -1,9 +1,13 @@
-//! Large files: one of many gibibytes from SFTP to FTP, and one whose connections are cut again and again on the way.
+//! Large files: one of many gibibytes from SFTP to FTP, one as an AS2 message between two gateways, and one whose connections are
+//! cut again and again on the way.
 //!
 //! `WAYBILL_BENCH_GIB` (10), `WAYBILL_BENCH_CUTS` (20, of a file of 2 GiB).
 
 use crate::folders::site::{Protocol, Site, make, measure};
 use crate::measure::{number, status_kib};
+use crate::pair::pair;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,6 +40,43 @@ fn large(bytes: u64) {
     println!("| the whole way | {took:.0} s, {:.0} MB/s |", bytes as f64 / 1e6 / took);
     println!("| peak memory | {:.0} MiB |", memory(&gateway));
     println!("| the same bytes | {} |", same(&from, &to));
+}
+
+/// From a server through a gateway, by AS2 (signed, encrypted, with a signed receipt in the answer) to another one.
+pub(crate) fn message() {
+    let bytes = number("WAYBILL_BENCH_GIB", 10) << 30;
+    let mut pair = pair(false);
+    let (folder, original) = (pair.folder(), pair.root.path().join("original"));
+    sparse(&original, bytes);
+    // The gateway deletes its name of it.
+    std::fs::hard_link(&original, folder.join("large.bin")).unwrap();
+    pair.globex.start();
+    let begun = Instant::now();
+    pair.acme.start();
+    let arrived = pair.warehouse().join("large.bin");
+    eventually("the file is there", Duration::from_secs(3600), || arrived.exists().then_some(()));
+    let took = begun.elapsed().as_secs_f64();
+    let is_proved =
+        || pair.acme.json(&["transfer", "list", "--file", "large.bin"])[0]["state"] == "completed";
+    eventually("the receipt is recorded", Duration::from_secs(60), || is_proved().then_some(()));
+    println!("\n| {} GiB, SFTP → gateway → AS2 → gateway → directory | |\n|---|---|", bytes >> 30);
+    println!("| the whole way | {took:.0} s, {:.0} MB/s |", bytes as f64 / 1e6 / took);
+    println!("| peak memory, sender | {:.0} MiB |", memory(&pair.acme));
+    println!("| peak memory, receiver | {:.0} MiB |", memory(&pair.globex));
+    let same = std::process::Command::new("cmp").arg(&original).arg(arrived).status().unwrap().success();
+    println!("| the same bytes | {same} |");
+}
+
+/// A file with a random block every 16 MiB, and nothing between: four copies of it would not have room everywhere.
+fn sparse(path: &Path, bytes: u64) {
+    let mut file = File::create(path).unwrap();
+    file.set_len(bytes).unwrap();
+    let mut block = vec![0; 64 * 1024];
+    for at in (0..bytes).step_by(16 << 20) {
+        openssl::rand::rand_bytes(&mut block).unwrap();
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(&block).unwrap();
+    }
 }
 
 /// To a server behind a line that breaks so often.

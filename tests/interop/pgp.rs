@@ -2,7 +2,7 @@
 
 use crate::hub::{Hub, PATIENCE, random};
 use crate::raw::post;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -77,7 +77,11 @@ impl Gpg {
 
 /// The definitions of one side, whose AS2 name is `us` and whose partner is `them`.
 pub(crate) fn define(hub: &Hub, us: &str, them: &str, their_url: &str, agreement: &str) {
-    let text = format!(
+    hub.gateway.define("hub.toml", &document(hub, us, them, their_url, agreement));
+}
+
+fn document(hub: &Hub, us: &str, them: &str, their_url: &str, agreement: &str) -> String {
+    format!(
         r#"[identity.waybill.as2]
 id = "{us}"
 keys = ["waybill"]
@@ -119,8 +123,7 @@ source = {{ listener = "as2", partner = "peer", mask = "*" }}
 endpoint = "in"
 "#,
         root = hub.root.path().display(),
-    );
-    hub.gateway.define("hub.toml", &text);
+    )
 }
 
 /// Two sides with keys of these algorithms.
@@ -166,7 +169,21 @@ fn two_gateways_exchange_files_by_pgp_in_every_form() {
         let metadata = &came["metadata"];
         assert_eq!(metadata["as2_cipher"].is_string(), name != "signed", "{name}: {metadata}");
         assert_eq!(metadata["as2_signer"].is_string(), name != "encrypted", "{name}: {metadata}");
+        // Both sides name the keys that were used.
+        let told = |is: bool, key: &str| if is { json!(key) } else { Value::Null };
+        let (signed, encrypted) = (name != "encrypted", name != "signed");
+        let receipt = &way["deliveries"][0]["receipt"]["detail"];
+        for (at, key, expected) in [
+            (receipt, "sent_signed_with", told(signed, "ours")),
+            (receipt, "sent_encrypted_with", told(encrypted, "theirs")),
+            (receipt, "signed_with", json!("theirs")),
+            (metadata, "as2_verified_with", told(signed, "theirs")),
+            (metadata, "as2_decrypted_with", told(encrypted, "ours")),
+        ] {
+            assert_eq!(at[key], expected, "{name}, {key}: {at}");
+        }
     }
+    assert!(other.events("certificate.fallback_used").is_empty());
     // The other way, with keys of the other kind.
     let content = random(2_000_000);
     other.put("back", &content);
@@ -195,6 +212,33 @@ fn a_message_goes_out_again_as_it_was_made_though_the_key_has_changed() {
     assert_eq!(way["state"], "completed", "{way}");
     assert_eq!(other.wait_for_file("waits"), content);
     assert!(other.events("message.refused").is_empty(), "{:?}", other.events("message.refused"));
+}
+
+#[test]
+fn a_key_that_is_used_before_its_time_is_told_of() {
+    let (gpg, mut one, mut other) = two([("ed25519", "cv25519"), ("ed25519", "cv25519")]);
+    // OTHER expects the old key of ONE until the time that was agreed.
+    gpg.generate("<old@waybill.example>", "ed25519", "cv25519");
+    gpg.export("<old@waybill.example>", &other.root.path().join("keys"), "OLD");
+    let next = "{ name = \"theirs\", from = \"2099-01-01T00:00:00Z\" }";
+    let old = format!(
+        "[certificate.old]\npem = \"${{file:{}/keys/OLD.public.asc}}\"\n",
+        other.root.path().display()
+    );
+    let text = document(&other, "OTHER", "ONE", &one.url(), "send.packaging = \"pgp\"");
+    let text = text.replace("pgp_keys = [\"theirs\"]", &format!("pgp_keys = [\"old\", {next}]"));
+    other.gateway.define("hub.toml", &format!("{text}{old}"));
+    other.gateway.start();
+    define(&one, "ONE", "OTHER", &other.url(), "send.packaging = \"pgp\"");
+    one.gateway.start();
+    one.put("early", &random(5000));
+    assert_eq!(one.ended("early")["state"], "completed");
+    let told = other.events("certificate.fallback_used");
+    let used = told[0]["detail"]["used"].as_str().unwrap();
+    assert!(
+        told.len() == 1 && used.contains("OpenPGP key 'theirs'") && used.contains("changed early"),
+        "{told:?}"
+    );
 }
 
 /// The fields of a message from ONE to OTHER.

@@ -1,12 +1,16 @@
 //! Payloads in answers, and receipts for them, both ways, against a partner that was written from "HTTP Transport for Secure EDI" (2.5 to
 //! 2.8) and RFC 4130 alone.
 
+mod both_ways;
+
 use crate::hub::{Hub, PATIENCE, random, received, sha256, tell};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use suites::{Server, eventually, repository};
+
+const RESPONSE: &str = "response = { flow = \"answers\" }";
 
 fn start_peer() -> Server {
     Server::start("replies_peer", &[])
@@ -17,7 +21,11 @@ fn define(hub: &Hub, peer_url: &str, agreement: &str) {
     for folder in ["answers", "quotes"] {
         fs::create_dir_all(hub.root.path().join(folder)).unwrap();
     }
-    let text = format!(
+    hub.gateway.define("hub.toml", &document(hub, peer_url, agreement));
+}
+
+fn document(hub: &Hub, peer_url: &str, agreement: &str) -> String {
+    format!(
         r#"[identity.waybill.as2]
 id = "WAYBILL"
 keys = ["waybill"]
@@ -53,7 +61,7 @@ source = {{ endpoint = "out", mask = "*", every = "1s", stable_for = "0s", read_
 [[flow.outgoing.destination]]
 endpoint = "peer-as2"
 retry = {{ attempts = 6, first = "1s", longest = "1s" }}
-response = {{ flow = "answers" }}
+{RESPONSE}
 [flow.answers]
 source = {{ listener = "as2", partner = "peer", mask = "answer-*" }}
 [[flow.answers.destination]]
@@ -74,8 +82,7 @@ answer_to = "{{stem}}"
 retry = {{ attempts = 6, first = "1s", longest = "1s" }}
 "#,
         root = hub.root.path().display(),
-    );
-    hub.gateway.define("hub.toml", &text);
+    )
 }
 
 fn start(agreement: &str) -> (Server, Hub) {

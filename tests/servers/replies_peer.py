@@ -26,6 +26,8 @@ BEHAVIOUR = {
     "length": 1000,  # of the payload
     "ask": False,  # for a receipt for the payload
     "name": "quote.edi",
+    "file": None,  # with its bytes, in place of random ones
+    "message_id": None,  # of the answer, in place of a random one
     "later": False,  # the answer is an empty 200, and the rest is posted to the URL that the message named
     "drop": 0,  # so many answers are made and not given
 }
@@ -82,7 +84,7 @@ class Peer:
 
     def made(self, fields, message, asked, behaviour):
         keys, way = self.keys(), behaviour["answer"]
-        reply_id = f"<{secrets.token_hex(12)}@replies-peer>"
+        reply_id = behaviour["message_id"] or f"<{secrets.token_hex(12)}@replies-peer>"
         own = [("AS2-Version", "1.1"), ("AS2-From", "PEER"), ("AS2-To", "WAYBILL"), ("Message-ID", reply_id),
                ("MIME-Version", "1.0")]
         if behaviour["ask"]:
@@ -92,7 +94,8 @@ class Peer:
             return [], b""
         said = "processed/error: unexpected-processing-error" if way == "unsolicited" else "processed"
         plain = receipt(fields.get("message-id"), said, None if "error" in said else message["mic"], "PEER")
-        content = secrets.token_bytes(behaviour["length"])
+        file = behaviour["file"]
+        content = pathlib.Path(file).read_bytes() if file else secrets.token_bytes(behaviour["length"])
         sent = {"reply": reply_id, "sha256": hashlib.sha256(content).hexdigest(), "length": len(content)}
         file = payload(content, behaviour["name"], behaviour["protection"], keys)
         if way in ("mdn", "unsolicited"):

@@ -3,6 +3,5 @@
 pub(crate) mod intake;
 pub(crate) mod kept;
 mod keys;
-mod proof;
 mod reception;
 mod routing;

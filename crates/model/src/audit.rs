@@ -137,7 +137,7 @@ words! {
         CertificateIgnored = "certificate.ignored",
         /// A message that had been answered before was received and answered again.
         MessageRepeated = "message.repeated",
-        /// A message came under the Message-ID of an earlier one, with other content: it was refused.
+        /// A message came under the Message-ID of an earlier one, with other content: it was refused, or taken from an answer.
         MessageContentDiffers = "message.content_differs",
         /// The connection of a message broke before it was whole; what had come is kept, so that its sender can go on.
         MessagePartialKept = "message.partial_kept",

@@ -1,8 +1,17 @@
 //! What is said of a message in its evidence, and what the pieces are called: who writes a package of it, and who checks
 //! that package offline, read the same.
 
+use crate::EventKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+/// The events with which evidence is recorded: that of the transfer, of the delivery, or one of its own.
+pub const RECORDINGS: [EventKind; 4] = [
+    EventKind::TransferRecorded,
+    EventKind::TransferHeld,
+    EventKind::DeliveryDelivered,
+    EventKind::EvidenceRecorded,
+];
 
 /// The header fields that the message came or went with, one a line, as they were; without those that log somebody in.
 pub const MESSAGE_HEADER: &str = "message-header";

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use pgp::composed::{ArmorOptions, Deserializable as _, SignedPublicKey, SignedSecretKey};
-use pgp::types::{KeyDetails as _, Password};
+use pgp::types::{KeyDetails as _, KeyVersion, Password};
 use smime::{Error, Result, Weakness};
 
 use crate::component::{Component, Description, Validity};
@@ -149,6 +149,13 @@ impl PartnerKey {
     #[must_use]
     pub fn user(&self) -> &str {
         &self.description.user
+    }
+
+    /// Whether it is of version 6 (RFC 9580): its signatures hash a salt before the content. In a `multipart/signed` they stand
+    /// behind the content, so that who reads that as a stream cannot verify them, and GnuPG knows none.
+    #[must_use]
+    pub fn is_version_6(&self) -> bool {
+        self.key.primary_key.version() == KeyVersion::V6
     }
 
     /// Whether it is revoked.

@@ -22,6 +22,8 @@ use crate::read::{CHUNK, Reader, is_pgp};
 use crate::verify::{Demands, digest_by, digest_of, verify};
 
 const PLACE: &str = "OpenPGP message";
+/// Why encrypted data of tag 9 (RFC 9580 section 5.7) is weak.
+const MALLEABLE: Weakness = Weakness::Named("OpenPGP's old encryption without a modification detection code");
 /// Names of recipients in an error.
 const MOST_SHOWN: usize = 10;
 /// Keys of ours that are tried on the encrypted keys of one object: a message may repeat the name of our key, or leave it out.
@@ -61,9 +63,7 @@ impl Reader<'_> {
         // Without a detection code anybody can change what a recorded message decrypts to.
         let malleable = matches!(edata, Edata::SymEncryptedData { .. });
         if malleable && !self.options.accept_weak {
-            return Err(Error::WeakEncryption(Weakness::Named(
-                "OpenPGP's old encryption without a modification detection code",
-            )));
+            return Err(Error::WeakEncryption(MALLEABLE));
         }
         let (place, session) = self.session_key(&esk)?;
         let algorithm = match (&session, &edata) {
@@ -80,7 +80,7 @@ impl Reader<'_> {
         }
         if outermost {
             self.report.cipher = algorithm.map(cipher::name);
-            self.report.weak_cipher = weakness;
+            self.report.weak_cipher = weakness.or(malleable.then_some(MALLEABLE));
             self.report.decrypted_with = Some(place);
         }
         let options =

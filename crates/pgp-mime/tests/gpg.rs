@@ -233,7 +233,6 @@ fn weak_ciphers_and_digests_are_read_where_that_is_allowed() {
     let gpg = Gpg::new();
     gpg.generate("us@acme.example", ALGORITHMS[1], "");
     let us = pair(&gpg, "us@acme.example", "");
-    let headers = multipart("multipart/encrypted; protocol=\"application/pgp-encrypted\"");
     let arguments = [
         "--armor",
         "-r",
@@ -247,13 +246,7 @@ fn weak_ciphers_and_digests_are_read_where_that_is_allowed() {
         // Older versions need no permission.
         gpg.run(&["--armor", "-r", "us@acme.example", "--cipher-algo", "3DES", "--encrypt"], &whole(CONTENT))
     });
-    let body = [
-        b"--b1\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n--b1\r\n\
-          Content-Type: application/octet-stream\r\n\r\n",
-        armoured.as_slice(),
-        b"\r\n--b1--\r\n",
-    ]
-    .concat();
+    let (headers, body) = encrypted_as(&armoured);
     let refused = read(&headers, &body, &[&us.own], &[], &options()).map(|_| ()).unwrap_err();
     // To the peer no other text than for a wrong key: the cipher is named inside the encrypted key.
     let Error::Undecipherable { cause } = refused else { panic!("{refused:?}") };
@@ -263,4 +256,27 @@ fn weak_ciphers_and_digests_are_read_where_that_is_allowed() {
     let (report, kept) = read(&headers, &body, &[&us.own], &[], &legacy).unwrap();
     assert_eq!((kept.content.as_slice(), report.cipher), (CONTENT, Some("pgp-3des")));
     assert!(report.weak_cipher.is_some());
+}
+
+#[test]
+fn what_has_no_modification_detection_code_is_read_where_that_is_allowed() {
+    let gpg = Gpg::new();
+    gpg.generate("us@acme.example", ALGORITHMS[1], "");
+    gpg.generate("them@globex.example", ALGORITHMS[0], "");
+    let (us, them) = (pair(&gpg, "us@acme.example", ""), pair(&gpg, "them@globex.example", ""));
+    let mut legacy = options();
+    legacy.accept_weak = true;
+    for (signs, more) in [(false, &[][..]), (false, &["--compress-algo", "none"]), (true, &[])] {
+        let mut arguments = vec!["--armor", "--rfc2440", "--cipher-algo", "AES256"];
+        arguments.extend(more);
+        arguments.extend(["-r", "us@acme.example", "-u", "them@globex.example", "--encrypt"]);
+        arguments.extend(signs.then_some("--sign"));
+        let (headers, body) = encrypted_as(&gpg.run(&arguments, &whole(CONTENT)));
+        let refused = read(&headers, &body, &[&us.own], &[&them.public], &options()).map(|_| ()).unwrap_err();
+        assert!(matches!(refused, Error::WeakEncryption(_)), "{more:?}: {refused:?}");
+        let (report, kept) = read(&headers, &body, &[&us.own], &[&them.public], &legacy).unwrap();
+        assert_eq!((kept.content.as_slice(), report.cipher), (CONTENT, Some("pgp-aes256")));
+        assert_eq!((report.is_signed(), report.weak_cipher.is_some()), (signs, true));
+        assert_eq!(report.mic(digest()).unwrap().digest, sha256(&whole(CONTENT)));
+    }
 }

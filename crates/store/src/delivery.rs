@@ -25,6 +25,7 @@ pub use awaited::AwaitedDelivery;
 pub use claim::{ClaimFilter, Claimed, PoolRooms};
 pub use evidence::{EvidenceOf, NewEvidence, evidence_digest, evidence_pieces};
 pub use failure_route::{FAILURE, FailureDestination, FailureRoute};
+pub(crate) use finish::FinishAttempt;
 pub use finish::{Finish, Finished};
 pub use hours::ClosedDestination;
 pub use insert::{NewDelivery, NewTransfer};

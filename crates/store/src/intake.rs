@@ -1,9 +1,13 @@
 //! Messages from peers: received once, answered once, and answered again with the same bytes.
 
+mod answer_messages;
 mod answers;
+mod keys;
 mod receipts;
 
+pub use answer_messages::{AnswerFinished, NewAnswerMessage};
 pub use answers::{AnswerGiven, AnswerState, AnsweredBy};
+pub(crate) use keys::lock_key;
 
 use crate::action::{Act, cancel_unended};
 use crate::command::{Command, place_of};
@@ -14,12 +18,12 @@ use crate::lease::NodeLease;
 use crate::offer::insert_settled;
 use crate::open::Store;
 use crate::row::digest;
-use crate::tx::{Tx, locking};
+use crate::tx::Tx;
 use async_trait::async_trait;
-use model::{Actor, AuditEvent, Error, ErrorKind, EventKind, Offer, Result, Sha256, Timestamp, TransferId};
+use keys::{KeyRow, ReplyRow, Reserved, reserve};
+use model::{Actor, AuditEvent, Error, ErrorKind, NodeName, Offer, Result, Sha256, Timestamp, TransferId};
 use receipts::are_recorded;
 use serde_json::Value;
-use sqlx::FromRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -53,6 +57,8 @@ pub struct Answered {
     pub reply: Reply,
     /// The digest of its content, as its commit gave it.
     pub content: Option<Sha256>,
+    /// Whether the message came in the answer to a delivery.
+    pub from_answer: bool,
 }
 
 /// A received message and the records made from it.
@@ -85,7 +91,8 @@ pub struct IntakeCommit {
 pub enum IntakeCommitted {
     /// It is recorded: answer the peer.
     Committed,
-    /// Another node holds the key now: nothing was written; do not answer the peer.
+    /// Another node holds the key now, or the message was recorded as it came in an answer: nothing was written; do not answer
+    /// the peer.
     Lost,
 }
 
@@ -171,74 +178,6 @@ struct IntakeBegin {
     now: Timestamp,
 }
 
-#[derive(FromRow)]
-pub(crate) struct KeyRow {
-    state: String,
-    node: String,
-    epoch: i64,
-    offer_id: Option<Uuid>,
-    content_digest: Option<Vec<u8>>,
-    refusal_id: Option<Uuid>,
-    #[sqlx(flatten)]
-    reply: ReplyRow,
-}
-
-impl KeyRow {
-    /// Whether this lease's node is receiving the message.
-    pub(crate) fn is_held_by(&self, lease: &NodeLease) -> bool {
-        self.state == "in_progress" && self.node == lease.node.as_str() && self.epoch == lease.epoch
-    }
-
-    /// Cancels the receipt of an earlier refusal that is still on its way.
-    pub(crate) async fn cancel_refusal(
-        &self,
-        tx: &mut Tx<'_>,
-        lease: &NodeLease,
-        now: Timestamp,
-    ) -> Result<(), Fault> {
-        cancel_refusal(tx, self.refusal_id, lease, now).await
-    }
-
-    /// Whether the message was answered so: the same commit, repeated.
-    pub(crate) fn is_answered_with(&self, reply: &Reply) -> bool {
-        self.state == "answered"
-            && self.reply.reply_head.as_ref().is_some_and(|head| head.0 == reply.head)
-            && self.reply.reply_body.as_ref() == Some(&reply.body)
-    }
-
-    fn answered(self) -> Answered {
-        Answered {
-            reply: self.reply.reply(),
-            // One of the wrong length was changed by somebody: zeros match nothing.
-            content: self.content_digest.map(|digest| Sha256(digest.try_into().unwrap_or([0; 32]))),
-        }
-    }
-}
-
-#[derive(FromRow)]
-struct ReplyRow {
-    reply_head: Option<Json<Value>>,
-    reply_body: Option<Vec<u8>>,
-}
-
-impl ReplyRow {
-    fn reply(self) -> Reply {
-        Reply {
-            head: self.reply_head.map_or(Value::Null, |head| head.0),
-            body: self.reply_body.unwrap_or_default(),
-        }
-    }
-}
-
-pub(crate) async fn lock_key(tx: &mut Tx<'_>, digest: &str) -> Result<Option<KeyRow>, Fault> {
-    let sql = locking!(
-        tx,
-        "SELECT state, node, epoch, offer_id, content_digest, refusal_id, reply_head, reply_body FROM intake_keys \
-         WHERE digest = $1"
-    );
-    Ok(on!(tx, c => sqlx::query_as(sql).bind(digest).fetch_optional(c).await)?)
-}
-
 #[async_trait]
 impl Command for IntakeBegin {
     type Answer = IntakeBegun;
@@ -251,23 +190,12 @@ impl Command for IntakeBegin {
         if !tx.holds(&self.lease, self.now).await? {
             return Err(lease_lost("begin a message"));
         }
-        let digest = digest(&self.key);
-        // If another node is receiving a copy at this moment, this waits for its commit. The row may be deleted when
-        // it is read; then the next iteration inserts it.
-        for _ in 0..3 {
-            let new = on!(tx, c => sqlx::query(
-                "INSERT INTO intake_keys (digest, key, state, node, epoch, began_at) \
-                 VALUES ($1, $2, 'in_progress', $3, $4, $5) ON CONFLICT (digest) DO NOTHING")
-                .bind(&digest).bind(&self.key).bind(self.lease.node.as_str()).bind(self.lease.epoch)
-                .bind(self.now).execute(c).await.map(|done| done.rows_affected()))?;
-            if new == 1 {
-                return Ok(IntakeBegun::New);
-            }
-            if let Some(row) = lock_key(tx, &digest).await? {
-                return self.again(tx, &digest, row).await;
-            }
+        let holder = (&self.lease.node, self.lease.epoch);
+        match reserve(tx, &self.key, holder, self.now).await? {
+            Reserved::New => Ok(IntakeBegun::New),
+            Reserved::Known(row) => self.again(tx, &digest(&self.key), row).await,
+            Reserved::Not => Ok(IntakeBegun::InProgress),
         }
-        Ok(IntakeBegun::InProgress)
     }
 }
 
@@ -307,7 +235,8 @@ impl Command for IntakeCommit {
     type Answer = IntakeCommitted;
 
     fn place(&self) -> u128 {
-        // Sorted like the lanes of its flow; no other command uses the key's own row. The offer has no flow.
+        // Sorted like the lanes of its flow. The key's own row is used by one attempt at most beside it, in whose answer the same
+        // message came: where the two wait for each other, one is done again. The offer has no flow.
         place_of(self.transfers.first().map_or("", |new| &new.transfer.flow))
     }
 
@@ -326,7 +255,7 @@ impl Command for IntakeCommit {
         if !ours || !insert_settled(tx, &self.offer, self.now).await? {
             return Ok(IntakeCommitted::Lost);
         }
-        cancel_refusal(tx, row.refusal_id, &self.lease, self.now).await?;
+        cancel_refusal(tx, row.refusal_id, &self.lease.node, self.now).await?;
         let transfers = insert_transfers(tx, &self.transfers, self.now).await?;
         if let Some(evidence) = &self.evidence {
             evidence.insert(tx, self.now).await?;
@@ -338,9 +267,8 @@ impl Command for IntakeCommit {
             .bind(&self.reply.body).bind(self.content.map(|content| content.0.to_vec()))
             .bind(self.answer_until).execute(c).await.map(|_| ()))?;
         for event in described(&self.events, &transfers) {
-            let evidence = self.evidence.as_ref().filter(|evidence| records(&event, evidence));
-            tx.event(match evidence {
-                Some(evidence) => evidence.told(event, self.now),
+            tx.event(match &self.evidence {
+                Some(evidence) => evidence.told_at_arrival(event, self.now),
                 None => event,
             });
         }
@@ -348,22 +276,17 @@ impl Command for IntakeCommit {
     }
 }
 
-/// Whether an event is the one with which evidence is recorded: that of its transfer.
-fn records(event: &AuditEvent, evidence: &NewEvidence) -> bool {
-    event.kind == EventKind::TransferRecorded && event.transfer == Some(evidence.transfer)
-}
-
 /// Cancels the receipt of an earlier refusal that is still on its way: its sender would take it for the answer to the message
 /// as it came now. One that is being sent at this moment is not tried again.
 async fn cancel_refusal(
     tx: &mut Tx<'_>,
     refusal: Option<Uuid>,
-    lease: &NodeLease,
+    node: &NodeName,
     now: Timestamp,
 ) -> Result<(), Fault> {
     let Some(refusal) = refusal else { return Ok(()) };
     let why = "its message came again and was answered anew";
-    let act = Act { reason: Some(why.to_owned()), ..Act::new(Actor::System, lease.node.clone(), now) };
+    let act = Act { reason: Some(why.to_owned()), ..Act::new(Actor::System, node.clone(), now) };
     cancel_unended(tx, TransferId::new(refusal), &act).await
 }
 
@@ -396,7 +319,7 @@ impl Command for IntakeRefuse {
             .bind(head).bind(body).bind(refusal).execute(c).await.map(|done| done.rows_affected()))?
             == 1;
         if held {
-            cancel_refusal(tx, earlier, &self.lease, self.now).await?;
+            cancel_refusal(tx, earlier, &self.lease.node, self.now).await?;
             let receipts = insert_transfers(tx, &self.receipts, self.now).await?;
             tx.events(&described(&self.events, &receipts));
         } else if are_recorded(tx, &self.receipts).await? {

@@ -87,7 +87,8 @@ pub use fence::Fenced;
 pub use flow_runs::{FlowRun, FlowRunResult, NewFlowRun, OpenFlowRun};
 pub use instance::load_or_create_instance;
 pub use intake::{
-    AnswerGiven, AnswerState, Answered, AnsweredBy, IntakeBegun, IntakeCommit, IntakeCommitted, Reply,
+    AnswerFinished, AnswerGiven, AnswerState, Answered, AnsweredBy, IntakeBegun, IntakeCommit,
+    IntakeCommitted, NewAnswerMessage, Reply,
 };
 pub use journal::{Journal, JournalEntry, JournalSettings, JournalStats, PROCESS_ENDED, connection_event_id};
 pub use known_hosts::{ChangeKnownHosts, KnownHostState};

@@ -1,6 +1,7 @@
 //! The behaviour of the store, each test on both databases.
 
 mod actions;
+mod answer_messages;
 mod attachments;
 mod by_hand;
 mod cancelling;

@@ -127,6 +127,12 @@ impl Choices {
         usable
     }
 
+    /// The name of the one at a place among those that read now.
+    #[must_use]
+    pub fn name_read(&self, place: usize, now: Timestamp) -> Option<&str> {
+        self.reading(now).get(place).map(|dated| dated.name.as_str())
+    }
+
     /// Whether the one of this name is to be used now.
     #[must_use]
     pub fn standing(&self, name: &str, now: Timestamp) -> Option<Standing> {

@@ -15,6 +15,7 @@ use crate::mdn::{self, ReadMdn, Signature, SignatureState, Trust, Unproved};
 use crate::pgp_message;
 use crate::receive::{MOST_PARTS, Unread, why};
 use crate::rejection::Rejection;
+use crate::signed_copy::SignedCopy;
 use collecting::{Collector, Leaf, Rooms};
 use model::Result;
 use openssl::x509::X509;
@@ -44,6 +45,8 @@ pub(crate) struct CompositeReader {
     pub(crate) staging: Arc<dyn StagingArea>,
     /// Names files without a name.
     pub(crate) message_id: String,
+    /// Whether what is signed is copied to staging where that is not a head and a payload: it is evidence.
+    pub(crate) keeps_signed: bool,
 }
 
 /// What was found.
@@ -56,11 +59,23 @@ pub(crate) struct Composite {
     pub(crate) refused: Vec<Refused>,
     /// The account of the entity that has the first payload.
     pub(crate) report: Option<Report>,
+    /// What proves the whole.
+    whole: Option<Proved>,
     /// What the parts of one message may still take, together.
     rooms: Option<Rooms>,
 }
 
 impl Composite {
+    /// What proves all payloads: what is around them, or the whole where they are protected one by one.
+    pub(crate) fn proved(&self) -> Option<Proved> {
+        let mut proofs = self.payloads.iter().map(|payload| payload.around.proved.as_ref());
+        let first = proofs.next()??;
+        match proofs.all(|other| other.is_some_and(|other| Arc::ptr_eq(&other.report, &first.report))) {
+            true => Some(first.clone()),
+            false => self.whole.clone(),
+        }
+    }
+
     /// Names a part that is not taken. Each is an event: of a great many the first ones will do.
     fn refuse(&mut self, refused: Refused) {
         if self.refused.len() < MOST_PARTS {
@@ -138,8 +153,18 @@ pub(crate) struct Around {
     pub(crate) by_pss: bool,
     /// What is too weak for today, as the agreement allows.
     pub(crate) legacy: Vec<String>,
+    /// What proves it, where its layers do not stand inside others that were read before.
+    pub(crate) proved: Option<Proved>,
     /// Whether a layer has given the MIC.
     has_layer: bool,
+}
+
+/// What proves a part: the account of the outermost entity around it that has layers, or of the innermost one where none has.
+#[derive(Clone, Debug)]
+pub(crate) struct Proved {
+    pub(crate) report: Arc<Report>,
+    /// What its signature covers, where that is not a head and a payload.
+    pub(crate) signed: Option<SignedCopy>,
 }
 
 impl Around {
@@ -155,12 +180,13 @@ impl Around {
             mic: report.mic(digest).cloned(),
             by_pss: false,
             legacy: pgp_message::weak(report),
+            proved: None,
             has_layer: !report.wrappings.is_empty(),
         }
     }
 
-    /// With the layers of one more entity.
-    fn with(&self, report: &Report, digest: Digest) -> Self {
+    /// With the layers of one more entity, of which this was signed.
+    fn with(&self, report: &Report, digest: Digest, signed: Option<SignedCopy>) -> Self {
         let signature = report.signed().map(Signature::of_smime);
         let mic = report.mic(report.signed().map_or(digest, |proof| proof.digest)).cloned();
         let by_pss = report.signed().is_some_and(|proof| proof.scheme == SignatureScheme::RsaPss);
@@ -172,6 +198,10 @@ impl Around {
             signature: self.signature.clone().or(signature),
             mic: if self.has_layer { self.mic.clone() } else { mic },
             legacy,
+            proved: match self.has_layer {
+                true => self.proved.clone(),
+                false => Some(Proved { report: Arc::new(report.clone()), signed }),
+            },
             has_layer: self.has_layer || !report.layers.is_empty(),
         }
     }
@@ -199,7 +229,7 @@ impl CompositeReader {
     /// What is around the parts of a message: what OpenPGP has put there, then the layers of `report`.
     pub(crate) fn around(&self, report: &Report, pgp: Option<&pgp_mime::Report>) -> Around {
         let outside = pgp.map(|pgp| Around::of_pgp(pgp, self.digest)).unwrap_or_default();
-        outside.with(report, self.digest)
+        outside.with(report, self.digest, None)
     }
 
     /// Reads a protected part that was found in a message, with what is around it, and adds what it holds.
@@ -250,10 +280,12 @@ impl CompositeReader {
             ));
         }
         let protection = (self.agreement.receive_security, around);
-        let mut collector = Collector::new(&self.staging, &self.message_id, rooms, protection);
+        // Of what stands inside other layers, these are the proof.
+        let kept = (self.keeps_signed && !around.has_layer).then_some(self.agreement.largest_message);
+        let mut collector = Collector::new(&self.staging, &self.message_id, rooms, protection, kept);
         let keys = Keys { decrypt: &self.keys, verify: &self.certificates };
         let read = smime::read_message(headers, body, keys, &self.options(), &mut collector);
-        let (leaves, copied) = collector.into_parts();
+        let (leaves, copied, signed) = collector.into_parts();
         let is_receipt_alone = matches!(leaves.as_slice(), [Leaf::Receipt(..)]);
         let report = match read {
             Ok(report) => report,
@@ -270,7 +302,10 @@ impl CompositeReader {
                 _ => return Err(why(error)),
             },
         };
-        let around = around.with(&report, self.digest);
+        let around = around.with(&report, self.digest, signed);
+        if depth == 0 {
+            found.whole.clone_from(&around.proved);
+        }
         for leaf in leaves {
             match leaf {
                 Leaf::Receipt(headers, body) => {

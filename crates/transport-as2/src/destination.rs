@@ -192,6 +192,7 @@ impl As2Destination {
             Err(error) => return Err(not_received(delivery, partnership, prepared, error).await.into()),
         };
         let content = sent.take_content();
+        let made_with = || [sent.restarts.as_slice(), &envelope.made_once.sent_with()].concat();
         let replies_to = (answer.connection, prepared.seed.message_id.as_str());
         if let Some(deadline) = self.awaits(&partnership.partner.agreement, &answer) {
             // Its evidence comes with its receipt, of what was noted.
@@ -222,7 +223,7 @@ impl As2Destination {
             Verdict::Proved(proof) => {
                 self.prove(delivery, partnership, &envelope, &sent).await;
                 self.note_unsolicited(delivery, &answer, &proof).await;
-                let delivered = self.delivered(delivery, partnership, proof, &sent.restarts).await;
+                let delivered = self.delivered(delivery, partnership, proof, &made_with()).await;
                 return Ok(self.with_replies(delivery, delivered, content, replies_to).await?);
             }
             Verdict::Refused(disposition, error) if sent.from > 0 && is_about_bytes(&disposition) => {
@@ -240,7 +241,7 @@ impl As2Destination {
                 match other.judge(every) {
                     Ok(proof) => {
                         self.prove(delivery, partnership, &envelope, &sent).await;
-                        let delivered = self.delivered(delivery, partnership, proof, &sent.restarts).await;
+                        let delivered = self.delivered(delivery, partnership, proof, &made_with()).await;
                         return Ok(self.with_replies(delivery, delivered, content, replies_to).await?);
                     }
                     Err(error) => (error, None),

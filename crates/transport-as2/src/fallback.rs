@@ -9,6 +9,7 @@ use crate::choice::{Choices, Standing};
 use crate::disposition::{Disposition, DispositionError};
 use crate::material::{Certificate, Material, Own};
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Timestamp};
+use pgp_mime::PartnerKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,6 +33,36 @@ pub(crate) fn outside(used: &str, choices: &Choices, name: &str, now: Timestamp)
             )
         }
     })
+}
+
+/// What signed a receipt.
+pub(crate) struct ReceiptSigner<'a> {
+    /// The name of its definition.
+    pub(crate) name: &'a str,
+    /// That it is not in force, in words; `None` if it is.
+    pub(crate) outside: Option<String>,
+}
+
+impl<'a> ReceiptSigner<'a> {
+    /// The one with this fingerprint of a partner's certificates and OpenPGP keys that verify now, as [`Choices::reading`] has
+    /// them.
+    pub(crate) fn of(
+        partner: &'a Partner,
+        (certificates, keys): (&'a [Arc<Certificate>], &[Arc<PartnerKey>]),
+        fingerprint: &str,
+        now: Timestamp,
+    ) -> Option<Self> {
+        if let Some(known) = certificates.iter().find(|known| known.fingerprint == fingerprint) {
+            let used = "the receipt was signed with the certificate";
+            let outside = outside(used, &partner.certificates, &known.name, now);
+            return Some(Self { name: &known.name, outside });
+        }
+        let place = keys.iter().position(|key| key.fingerprint() == fingerprint)?;
+        let choices = &partner.agreement.pgp_keys;
+        let name = choices.name_read(place, now)?;
+        let outside = outside("the receipt was signed with the OpenPGP key", choices, name, now);
+        Some(Self { name, outside })
+    }
 }
 
 /// The event of such uses; none when there was none.

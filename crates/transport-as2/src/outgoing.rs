@@ -17,6 +17,7 @@ use crate::streaming::made_ahead;
 use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
+use signed::Covers;
 use smime::{
     Digest, EncryptedContentKey, Entity, Headers, Measured, MicReader, MicSlot, NameStyle, OnSignature,
     Payload, Signature, Signing,
@@ -79,6 +80,11 @@ impl MadeOnce {
         made.or_else(|| self.spool.get()?.signature.clone())
     }
 
+    /// The keys that a message in staging was made with, by PGP/MIME.
+    pub(crate) fn sent_with(&self) -> Vec<(&'static str, String)> {
+        self.spool.get().map(|spooled| spooled.pgp_names.sent_with()).unwrap_or_default()
+    }
+
     fn on_signature(&self) -> OnSignature {
         let Self { signature, note, .. } = self.clone();
         Arc::new(move |made: &Signature| {
@@ -128,6 +134,23 @@ impl Envelope<'_> {
     /// Whether the payload is several files (RFC 6362).
     pub(crate) fn has_attachments(&self) -> bool {
         related::is_related(self.media_type)
+    }
+
+    /// Which bytes its MIC covers, and its signature if it has one.
+    pub(crate) fn covers(&self) -> Covers {
+        match self.agreement.is_protected_by_pgp() {
+            true => pgp::covers(self),
+            false => signed::covers(self),
+        }
+    }
+
+    /// The name of its cipher; `None` of a message that is not encrypted.
+    pub(crate) fn cipher_name(&self) -> Option<&'static str> {
+        let agreement = self.agreement;
+        match agreement.is_protected_by_pgp() {
+            true => pgp::cipher_name(agreement),
+            false => agreement.encrypts_by_smime().then(|| cipher(agreement.cipher).name()),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who sends to whom: the two names of a received message, found among the definitions.
 
 use crate::agreement::{Identity, Partner, identity_named, partner_named};
-use crate::choice::Standing;
+use crate::choice::{Choices, Standing};
 use crate::diagnosis::Diagnosis;
 use crate::disposition::{Disposition, DispositionError};
 use crate::fallback;
@@ -47,6 +47,15 @@ pub(crate) struct UnknownParty {
     pub(crate) reason: String,
 }
 
+/// That of these certificates which verified the outermost signature of a message.
+pub(crate) fn verified_by<'a>(
+    certificates: &'a [Arc<Certificate>],
+    report: &Report,
+) -> Option<&'a Certificate> {
+    let fingerprint = hexadecimal(&report.signed()?.fingerprint);
+    certificates.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
+}
+
 impl Parties {
     /// Finds both by their names. The inner error is a fault of our own definitions.
     ///
@@ -83,7 +92,7 @@ impl Parties {
                 partner: material.pgp.verifying_keys(definitions, &partner, now)?,
             };
             let pgp_own = match head.mdn.by_pgp && !identity.pgp_keys.all.is_empty() {
-                true => Some(material.pgp.signing(definitions, &identity, now)?),
+                true => Some(material.pgp.signing(definitions, &identity, now)?.1),
                 false => None,
             };
             Ok(Self {
@@ -124,8 +133,23 @@ impl Parties {
 
     /// The certificate that verified a message's signature.
     pub(crate) fn verified_with(&self, report: &Report) -> Option<&Certificate> {
-        let fingerprint = hexadecimal(&report.signed()?.fingerprint);
-        self.certificates.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
+        verified_by(&self.certificates, report)
+    }
+
+    /// The partner's certificates that may verify a message.
+    pub(crate) fn certificates(&self) -> &[Arc<Certificate>] {
+        &self.certificates
+    }
+
+    /// Ours that signs the receipt for a message; none where it is not signed.
+    pub(crate) fn receipt_signer(&self, head: &RequestHead) -> Option<Signer<'_>> {
+        if !head.mdn.wanted || !head.mdn.signed {
+            return None;
+        }
+        match head.mdn.by_pgp {
+            true => self.pgp_own.as_ref().map(|own| Signer::Pgp(own.public())),
+            false => Some(Signer::Certificate(&self.own.certificate)),
+        }
     }
 
     /// What verified the outermost signature of a message; none of one that is not signed.
@@ -154,8 +178,16 @@ impl Parties {
         self
     }
 
+    /// The names of our OpenPGP key that decrypted a message, and of the partner's that verified it.
+    pub(crate) fn pgp_used(&self, pgp: &pgp_mime::Report) -> (Option<&str>, Option<&str>) {
+        let own = pgp.decrypted_with.and_then(|place| self.identity.pgp_keys.name_read(place, self.now));
+        let keys = &self.partner.agreement.pgp_keys;
+        let theirs = pgp.signed.as_ref().and_then(|proof| keys.name_read(proof.key, self.now));
+        (own, theirs)
+    }
+
     /// What a message used though it is not in force, for the event.
-    pub(crate) fn used_outside(&self, report: &Report) -> Vec<String> {
+    pub(crate) fn used_outside(&self, report: &Report, pgp: Option<&pgp_mime::Report>) -> Vec<String> {
         let (keys, certificates) = (&self.identity.keys, &self.partner.certificates);
         let key = self.decrypted_with(report).and_then(|own| {
             fallback::outside("the message was encrypted for our key", keys, &own.name, self.now)
@@ -164,6 +196,13 @@ impl Parties {
             let used = "the message was signed with the certificate";
             fallback::outside(used, certificates, &known.name, self.now)
         });
-        key.into_iter().chain(certificate).collect()
+        let (own, theirs) = pgp.map(|pgp| self.pgp_used(pgp)).unwrap_or_default();
+        let outside = |used: &str, choices: &Choices, name: Option<&str>| {
+            name.and_then(|name| fallback::outside(used, choices, name, self.now))
+        };
+        let pgp_key = outside("the message was encrypted for our OpenPGP key", &self.identity.pgp_keys, own);
+        let keys = &self.partner.agreement.pgp_keys;
+        let pgp_signer = outside("the message was signed with the OpenPGP key", keys, theirs);
+        [key, certificate, pgp_key, pgp_signer].into_iter().flatten().collect()
     }
 }

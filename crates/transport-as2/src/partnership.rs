@@ -6,11 +6,12 @@
 use crate::agreement::{Identity, Partner};
 use crate::diagnosis;
 use crate::disposition::Disposition;
-use crate::fallback::{self, Instead, NotedFallback};
+use crate::fallback::{Instead, NotedFallback, ReceiptSigner};
 use crate::legacy;
 use crate::material::{Certificate, Material, Own, usable};
 use crate::outgoing::OwnKey;
 use crate::outgoing::pgp::PgpSides;
+use crate::pgp_keys::PgpNames;
 use crate::prepared;
 use model::definition::Endpoint;
 use model::{Error, ErrorKind, Result, Timestamp};
@@ -176,12 +177,12 @@ impl Partnership {
             true => Some(material.pgp.encrypting(definitions, &partner, now)?),
             false => None,
         };
-        Ok(PgpSides { own, partner: encrypting })
-    }
-
-    /// The certificate of the partner with a fingerprint.
-    pub(crate) fn verified_with(&self, fingerprint: &str) -> Option<&Certificate> {
-        self.verifying.iter().find(|known| known.fingerprint == fingerprint).map(Arc::as_ref)
+        let names = PgpNames {
+            signed_with: own.as_ref().map(|(name, _)| name.clone()),
+            encrypted_for: encrypting.as_ref().map(|(name, _)| name.clone()),
+        };
+        let (own, partner) = (own.map(|(_, key)| key), encrypting.map(|(_, key)| key));
+        Ok(PgpSides { own, partner, names })
     }
 
     /// An error about the signature of a receipt, with the certificate that would have verified it.
@@ -189,11 +190,9 @@ impl Partnership {
         diagnosis::of_receipt(error, &self.material.definitions, &self.partner, self.now)
     }
 
-    /// What a receipt used though it is not in force, for the event.
-    pub(crate) fn used_outside(&self, fingerprint: &str) -> Option<String> {
-        let name = &self.verified_with(fingerprint)?.name;
-        let certificates = &self.partner.certificates;
-        fallback::outside("the receipt was signed with the certificate", certificates, name, self.now)
+    /// What signed a receipt: a certificate or an OpenPGP key, by its fingerprint.
+    pub(crate) fn receipt_signer(&self, fingerprint: &str) -> Option<ReceiptSigner<'_>> {
+        ReceiptSigner::of(&self.partner, (&self.verifying, &self.pgp), fingerprint, self.now)
     }
 
     /// What a message is sent with, by the names that the definitions give it: for the receipt.

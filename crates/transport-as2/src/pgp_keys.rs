@@ -6,6 +6,7 @@ use crate::read_once::once;
 use model::definition::Definitions;
 use model::{Error, ErrorKind, Result, Timestamp};
 use pgp_mime::{OwnKey, PartnerKey};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,7 +45,7 @@ impl PgpKeys {
         })
     }
 
-    /// The key that signs now.
+    /// The key that signs now, with its name.
     ///
     /// # Errors
     /// `ConfigInvalid`: none does, or one cannot be read.
@@ -53,11 +54,11 @@ impl PgpKeys {
         definitions: &Definitions,
         identity: &Identity,
         now: Timestamp,
-    ) -> Result<Arc<OwnKey>> {
-        let read = |dated: &Dated| self.own(definitions, identity, &dated.name);
+    ) -> Result<(String, Arc<OwnKey>)> {
+        let read = |dated: &Dated| Ok((dated.name.clone(), self.own(definitions, identity, &dated.name)?));
         let all = identity.pgp_keys.sending(now).into_iter().map(read).collect::<Result<Vec<_>>>()?;
         let at = system_time(now);
-        all.into_iter().find(|own| own.can_sign(at)).ok_or_else(|| {
+        all.into_iter().find(|(_, own)| own.can_sign(at)).ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "find the OpenPGP key that signs now")
                 .with("identity", &identity.name)
                 .with("keys", names(identity.pgp_keys.names()))
@@ -82,7 +83,7 @@ impl PgpKeys {
         identity.pgp_keys.reading(now).into_iter().map(read).collect()
     }
 
-    /// The key that messages to a partner are encrypted for now.
+    /// The key that messages to a partner are encrypted for now, with its name.
     ///
     /// # Errors
     /// `ConfigInvalid`: there is none, or one cannot be read.
@@ -91,12 +92,12 @@ impl PgpKeys {
         definitions: &Definitions,
         partner: &Partner,
         now: Timestamp,
-    ) -> Result<Arc<PartnerKey>> {
+    ) -> Result<(String, Arc<PartnerKey>)> {
         let keys = &partner.agreement.pgp_keys;
-        let read = |dated: &Dated| self.partner(definitions, partner, &dated.name);
+        let read = |dated: &Dated| Ok((dated.name.clone(), self.partner(definitions, partner, &dated.name)?));
         let all = keys.sending(now).into_iter().map(read).collect::<Result<Vec<_>>>()?;
         let at = system_time(now);
-        all.into_iter().find(|found| found.can_encrypt(at)).ok_or_else(|| {
+        all.into_iter().find(|(_, found)| found.can_encrypt(at)).ok_or_else(|| {
             Error::permanent(ErrorKind::ConfigInvalid, "find the OpenPGP key to encrypt for")
                 .with("partner", &partner.name)
                 .with("keys", names(keys.names()))
@@ -119,6 +120,22 @@ impl PgpKeys {
     ) -> Result<Vec<Arc<PartnerKey>>> {
         let read = |dated: &Dated| self.partner(definitions, partner, &dated.name);
         partner.agreement.pgp_keys.reading(now).into_iter().map(read).collect()
+    }
+}
+
+/// What a message was signed with and encrypted for, by the names of definitions. It is noted with the message: when that is sent,
+/// other keys may be in force.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub(crate) struct PgpNames {
+    pub(crate) signed_with: Option<String>,
+    pub(crate) encrypted_for: Option<String>,
+}
+
+impl PgpNames {
+    pub(crate) fn sent_with(&self) -> Vec<(&'static str, String)> {
+        let signed = self.signed_with.clone().map(|name| ("sent_signed_with", name));
+        let encrypted = self.encrypted_for.clone().map(|name| ("sent_encrypted_with", name));
+        signed.into_iter().chain(encrypted).collect()
     }
 }
 

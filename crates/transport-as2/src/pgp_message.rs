@@ -1,6 +1,6 @@
 //! Messages and receipts by PGP/MIME, read beside those by S/MIME.
 
-use crate::agreement::{Agreement, Cipher, Compression, DigestName, SignatureForm};
+use crate::agreement::{Agreement, Cipher, Compression, DigestName, Fallback, SignatureForm};
 use crate::legacy;
 use pgp_mime::{Keys, OwnKey, PartnerKey, ReadOptions, Report};
 use smime::{Digest, Headers, PartReceiver};
@@ -103,6 +103,11 @@ pub(crate) fn mistakes(agreement: &Agreement) -> Vec<(&'static str, bool, &'stat
             "send.also_encrypt_for",
             !agreement.also_encrypt_for.is_empty(),
             "has certificates, which PGP/MIME does not encrypt for",
+        ),
+        (
+            "fallback",
+            agreement.fallback != Fallback::No,
+            "no message by PGP/MIME is sent once more with another key: take this out, and retry the transfer after the change",
         ),
     ]
 }

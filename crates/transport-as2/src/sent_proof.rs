@@ -2,8 +2,8 @@
 //! and options may be others.
 
 use crate::agreement::EvidenceTerms;
+use crate::outgoing::Envelope;
 use crate::outgoing::signed::{self, Covers, SignatureOf};
-use crate::outgoing::{Envelope, cipher, pgp};
 use crate::pgp_signature::NotedPgpSignature;
 use crate::signer::der;
 use base64::Engine as _;
@@ -89,36 +89,22 @@ impl ProofOf {
     /// # Errors
     /// A key that cannot sign, a certificate that cannot be encoded.
     pub(crate) fn new(envelope: &Envelope<'_>, headers: &[(String, String)]) -> Result<Option<Self>> {
-        let agreement = envelope.agreement;
-        let EvidenceTerms { keep_for: Some(keep_for), keeps_content } = agreement.evidence else {
+        let EvidenceTerms { keep_for: Some(keep_for), keeps_content } = envelope.agreement.evidence else {
             return Ok(None);
         };
-        if agreement.is_protected_by_pgp() {
-            // It is in staging whole by now.
-            let made = envelope.made_once.spool.get().and_then(|spooled| spooled.pgp_signature.clone());
-            let proof = SentProof {
-                headers: headers.to_vec(),
-                covers: pgp::covers(envelope),
-                cipher: pgp::cipher_name(agreement).map(str::to_owned),
-                keep_seconds: keep_for.as_secs(),
-                keeps_content,
-                signature: None,
-                signer: None,
-                pgp: made,
-            };
-            return Ok(Some(Self { proof, signature: None }));
-        }
         let signature = signed::signature_of(envelope)?;
+        // A message by PGP/MIME is in staging whole by now.
+        let spooled = envelope.made_once.spool.get();
         let own = envelope.own.filter(|_| signature.is_some());
         let proof = SentProof {
             headers: headers.to_vec(),
-            covers: signed::covers(envelope),
-            cipher: agreement.encrypts_by_smime().then(|| cipher(agreement.cipher).name().to_owned()),
+            covers: envelope.covers(),
+            cipher: envelope.cipher_name().map(str::to_owned),
             keep_seconds: keep_for.as_secs(),
             keeps_content,
             signature: None,
             signer: own.map(|own| der(&own.certificate)).transpose()?.map(|der| BASE64.encode(der)),
-            pgp: None,
+            pgp: spooled.and_then(|spooled| spooled.pgp_signature.clone()),
         };
         Ok(Some(Self { proof, signature }))
     }

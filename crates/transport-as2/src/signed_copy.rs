@@ -1,6 +1,7 @@
 //! A copy of signed content in staging, written while the content passes by: it is kept as evidence.
 
 use crate::rejection::Rejection;
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::PartWriter;
@@ -8,6 +9,12 @@ use transport::PartWriter;
 /// A copy that is being written. Its clones write to the same part.
 #[derive(Clone)]
 pub(crate) struct SignedCopy(Arc<Mutex<Option<Box<dyn PartWriter>>>>);
+
+impl fmt::Debug for SignedCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignedCopy")
+    }
+}
 
 impl SignedCopy {
     /// Writes to this part.

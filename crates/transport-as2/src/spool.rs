@@ -2,6 +2,7 @@
 //! output from one version to the next. The other messages are made again for each attempt.
 
 use crate::noted_signature;
+use crate::pgp_keys::PgpNames;
 use crate::pgp_signature::NotedPgpSignature;
 use crate::streaming::{CHUNK, stream_error};
 use model::{Error, ErrorKind, Result};
@@ -18,6 +19,9 @@ const SIGNATURE: &str = "signature";
 /// The same of a signature by OpenPGP, with the key that verifies it.
 const PGP_SIGNATURE: &str = "pgp_signature";
 
+/// The names of the OpenPGP keys that the message was made with.
+const PGP_NAMES: &str = "pgp_keys";
+
 /// A message's body in staging.
 #[derive(Clone)]
 pub(crate) struct Spooled {
@@ -28,6 +32,8 @@ pub(crate) struct Spooled {
     pub(crate) signature: Option<Signature>,
     /// Its signature by OpenPGP, if it has one.
     pub(crate) pgp_signature: Option<NotedPgpSignature>,
+    /// The OpenPGP keys that it was made with.
+    pub(crate) pgp_names: PgpNames,
 }
 
 /// The signatures that were made with a message.
@@ -37,6 +43,8 @@ pub(crate) struct MadeSignatures {
     pub(crate) signature: Option<Signature>,
     /// One by OpenPGP.
     pub(crate) pgp_signature: Option<NotedPgpSignature>,
+    /// The keys that it was made with by OpenPGP.
+    pub(crate) pgp_names: PgpNames,
 }
 
 /// A body from staging. Its MIC is told once all of it was read: a receipt that comes before is none for this message.
@@ -115,8 +123,15 @@ pub(crate) async fn spooled(
                 Error::permanent(ErrorKind::Internal, "read the note of an OpenPGP signature")
                     .caused_by(error)
             })?;
+            let names = kept.about.get(PGP_NAMES).cloned().map(serde_json::from_value).transpose();
+            let pgp_names = names
+                .map_err(|error| {
+                    Error::permanent(ErrorKind::Internal, "read the note of a message's OpenPGP keys")
+                        .caused_by(error)
+                })?
+                .unwrap_or_default();
             let (mic, body) = (read_mic(&kept.about)?, delivery.log.kept(&kept)?);
-            return Ok(Spooled { mic, body, signature, pgp_signature });
+            return Ok(Spooled { mic, body, signature, pgp_signature, pgp_names });
         }
     }
     let staged = write(services, body).await?;
@@ -124,7 +139,12 @@ pub(crate) async fn spooled(
         Error::permanent(ErrorKind::Internal, "compute the MIC of a message").with("message_id", message_id)
     })?;
     let mut about = json!({ "message_id": message_id, "mic": value.to_text(NameStyle::Rfc5751) });
-    let MadeSignatures { signature, pgp_signature } = signed()?;
+    let MadeSignatures { signature, pgp_signature, pgp_names } = signed()?;
+    if pgp_names != PgpNames::default() {
+        about[PGP_NAMES] = serde_json::to_value(&pgp_names).map_err(|error| {
+            Error::permanent(ErrorKind::Internal, "note a message's OpenPGP keys").caused_by(error)
+        })?;
+    }
     if let Some(signature) = &pgp_signature {
         about[PGP_SIGNATURE] = serde_json::to_value(signature).map_err(|error| {
             Error::permanent(ErrorKind::Internal, "note an OpenPGP signature").caused_by(error)
@@ -134,7 +154,7 @@ pub(crate) async fn spooled(
         about[SIGNATURE] = noted_signature::written(message_id, signature);
     }
     let body = delivery.log.keep(NOTE, staged, about).await?;
-    Ok(Spooled { body, mic: value.clone(), signature, pgp_signature })
+    Ok(Spooled { body, mic: value.clone(), signature, pgp_signature, pgp_names })
 }
 
 /// Writes a body to staging.

@@ -45,7 +45,7 @@ impl StagingWriter {
     /// The part is not flushed, or gone.
     pub(crate) fn read_back(&self) -> io::Result<impl Read> {
         match &self.0 {
-            State::Here(Appender(part)) => Ok(ReadBack { part: &**part, at: 0 }),
+            State::Here(Appender(part)) => Ok(ReadBack::of(&**part)),
             State::Behind(_) | State::Failed => Err(failed()),
         }
     }
@@ -103,9 +103,15 @@ impl Sink for Appender {
 }
 
 /// A part's bytes from the beginning, out of staging.
-struct ReadBack<'a> {
+pub(crate) struct ReadBack<'a> {
     part: &'a dyn PartWriter,
     at: u64,
+}
+
+impl<'a> ReadBack<'a> {
+    pub(crate) const fn of(part: &'a dyn PartWriter) -> Self {
+        Self { part, at: 0 }
+    }
 }
 
 impl Read for ReadBack<'_> {

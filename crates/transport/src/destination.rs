@@ -1,8 +1,8 @@
 //! Destinations: where payloads are delivered to.
 
-use crate::{DeliveryLog, OutgoingReceipt, Payload, Probe, StagedPart};
+use crate::{DeliveryLog, Evidence, OutgoingReceipt, Payload, Probe, StagedPart, StoredReply};
 use async_trait::async_trait;
-use model::{Claim, ConnectionId, Receipt, RemotePath, Result, Timestamp};
+use model::{Claim, ConnectionId, Receipt, RemotePath, Result, Sha256, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub enum Sent {
         /// The connection that the payload went over, where it went over one.
         connection: Option<ConnectionId>,
         /// Payloads that arrived with the answer. The peer may repeat them when the file is sent once more, because no receipt
-        /// has come: then they are recorded once more.
+        /// has come: where no message of theirs is known ([`Reply::message`]), they are recorded once more.
         replies: Vec<Reply>,
     },
 }
@@ -66,12 +66,34 @@ pub struct Reply {
     /// The receipt that the peer asks for, recorded in the same transaction and sent later: of several replies of one answer
     /// the first has it.
     pub receipt: Option<OutgoingReceipt>,
+    /// The message of which the payloads of the answer are the content, where it has an id of its own: it is remembered in the
+    /// same transaction. Of several replies of one answer the first has it.
+    pub message: Option<AnswerMessage>,
+}
+
+/// A message that arrived in the answer to a delivery. It is remembered like one that a listener received, so that the peer may
+/// also send it as a message of its own, before or after, and it is taken once.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AnswerMessage {
+    /// Its key, the same as that of the message where a listener receives it ([`crate::Intake::begin`]).
+    pub key: String,
+    /// Its id as the peer wrote it, for events.
+    pub message_id: String,
+    /// The answer that a listener gives to a repetition.
+    pub reply: StoredReply,
+    /// What its parts are ([`crate::content_digest`]).
+    pub content: Sha256,
+    /// Whether a copy that the peer also sends as a message of its own is a repetition. Where a listener would make something else
+    /// of it than transfers, it is not.
+    pub is_remembered: bool,
+    /// What proves it.
+    pub evidence: Option<Evidence>,
 }
 
 impl From<StagedPart> for Reply {
     /// One for which no receipt is asked.
     fn from(part: StagedPart) -> Self {
-        Self { part, receipt: None }
+        Self { part, receipt: None, message: None }
     }
 }
 

@@ -25,7 +25,7 @@ mod source;
 
 pub use budget::{BufferBudget, BufferLease};
 pub use copy::{COPY_BUFFER, Copied, copy_to_staging};
-pub use destination::{Deliver, Destination, Reply, Sent};
+pub use destination::{AnswerMessage, Deliver, Destination, Reply, Sent};
 pub use evidence::{Evidence, EvidenceContent, LARGEST_EVIDENCE};
 pub use kept::{HeldMessage, Keep, KeepLimits, Kept, KeptMessage, KeptMessages, KeptState, PartialBytes};
 pub use listener::{

@@ -128,6 +128,8 @@ pub struct AnsweredMessage {
     pub reply: StoredReply,
     /// What its parts were ([`content_digest`]); `None` where that is not known.
     pub content: Option<Sha256>,
+    /// Whether it came in the answer to a delivery ([`crate::AnswerMessage`]).
+    pub from_answer: bool,
 }
 
 /// How the answer to a message stands.
@@ -145,12 +147,13 @@ pub enum AnswerState {
     },
 }
 
-/// One digest for the parts of a message, of the SHA-256 of each in their order. Two messages with the same parts have the
-/// same, however they are signed, encrypted and compressed.
+/// One digest for the parts of a message, of the SHA-256 of each. Two messages with the same parts have the same, in whatever
+/// order these stand, and however they are signed, encrypted and compressed.
 #[must_use]
 pub fn content_digest(parts: &[Sha256]) -> Sha256 {
-    let parts: Vec<u8> = parts.iter().flat_map(|part| part.0).collect();
-    Sha256(openssl::sha::sha256(&parts))
+    let mut parts: Vec<[u8; 32]> = parts.iter().map(|part| part.0).collect();
+    parts.sort_unstable();
+    Sha256(openssl::sha::sha256(&parts.concat()))
 }
 
 /// A reply that is stored, so that it can be sent again byte for byte.

@@ -217,7 +217,7 @@ fn tell_partner(waybill: &Waybill, delivery: &DeliveryView) -> Option<String> {
 
 fn pictures(waybill: &Waybill) -> [Picture; 2] {
     let transfer = &waybill.transfer;
-    let source = match (&waybill.offer, &waybill.parent) {
+    let source = match (waybill.source(), &waybill.parent) {
         (Some(offer), _) => Stop {
             caption: "Source".to_owned(),
             title: safe_text(&offer.endpoint),
@@ -233,6 +233,13 @@ fn pictures(waybill: &Waybill) -> [Picture; 2] {
         (None, None) if transfer.kind == TransferKind::ByHand => Stop {
             caption: "Source".to_owned(),
             title: "Sent by hand".to_owned(),
+            text: safe_text(&transfer.flow),
+            badge: Badge::new(Tone::Good, Icon::Check, "Recorded"),
+        },
+        // Of a message that was refused, or that proposed a certificate, there is no transfer.
+        (None, None) if transfer.kind == TransferKind::Receipt => Stop {
+            caption: "Source".to_owned(),
+            title: "Made by the gateway".to_owned(),
             text: safe_text(&transfer.flow),
             badge: Badge::new(Tone::Good, Icon::Check, "Recorded"),
         },

@@ -14,6 +14,7 @@ mod overview;
 mod pages;
 mod partners;
 mod postgres;
+mod replies;
 #[allow(dead_code)] // The preview fills a store in more ways.
 mod support;
 

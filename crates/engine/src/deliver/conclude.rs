@@ -3,13 +3,15 @@
 
 use crate::context::Context;
 use crate::crash;
+use crate::deliver::answered::{Replied, replied};
+use crate::deliver::event::event_of;
 use crate::deliver::proof;
 use crate::history::FlowAt;
-use crate::transfers::{DEFAULT_RETENTION, ReplyTo, new_receipt, new_reply};
-use model::definition::{Destination, RetryPolicy};
+use crate::staged::discard;
+use model::definition::RetryPolicy;
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result, Retry, Timestamp, TransferState};
-use store::{Claimed, Finish, Finished, NewTransfer, Overdue, StreamedContent};
-use transport::{Evidence, Reply, Sent};
+use store::{AnswerFinished, Claimed, Finish, Finished, NewAnswerMessage, Overdue, StreamedContent};
+use transport::{Evidence, Sent};
 
 /// The end of an attempt.
 pub(crate) struct Ended {
@@ -50,13 +52,32 @@ pub(crate) async fn conclude(
             None
         }
     };
-    let (mut finish, mut events) = outcome(context, claimed, flow, attempt);
+    let Outcome { mut finish, mut events, mut message } = outcome(context, claimed, flow, attempt);
     crash::point("finish.before");
     let claim = &claimed.claim;
     loop {
-        let write =
-            || context.store.finish_proved(claim, finish.clone(), ended, events.clone(), evidence.clone());
-        match context.write_until_done("how an attempt ended", claim.epoch, write).await {
+        let write = || async {
+            let (finish, events, evidence) = (finish.clone(), events.clone(), evidence.clone());
+            match message.clone() {
+                Some(message) => {
+                    context.store.finish_answered(claim, finish, ended, events, evidence, message).await
+                }
+                None => {
+                    let finished = context.store.finish_proved(claim, finish, ended, events, evidence).await;
+                    finished.map(AnswerFinished::from)
+                }
+            }
+        };
+        let answer = context.write_until_done("how an attempt ended", claim.epoch, write).await;
+        let finished = match answer {
+            // Where the commit was not confirmed at once, they may not be known any more: the sweep of staging finds them.
+            Ok(AnswerFinished { finished, unused }) if !unused.is_empty() => {
+                discard(&context.staging, unused).await;
+                Ok(finished)
+            }
+            answer => answer.map(|answer| answer.finished),
+        };
+        match finished {
             Ok(Finished::Done { transfer_ended }) => {
                 crash::point("finish.after");
                 return log_end(claimed, &finish, transfer_ended);
@@ -71,7 +92,7 @@ pub(crate) async fn conclude(
                     .with("attempt", claim.attempt)
                     .caused_by(error.chain())
                     .advice("the log shows how the attempt ended; ask the partner whether the file arrived before you send it again");
-                (finish, events) = outcome(context, claimed, flow, Ended::failed(error));
+                Outcome { finish, events, message } = outcome(context, claimed, flow, Ended::failed(error));
             }
             Err(error) => {
                 tracing::error!(transfer = %claimed.transfer.id, delivery = %claim.delivery, error = %error.chain(), "the outcome of an attempt was not recorded");
@@ -81,25 +102,28 @@ pub(crate) async fn conclude(
     }
 }
 
+/// What is recorded of the end of an attempt.
+struct Outcome {
+    finish: Finish,
+    events: Vec<AuditEvent>,
+    /// The message that came in the answer.
+    message: Option<NewAnswerMessage>,
+}
+
+impl Outcome {
+    /// Of an attempt without an answer that holds payloads.
+    fn of(finish: Finish, event: AuditEvent) -> Self {
+        Self { finish, events: vec![event], message: None }
+    }
+}
+
 fn outcome(
     context: &Context,
     claimed: &Claimed,
     flow: Option<&FlowAt>,
     Ended { result, content, waits_until, .. }: Ended,
-) -> (Finish, Vec<AuditEvent>) {
-    let event = |kind| {
-        let event = context
-            .event(kind)
-            .flow(&claimed.transfer.flow)
-            .endpoint(&claimed.delivery.endpoint)
-            .transfer(claimed.transfer.id)
-            .delivery(claimed.delivery.id)
-            .detail("attempt", claimed.claim.attempt);
-        match &claimed.transfer.partner {
-            Some(partner) => event.partner(partner),
-            None => event,
-        }
-    };
+) -> Outcome {
+    let event = |kind| event_of(context, claimed, kind);
     match (result, waits_until) {
         (Ok(Sent::Delivered { receipt, replies }), _) => {
             let mut event = event(EventKind::DeliveryDelivered)
@@ -110,23 +134,23 @@ fn outcome(
                 event = event.detail("url", url);
             }
             if let Some(content) = content {
-                return (Finish::Streamed { receipt, content }, vec![event]);
+                return Outcome::of(Finish::Streamed { receipt, content }, event);
             }
-            let (replies, arrivals) = replied(context, claimed, flow, replies);
-            let events = std::iter::once(event).chain(arrivals).collect();
-            (Finish::Delivered { receipt, replies }, events)
+            let Replied { transfers: replies, events, message } = replied(context, claimed, flow, replies);
+            let events = std::iter::once(event).chain(events).collect();
+            Outcome { finish: Finish::Delivered { receipt, replies }, events, message }
         }
         (Ok(Sent::Awaiting { deadline, connection, replies }), _) => {
             let until = deadline.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
             let mut event = event(EventKind::DeliveryAwaiting).detail("until", until);
             event.connection = connection;
-            let (replies, arrivals) = replied(context, claimed, flow, replies);
-            let events = std::iter::once(event).chain(arrivals).collect();
-            (Finish::Awaiting { deadline, replies }, events)
+            let Replied { transfers: replies, events, message } = replied(context, claimed, flow, replies);
+            let events = std::iter::once(event).chain(events).collect();
+            Outcome { finish: Finish::Awaiting { deadline, replies }, events, message }
         }
         (Err(error), Some(due_at)) => {
             let event = event(EventKind::DeliveryRetrying).error(&error).detail("waits_for_access", true);
-            (Finish::Wait { due_at, error: (&error).into() }, vec![event])
+            Outcome::of(Finish::Wait { due_at, error: (&error).into() }, event)
         }
         (Err(error), None) => {
             let (policy, lane_continues) = retry_policy(flow, &claimed.delivery.destination);
@@ -141,54 +165,17 @@ fn outcome(
                     let event = event(EventKind::DeliveryRetrying)
                         .error(&error)
                         .detail("next", due_at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
-                    (Finish::Retry { due_at, error: (&error).into() }, vec![event])
+                    Outcome::of(Finish::Retry { due_at, error: (&error).into() }, event)
                 }
                 None => {
                     let event = event(EventKind::DeliveryFailed).error(&error).detail("failures", failures);
                     let error = (&error).into();
-                    (Finish::Fail { error, receipt: None, lane_continues }, vec![event])
+                    Outcome::of(Finish::Fail { error, receipt: None, lane_continues }, event)
                 }
             }
         }
     }
 }
-
-/// The transfers of what came with the answer, with those of the receipts that are sent for it, and their events. They go
-/// through the flow that the delivery's destination names for them, as it is now; without one they are held for a person.
-fn replied(
-    context: &Context,
-    claimed: &Claimed,
-    flow: Option<&FlowAt>,
-    replies: Vec<Reply>,
-) -> (Vec<NewTransfer>, Vec<AuditEvent>) {
-    let definitions = context.definitions();
-    let retain_for = flow.map_or(DEFAULT_RETENTION, |at| at.flow.retention);
-    let destinations = flow.map(|at| at.flow.destinations.as_slice()).unwrap_or_default();
-    let own = destinations.iter().find(|other| other.name == claimed.delivery.destination);
-    let to = match own.and_then(Destination::response_flow) {
-        Some(name) => match definitions.flows.get(name) {
-            Some(flow) => ReplyTo::Flow(flow, &claimed.delivery.endpoint),
-            None => ReplyTo::Person(FLOW_IS_GONE, retain_for),
-        },
-        None => ReplyTo::Person(NO_FLOW, retain_for),
-    };
-    let (mut transfers, mut events) = (Vec::new(), Vec::new());
-    for Reply { part, receipt } in replies {
-        let (reply, arrival) = new_reply(context, &claimed.transfer, to, &part);
-        let receipt = receipt.map(|receipt| new_receipt(context, receipt, None, Some(reply.transfer.id)));
-        for (transfer, event) in std::iter::once((reply, arrival)).chain(receipt) {
-            transfers.push(transfer);
-            events.push(event);
-        }
-    }
-    (transfers, events)
-}
-
-/// Why a payload that came with an answer is held.
-const NO_FLOW: &str =
-    "it came in the answer to a delivery, and the flow's destination names no flow for answers (response)";
-const FLOW_IS_GONE: &str = "it came in the answer to a delivery, and the flow that the destination names for answers (response) \
-    is no longer defined";
 
 /// The retry policy of a destination, and whether its lane continues after a permanent failure. The cautious values
 /// if the transfer's flow could not be read, or if it goes through none.

@@ -5,7 +5,7 @@ use crate::maintenance::repeat::Maintenance;
 use crate::transfers::DEFAULT_RETENTION;
 use async_trait::async_trait;
 use model::Result;
-use model::definition::FlowSource;
+use model::definition::{Destination, FlowSource};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,11 +24,14 @@ impl Maintenance for Purge {
 
     async fn run(&self) -> Result<()> {
         let Context { store, .. } = &*self.0;
-        // The answer to a message is kept, for repetitions of it, as long as its transfers are kept.
+        // The answer to a message is kept, for repetitions of it, as long as its transfers are kept. They go through a flow that
+        // receives; of a message that came in the answer to a delivery, through the flow that the destination names for answers.
         let definitions = self.0.definitions();
-        let receiving =
-            definitions.flows.values().filter(|flow| matches!(flow.source, FlowSource::Receive(_)));
-        let kept = receiving.map(|flow| flow.retention).fold(DEFAULT_RETENTION, Duration::max);
+        let flows = &definitions.flows;
+        let receiving = flows.values().filter(|flow| matches!(flow.source, FlowSource::Receive(_)));
+        let named = flows.values().flat_map(|flow| &flow.destinations).filter_map(Destination::response_flow);
+        let taking = receiving.chain(named.filter_map(|name| flows.get(name)));
+        let kept = taking.map(|flow| flow.retention).fold(DEFAULT_RETENTION, Duration::max);
         store.purge_intake_keys(self.0.now() - kept).await?;
         store.remove_evidence(&self.0.settings.node, self.0.now()).await?;
         store.purge_logins(self.0.now()).await

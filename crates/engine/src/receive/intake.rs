@@ -55,9 +55,9 @@ impl Intake for EngineIntake {
                 reception.held = KeyHeld::No;
                 Begin::InProgress
             }
-            IntakeBegun::Answered(Answered { reply, content }) => {
+            IntakeBegun::Answered(Answered { reply, content, from_answer }) => {
                 reception.held = KeyHeld::No;
-                Begin::Answered(AnsweredMessage { reply: read_reply(reply)?, content })
+                Begin::Answered(AnsweredMessage { reply: read_reply(reply)?, content, from_answer })
             }
         })
     }

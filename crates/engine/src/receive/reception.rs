@@ -2,8 +2,8 @@
 
 use crate::context::Context;
 use crate::crash;
+use crate::proof;
 use crate::receive::keys::{KeyHeld, ReceivingKeys};
-use crate::receive::proof;
 use crate::receive::routing::{NotNow, Routes};
 use crate::replies::write_reply;
 use crate::staged::{blocking, discard};
@@ -21,6 +21,9 @@ use transport::{
     Evidence, Message, OutgoingReceipt, PartWriter, Reception, StagedPart, StagedPayload, StoredReply,
     Wanted, content_digest,
 };
+
+/// What happens to a message whose key is held by another one now.
+const LOST: &str = "another node receives this message now, or it was taken from an answer; the sender will send it again, and get its answer";
 
 /// One message that is being received. Its key is freed if this is dropped without a commit or a refusal.
 pub(crate) struct OpenReception {
@@ -92,7 +95,7 @@ impl Reception for OpenReception {
         };
         let ids: Vec<TransferId> = transfers.iter().map(|new| new.transfer.id).collect();
         let evidence = evidence.and_then(|evidence| {
-            proof::of_message(&self.context, offer.id, &mut transfers, evidence, received)
+            proof::of_received(&self.context, offer.id, &mut transfers, evidence, received)
         });
         for receipt in receipts {
             let (new, event) = new_receipt(&self.context, receipt, origin.offer, ids.first().copied());
@@ -126,10 +129,11 @@ impl Reception for OpenReception {
                 crash::point("intake.committed");
                 Ok(ids)
             }
+            // Its bytes stay for the sweep: an earlier call may have recorded them before the lease was lost.
             IntakeCommitted::Lost => {
                 Err(Error::transient(ErrorKind::Unreachable, "record a received message")
                     .with("key", &self.key)
-                    .advice("another node receives this message now; the sender will send it again"))
+                    .advice(LOST))
             }
         }
     }
@@ -161,7 +165,7 @@ impl Reception for OpenReception {
         if !held && !receipts.is_empty() {
             return Err(Error::transient(ErrorKind::Unreachable, "record why a message was refused")
                 .with("key", &self.key)
-                .advice("another node receives this message now; the sender will send it again"));
+                .advice(LOST));
         }
         crash::point("intake.refused");
         Ok(())
@@ -207,7 +211,7 @@ impl Reception for OpenReception {
             )),
             ExchangeTaken::Lost => Err(failed(
                 Error::transient(ErrorKind::Unreachable, "record a message about certificates")
-                    .advice("another node receives this message now; the sender will send it again"),
+                    .advice(LOST),
             )),
         }
     }

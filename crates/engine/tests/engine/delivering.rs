@@ -300,7 +300,7 @@ both! {
                     of_other: false,
                     part: part(receipt, "mdn.eml"),
                 };
-                let reply = Reply { part: part(quote, "quote.xml"), receipt: Some(receipt) };
+                let reply = Reply { part: part(quote, "quote.xml"), receipt: Some(receipt), message: None };
                 let deadline = services.clock.now() + AWAIT;
                 Ok(transport::Sent::Awaiting { deadline, connection: None, replies: vec![reply] })
             })

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod addresses;
+mod answer_messages;
 mod archives;
 mod claims;
 mod counting;

@@ -105,6 +105,15 @@ impl NewEvidence {
             .detail(EVIDENCE_UNTIL, precise(self.keep_until(now)))
     }
 
+    /// An event, with it where that is the one which records its transfer: the message is received then.
+    pub(crate) fn told_at_arrival(&self, event: AuditEvent, now: Timestamp) -> AuditEvent {
+        let begins = matches!(event.kind, EventKind::TransferRecorded | EventKind::TransferHeld);
+        match begins && event.transfer == Some(self.transfer) {
+            true => self.told(event, now),
+            false => event,
+        }
+    }
+
     /// Writes it, and keeps the payloads of its transfer as long. Once more with the same id answers false.
     pub(crate) async fn record(
         &self,

@@ -13,8 +13,8 @@ use crate::row::{DeliveryRow, small};
 use crate::tx::Tx;
 use async_trait::async_trait;
 use model::{
-    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, PayloadId, Receipt, Result,
-    Timestamp, TransferState, transition,
+    Actor, AuditEvent, Claim, DeliveryEvent, DeliveryState, EventKind, Lifecycle, OfferId, PayloadId,
+    Receipt, Result, Timestamp, TransferState, transition,
 };
 use serde_json::Value;
 use sqlx::types::Json;
@@ -120,18 +120,20 @@ impl Store {
         events: Vec<AuditEvent>,
         evidence: Option<NewEvidence>,
     ) -> Result<Finished> {
-        // One that waits for its receipt is not proved yet.
-        let evidence = evidence.filter(|_| matches!(finish, Finish::Delivered { .. }));
-        self.write(FinishAttempt { claim: claim.clone(), finish, now, events, evidence }).await
+        self.write(FinishAttempt::new(claim, finish, now, events, evidence)).await
     }
 }
 
-struct FinishAttempt {
-    claim: Claim,
+/// The end of an attempt, as a command.
+#[derive(Clone)]
+pub(crate) struct FinishAttempt {
+    pub(crate) claim: Claim,
     finish: Finish,
-    now: Timestamp,
+    pub(crate) now: Timestamp,
     events: Vec<AuditEvent>,
     evidence: Option<NewEvidence>,
+    /// Of the message that its replies are.
+    of_message: Option<NewEvidence>,
 }
 
 #[async_trait]
@@ -149,14 +151,16 @@ impl Command for FinishAttempt {
         match standing(&row, &self.claim)? {
             Standing::Ours => {}
             Standing::Resolved(state) => {
-                let replies = self.finish.replies();
-                insert_replies(tx, replies, self.now).await?;
+                let replies = insert_replies(tx, self.finish.replies(), self.now).await?;
+                self.insert_evidence_of_message(tx).await?;
                 // The receipt has recorded the rest.
                 let of_reply = |event: &&AuditEvent| {
                     replies.iter().any(|reply| event.transfer == Some(reply.transfer.id))
                 };
                 let of_replies: Vec<_> = self.events.iter().filter(of_reply).cloned().collect();
-                tx.events(&described(&of_replies, replies));
+                for event in described(&of_replies, &replies) {
+                    tx.event(self.told(event));
+                }
                 // One that ended otherwise is not proved.
                 if state == DeliveryState::Delivered {
                     self.prove_resolved(tx, &head, &row).await?;
@@ -166,8 +170,7 @@ impl Command for FinishAttempt {
             Standing::Lost => return Ok(Finished::ClaimLost),
         }
         // A repetition of the same answer, because its first commit was not confirmed.
-        let awaited = row.state()? == DeliveryState::AwaitingReceipt;
-        if awaited && matches!(self.finish, Finish::Awaiting { .. }) {
+        if self.is_repeated(&row)? {
             return Ok(Finished::Done { transfer_ended: None });
         }
         let state = transition(row.state()?, self.finish.event())?;
@@ -178,8 +181,8 @@ impl Command for FinishAttempt {
         let change = self.finish.change(&row, state, self.now);
         change::write(tx, &row, &change).await?;
         change::end_attempt(tx, &row, &change).await?;
-        let replies = self.finish.replies();
-        insert_replies(tx, replies, self.now).await?;
+        let replies = insert_replies(tx, self.finish.replies(), self.now).await?;
+        self.insert_evidence_of_message(tx).await?;
         if let Finish::Streamed { content, .. } = &self.finish {
             let payload = PayloadId::new(head.payload_id);
             record_content(tx, payload, head.id(), content).await?;
@@ -190,9 +193,9 @@ impl Command for FinishAttempt {
                 None => event,
             }));
         }
-        for event in described(&self.events, replies) {
+        for event in described(&self.events, &replies) {
             let own = event.delivery == Some(self.claim.delivery) && event.kind == self.finish.kind();
-            let event = if own { change::told(event, &row, &change, true) } else { event };
+            let event = if own { change::told(event, &row, &change, true) } else { self.told(event) };
             tx.event(match &evidence {
                 Some(evidence) if own => evidence.told(event, self.now),
                 _ => event,
@@ -210,6 +213,71 @@ impl Command for FinishAttempt {
 }
 
 impl FinishAttempt {
+    pub(crate) fn new(
+        claim: &Claim,
+        finish: Finish,
+        now: Timestamp,
+        events: Vec<AuditEvent>,
+        evidence: Option<NewEvidence>,
+    ) -> Self {
+        // One that waits for its receipt is not proved yet.
+        let evidence = evidence.filter(|_| matches!(finish, Finish::Delivered { .. }));
+        Self { claim: claim.clone(), finish, now, events, evidence, of_message: None }
+    }
+
+    /// Whether it would record its replies now: the claim is valid, and no earlier call has begun the wait for a receipt. Locks
+    /// the delivery.
+    pub(crate) async fn records_replies(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        let Some((_, row)) = change::lock(tx, self.claim.delivery).await? else { return Ok(false) };
+        Ok(match standing(&row, &self.claim)? {
+            Standing::Lost => false,
+            Standing::Resolved(_) => true,
+            Standing::Ours => !self.is_repeated(&row)?,
+        })
+    }
+
+    /// Whether an earlier call has begun the wait for a receipt; its commit was not confirmed.
+    fn is_repeated(&self, row: &DeliveryRow) -> Result<bool, Fault> {
+        Ok(row.state()? == DeliveryState::AwaitingReceipt && matches!(self.finish, Finish::Awaiting { .. }))
+    }
+
+    /// Takes out its replies, with the events of them.
+    pub(crate) fn take_replies(&mut self) -> (Vec<NewTransfer>, Vec<AuditEvent>) {
+        let replies = self.finish.replies_mut().map(std::mem::take).unwrap_or_default();
+        let of_reply =
+            |event: &AuditEvent| replies.iter().any(|reply| event.transfer == Some(reply.transfer.id));
+        let (of_replies, others) = std::mem::take(&mut self.events).into_iter().partition(of_reply);
+        self.events = others;
+        (replies, of_replies)
+    }
+
+    /// Names the message as part of which its replies came, and what proves that.
+    pub(crate) fn set_message(&mut self, offer: OfferId, evidence: Option<NewEvidence>) {
+        for reply in self.finish.replies_mut().into_iter().flatten() {
+            reply.transfer.offer = Some(offer);
+        }
+        self.of_message = evidence;
+    }
+
+    pub(crate) fn replies(&self) -> &[NewTransfer] {
+        self.finish.replies()
+    }
+
+    async fn insert_evidence_of_message(&self, tx: &mut Tx<'_>) -> Result<(), Fault> {
+        if let Some(evidence) = &self.of_message {
+            evidence.insert(tx, self.now).await?;
+        }
+        Ok(())
+    }
+
+    /// An event of a reply, with the evidence of its message where that is recorded with it.
+    fn told(&self, event: AuditEvent) -> AuditEvent {
+        match &self.of_message {
+            Some(evidence) => evidence.told_at_arrival(event, self.now),
+            None => event,
+        }
+    }
+
     /// Records evidence of a message whose receipt came before the attempt ended.
     async fn prove_resolved(
         &self,
@@ -281,6 +349,13 @@ impl Finish {
         match self {
             Self::Delivered { replies, .. } | Self::Awaiting { replies, .. } => replies,
             _ => &[],
+        }
+    }
+
+    fn replies_mut(&mut self) -> Option<&mut Vec<NewTransfer>> {
+        match self {
+            Self::Delivered { replies, .. } | Self::Awaiting { replies, .. } => Some(replies),
+            _ => None,
         }
     }
 

@@ -93,20 +93,22 @@ async fn numbered<'a>(
     Ok(Cow::Owned(transfers))
 }
 
-/// The same for replies, which may already exist if their receipt is reported twice.
+/// The same for replies, which an earlier call may have written. Answers those that are new, with the names that their files
+/// got.
 pub(crate) async fn insert_replies(
     tx: &mut Tx<'_>,
     replies: &[NewTransfer],
     now: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<Vec<NewTransfer>, Fault> {
+    let mut new = Vec::with_capacity(replies.len());
     for reply in replies {
         let there: Option<i64> = on!(tx, c => sqlx::query_scalar("SELECT retain_for FROM transfers WHERE id = $1")
             .bind(reply.transfer.id.uuid()).fetch_optional(c).await)?;
         if there.is_none() {
-            insert_transfers(tx, std::slice::from_ref(reply), now).await?;
+            new.extend(insert_transfers(tx, std::slice::from_ref(reply), now).await?.into_owned());
         }
     }
-    Ok(())
+    Ok(new)
 }
 
 /// The events of new transfers, with the values that verification compares with their rows.

@@ -1,7 +1,8 @@
 //! Answers that wait for a payload: the connection that brought a message is kept open, and a delivery to its sender goes into
 //! the answer. Which node has the connection does not matter: both sides meet in the row of the message.
 
-use super::{Reply, ReplyRow, lock_key};
+use super::Reply;
+use super::keys::{ReplyRow, lock_key};
 use crate::command::{Command, place_of};
 use crate::delivery::{Done, insert_payload, may_write, refer, write_note};
 use crate::either::on;

@@ -1,6 +1,6 @@
 //! Receipts of messages that were received: recorded with a refusal, or once more when a message is repeated.
 
-use super::lock_key;
+use super::keys::lock_key;
 use crate::command::{Command, place_of};
 use crate::delivery::{NewTransfer, described, insert_transfers};
 use crate::either::on;
@@ -72,12 +72,13 @@ impl Store {
     }
 }
 
-struct RepeatReceipts {
-    key: String,
-    transfers: Vec<NewTransfer>,
-    events: Vec<AuditEvent>,
-    of_other: bool,
-    now: Timestamp,
+/// Records receipts of a message that was answered before.
+pub(super) struct RepeatReceipts {
+    pub(super) key: String,
+    pub(super) transfers: Vec<NewTransfer>,
+    pub(super) events: Vec<AuditEvent>,
+    pub(super) of_other: bool,
+    pub(super) now: Timestamp,
 }
 
 #[async_trait]

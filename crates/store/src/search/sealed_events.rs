@@ -4,16 +4,13 @@ use crate::Store;
 use crate::audit::{StoredRow, columns};
 use crate::either::on;
 use crate::seal::{Bound, Seal};
-use model::{DeliveryId, EventKind, Result, TransferId};
+use model::evidence::RECORDINGS;
+use model::{DeliveryId, Result, TransferId};
 use sqlx::QueryBuilder;
 use std::collections::BTreeMap;
 
 /// The most events that are read of some transfers, besides those that may have recorded evidence.
 const AT_MOST: i64 = 2000;
-
-/// The events with which evidence is recorded.
-const RECORDING: [EventKind; 3] =
-    [EventKind::TransferRecorded, EventKind::DeliveryDelivered, EventKind::EvidenceRecorded];
 
 /// Events of transfers, and the seals that cover them.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +127,7 @@ impl Store {
                     query.push_bind(after.id);
                     query.push(") AND kind IN (");
                     let mut list = query.separated(", ");
-                    for kind in RECORDING {
+                    for kind in RECORDINGS {
                         list.push_bind(kind.as_str());
                     }
                     query.push(")");

@@ -16,7 +16,7 @@ use chrono::TimeDelta;
 pub use made::{MadeView, ProcessingView};
 use model::{
     ConnectionId, DeliveryId, DeliveryState, EventKind, OfferId, OfferState, PayloadId, Receipt, RemotePath,
-    Result, Timestamp, TransferId,
+    Result, Timestamp, TransferId, TransferKind,
 };
 pub(crate) use rows::AttemptRow;
 use rows::{DeliveryRow, OfferRow};
@@ -33,7 +33,7 @@ const BEFORE_FOUND: TimeDelta = TimeDelta::days(7);
 pub struct Waybill {
     /// The transfer and its payload.
     pub transfer: TransferView,
-    /// The offer it came from, and how far its source is settled.
+    /// The offer or message that it belongs to, and how far its source is settled.
     pub offer: Option<OfferView>,
     /// The files that are sent with its payload, in their order.
     pub attachments: Vec<AttachmentView>,
@@ -60,6 +60,16 @@ pub struct Waybill {
     pub more_children: bool,
     /// Rows of all these that this version cannot read.
     pub unreadable: Vec<UnreadableRow>,
+}
+
+impl Waybill {
+    /// The offer that its payload was found as. `None` for a payload that came in the answer to a delivery, and for a receipt,
+    /// which the gateway made: their offer is the message that they belong to, and they come from their parent.
+    #[must_use]
+    pub fn source(&self) -> Option<&OfferView> {
+        let is_found = !matches!(self.transfer.kind, TransferKind::Reply | TransferKind::Receipt);
+        self.offer.as_ref().filter(|_| is_found)
+    }
 }
 
 /// Events that a waybill leaves out.

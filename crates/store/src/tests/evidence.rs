@@ -24,7 +24,7 @@ fn pieces() -> BTreeMap<String, Vec<u8>> {
     BTreeMap::from([("signature".to_owned(), vec![0x30, 0, 0xff]), ("signer".to_owned(), b"der".to_vec())])
 }
 
-fn evidence(of: EvidenceOf, transfer: TransferId) -> NewEvidence {
+pub(super) fn evidence(of: EvidenceOf, transfer: TransferId) -> NewEvidence {
     NewEvidence {
         id: EvidenceId::new(Uuid::now_v7()),
         of,
@@ -88,7 +88,7 @@ fn refused(may_contradict: bool) -> ReceiptSays {
 }
 
 /// What verification finds of evidence.
-async fn found(store: &TestStore) -> Vec<String> {
+pub(super) async fn found(store: &TestStore) -> Vec<String> {
     let report = store.verify_rows(&RowOptions::default(), &VerifyOptions::default(), |_| ()).await.unwrap();
     let of_evidence = report.findings.into_iter().filter_map(|finding| match finding {
         Finding::Row { table: "evidence", what, .. } => Some(what),

@@ -137,7 +137,7 @@ both! {
         let again = store.take_exchange(take(&lease, "k1", exchange)).await.unwrap();
         assert_eq!(again, ExchangeTaken::Taken);
         let begun = store.intake_begin(&lease, "k1", now()).await.unwrap();
-        assert_eq!(begun, IntakeBegun::Answered(Answered { reply: reply("k1"), content: Some(CONTENT) }));
+        assert_eq!(begun, IntakeBegun::Answered(Answered { reply: reply("k1"), content: Some(CONTENT), from_answer: false }));
         assert_eq!(store.certificate_proposals().await.unwrap(), std::slice::from_ref(&proposal));
         assert_eq!(store.open_certificate_proposals().await.unwrap(), std::slice::from_ref(&proposal));
         assert_eq!(store.certificate_proposal(proposal.id).await.unwrap(), Some(proposal));

@@ -11,21 +11,21 @@ use crate::{
 use model::{EventKind, OfferId, Sha256, TransferKind, TransferState};
 use serde_json::json;
 
-fn reply() -> Reply {
+pub(super) fn reply() -> Reply {
     Reply {
         head: json!({"status": 200, "headers": [["AS2-Version", "1.2"]]}),
         body: vec![0, 159, 146, 150, 13, 10],
     }
 }
 
-const CONTENT: Sha256 = Sha256([7; 32]);
+pub(super) const CONTENT: Sha256 = Sha256([7; 32]);
 
 /// What a repetition is told.
-fn answered() -> IntakeBegun {
-    IntakeBegun::Answered(Answered { reply: reply(), content: Some(CONTENT) })
+pub(super) fn answered() -> IntakeBegun {
+    IntakeBegun::Answered(Answered { reply: reply(), content: Some(CONTENT), from_answer: false })
 }
 
-fn message(lease: &NodeLease, key: &str) -> IntakeCommit {
+pub(super) fn message(lease: &NodeLease, key: &str) -> IntakeCommit {
     let offer = offer(key);
     let transfers = vec![transfer(Some(offer.id), &["x"])];
     IntakeCommit {
@@ -43,14 +43,14 @@ fn message(lease: &NodeLease, key: &str) -> IntakeCommit {
 }
 
 /// A receipt that is sent later.
-fn later_receipt(offer: Option<OfferId>) -> NewTransfer {
+pub(super) fn later_receipt(offer: Option<OfferId>) -> NewTransfer {
     let mut new = transfer(offer, &["acme-as2"]);
     (new.transfer.kind, new.transfer.flow) = (TransferKind::Receipt, "listener:as2".into());
     new
 }
 
 /// The event of its recording.
-fn recording(lease: &NodeLease, new: &NewTransfer) -> model::AuditEvent {
+pub(super) fn recording(lease: &NodeLease, new: &NewTransfer) -> model::AuditEvent {
     event(lease, EventKind::TransferRecorded).transfer(new.transfer.id)
 }
 

@@ -1,9 +1,12 @@
-use super::fixture::{claim, claim_one, lease, node, now, offer, record, retry, transfer};
+use super::fixture::{
+    claim, claim_one, delivered, event, lease, node, now, offer, receipt, record, recorded_with_event, retry,
+    transfer,
+};
 use crate::testing::both;
-use crate::{ClaimFilter, NewTransfer, Recorded};
+use crate::{ClaimFilter, Finish, NewTransfer, Recorded, RowOptions, VerifyOptions};
 use futures::future::join_all;
 use model::schedule::TimeZone;
-use model::{NameTemplate, OfferId, TemplateValues, Timestamp};
+use model::{EventKind, NameTemplate, OfferId, TemplateValues, Timestamp, TransferKind};
 use std::collections::BTreeSet;
 
 /// A transfer whose file is named by a template, received at this second of 1970.
@@ -68,6 +71,32 @@ both! {
             "SELECT CAST(detail AS TEXT) FROM audit_events WHERE kind = 'transfer.recorded'")
             .fetch_one(c).await).unwrap();
         assert!(detail.contains("1.edi"), "{detail}");
+    }
+
+    what_came_with_an_answer_keeps_its_number_and_its_event_tells_it(store) {
+        let lease = lease(&store, "n1").await;
+        // The second answer is overtaken by a receipt.
+        for (name, is_overtaken) in [("1.edi", false), ("2.edi", true)] {
+            recorded_with_event(&store, &lease, &format!("sent before {name}"), &["globex-as2"]).await;
+            let one = claim_one(&store, &lease).await;
+            let mut reply = named(None, "answers", "{counter}{ext}", 0);
+            (reply.transfer.kind, reply.transfer.parent) = (TransferKind::Reply, Some(one.transfer.id));
+            let ended = event(&lease, EventKind::DeliveryDelivered).transfer(one.transfer.id);
+            let ended = ended.delivery(one.delivery.id);
+            let came = event(&lease, EventKind::TransferRecorded).transfer(reply.transfer.id);
+            if is_overtaken {
+                store.finish(&one.claim, delivered(), now(), vec![ended.clone()]).await.unwrap();
+            }
+            let finish = Finish::Delivered { receipt: receipt(true), replies: vec![reply] };
+            // The answer to the commit was lost, and the call is repeated.
+            for _ in 0..2 {
+                let told = vec![ended.clone(), came.clone()];
+                store.finish(&one.claim, finish.clone(), now(), told).await.unwrap();
+            }
+            assert_eq!(claim_one(&store, &lease).await.delivery.file_name, name.into());
+        }
+        let report = store.verify_rows(&RowOptions::default(), &VerifyOptions::default(), |_| ()).await.unwrap();
+        assert!(report.holds() && report.rows["deliveries"] == 4, "{report:?}");
     }
 
     counters_belong_to_a_destination_and_a_day(store) {

@@ -21,7 +21,14 @@ impl Check<'_, '_> {
             let path = FieldPath::from(LIST).item(number);
             let passphrase = definition.passphrase.as_ref().map(|words| words.reveal().as_str());
             match OwnKey::read(definition.private_key.reveal(), passphrase) {
-                Ok(key) => self.pgp_dates(path, dated, key.public()),
+                Ok(key) => {
+                    if dated.sends && key.public().is_version_6() {
+                        let message = "its signatures (OpenPGP version 6) cannot be verified by GnuPG, nor by any partner that \
+                            reads a message as a stream: sign with a key of version 4, or set uses = [\"decrypt\"]";
+                        self.findings.error(path.clone(), message);
+                    }
+                    self.pgp_dates(path, dated, key.public());
+                }
                 Err(error) => {
                     let message =
                         format!("key '{}' is no OpenPGP private key that can be used: {error}", dated.name);
@@ -40,7 +47,14 @@ impl Check<'_, '_> {
             let Some(definition) = definitions.certificates.get(&dated.name) else { continue };
             let path = FieldPath::from(LIST).item(number);
             match PartnerKey::read(&definition.pem) {
-                Ok(key) => self.pgp_dates(path, dated, &key),
+                Ok(key) => {
+                    if dated.reads && key.is_version_6() {
+                        let message = "signatures by it (OpenPGP version 6) are verified where they are in one object with the \
+                            content, and not where they stand behind it (multipart/signed), as those of receipts do";
+                        self.findings.warning(path.clone(), message);
+                    }
+                    self.pgp_dates(path, dated, &key);
+                }
                 Err(error) => {
                     let message = format!(
                         "certificate '{}' is no OpenPGP public key that can be used: {error}",

@@ -7,6 +7,7 @@ use crate::mdn::LARGEST_MDN;
 use crate::receipt_form::{is_notification, is_protected, is_receipt};
 use crate::receive::{MOST_PARTS, metadata_of};
 use crate::rejection::Rejection;
+use crate::signed_copy::{CopyWriter, SignedCopy};
 use crate::staging_writer::StagingWriter;
 use smime::{Headers, Part, PartReceiver, Wrapping};
 use std::io::{self, Read, Write};
@@ -69,6 +70,9 @@ pub(super) struct Collector<'a> {
     /// Which of them are words for people: text that is no file.
     words: Vec<bool>,
     signed: SignedBytes,
+    /// The same in staging, where so many bytes of it are kept.
+    kept: Option<u64>,
+    copy: Option<SignedCopy>,
     agreed: SendSecurity,
     /// Whether what is around this entity is encrypted, and signed.
     around: (bool, bool),
@@ -84,6 +88,7 @@ impl<'a> Collector<'a> {
         message_id: &'a str,
         rooms: &'a mut Rooms,
         (agreed, around): (SendSecurity, &Around),
+        kept: Option<u64>,
     ) -> Self {
         Self {
             staging,
@@ -92,6 +97,8 @@ impl<'a> Collector<'a> {
             leaves: Vec::new(),
             words: Vec::new(),
             signed: SignedBytes::default(),
+            kept,
+            copy: None,
             agreed,
             around: (around.cipher.is_some(), around.signature.is_some()),
             lacks: None,
@@ -99,14 +106,15 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// What was collected, and what was signed, where that is no longer than [`LARGEST_MDN`].
-    pub(super) fn into_parts(self) -> (Vec<Leaf>, Option<Vec<u8>>) {
+    /// What was collected, and what was signed: in memory where that is no longer than [`LARGEST_MDN`], and in staging where it
+    /// is kept.
+    pub(super) fn into_parts(self) -> (Vec<Leaf>, Option<Vec<u8>>, Option<SignedCopy>) {
         // Beside what a receipt says to a program, without a report around both, stands what it says to people.
         let is_bare = |leaf: &Leaf| matches!(leaf, Leaf::Receipt(headers, _) if !is_receipt(headers));
         let has_bare = self.leaves.iter().any(is_bare);
         let all = self.leaves.into_iter().zip(self.words);
         let leaves = all.filter(|(_, are_words)| !(has_bare && *are_words)).map(|(leaf, _)| leaf).collect();
-        (leaves, self.signed.into_bytes())
+        (leaves, self.signed.into_bytes(), self.copy)
     }
 }
 
@@ -170,7 +178,11 @@ impl PartReceiver for Collector<'_> {
     }
 
     fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
-        Ok(Some(Box::new(self.signed.clone())))
+        let Some(most) = self.kept else { return Ok(Some(Box::new(self.signed.clone()))) };
+        let copy = SignedCopy::new(self.staging.begin().map_err(io::Error::other)?);
+        let writer = Both { bytes: self.signed.clone(), copy: copy.writer(most) };
+        self.copy = Some(copy);
+        Ok(Some(Box::new(writer)))
     }
 
     fn read_back(&mut self) -> io::Result<Option<Box<dyn Read + '_>>> {
@@ -202,6 +214,24 @@ impl<W: Write> Write for Bounded<'_, W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+/// Writes signed content to memory and to staging.
+struct Both {
+    bytes: SignedBytes,
+    copy: CopyWriter,
+}
+
+impl Write for Both {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.write_all(bytes)?;
+        self.copy.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.copy.flush()
     }
 }
 

@@ -4,27 +4,24 @@
 //! A receipt alone is read as it always was. What may hold a payload is read as a stream, in bounded memory; its payloads go
 //! to staging, and become transfers when the attempt is recorded.
 
+mod confirming;
+
 use super::{As2Destination, LARGEST_KEPT};
 use crate::agreement::{Identity, Partner};
 use crate::answer_body::{self, Begun};
 use crate::coding::Coding;
-use crate::composite::{Around, Composite, CompositeReader, FoundPayload, Refused};
-use crate::disposition::Disposition;
+use crate::composite::{Composite, CompositeReader, FoundPayload, Proved, Refused};
 use crate::file_names::unlike;
-use crate::later_reply::{receipt_target, staged_receipt};
 use crate::legacy;
 use crate::material::{Material, Own};
 use crate::mdn::ReadMdn;
 use crate::names::read_name;
 use crate::outgoing::Envelope;
-use crate::parties::Parties;
 use crate::receipt::{PartnerResponse, Proof};
 use crate::receipt_form::is_plain_receipt;
-use crate::receipt_target::ReceiptTarget;
 use crate::receive::Unread;
 use crate::recorded::record;
 use crate::rejection::Rejection;
-use crate::reply::{ReplyContent, stored_reply};
 use crate::request::RequestHead;
 use crate::streaming::BodyReader;
 use bytes::Bytes;
@@ -37,7 +34,7 @@ use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::mpsc;
-use transport::{Deliver, OutgoingReceipt, Reply, Sent, StagedPart};
+use transport::{Deliver, Reply, Sent, StagedPart};
 
 /// What the log says where an event cannot be recorded.
 const LOST: &str = "the event about the answer to a message that was delivered could not be recorded";
@@ -58,6 +55,8 @@ pub(crate) struct AnswerContent {
     pub(crate) read: Option<ReadMdn>,
     payloads: Vec<FoundPayload>,
     refused: Vec<Refused>,
+    /// What proves the payloads.
+    proved: Option<Proved>,
     /// Its head, as that of a message.
     head: Option<RequestHead>,
     /// Whether the answer is still to be read as a receipt: it could not be read as anything else.
@@ -68,7 +67,7 @@ impl AnswerContent {
     /// Of an answer that cannot be read, for this reason.
     fn unread(refused: Refused) -> Self {
         let (payloads, refused) = (Vec::new(), vec![refused]);
-        Self { read: None, payloads, refused, head: None, is_unread: true }
+        Self { read: None, payloads, refused, proved: None, head: None, is_unread: true }
     }
 
     /// Whether it has the receipt that was asked for, or may still be one.
@@ -154,6 +153,7 @@ impl As2Destination {
             certificate: own.key.certificate.clone(),
         };
         let verifying = material.verifying(&partner, now)?;
+        let evidence = partner.agreement.evidence;
         Ok(CompositeReader {
             keys: material.decrypting(&identity, now)?.iter().map(key).collect(),
             certificates: verifying.iter().map(|known| known.certificate.clone()).collect(),
@@ -162,6 +162,7 @@ impl As2Destination {
             digest: Digest::Sha256,
             staging: Arc::clone(&self.services.staging),
             message_id: envelope.seed.message_id.clone(),
+            keeps_signed: evidence.keep_for.is_some() && evidence.keeps_content,
         })
     }
 
@@ -206,7 +207,7 @@ impl As2Destination {
         connection: Option<ConnectionId>,
         message_id: &str,
     ) -> Result<Vec<Reply>> {
-        let AnswerContent { payloads, refused, head, .. } = content;
+        let AnswerContent { payloads, refused, proved, head, .. } = content;
         let partner = self.endpoint.partner().unwrap_or_default();
         let of_delivery = |kind| {
             let event = self.services.event(kind).partner(partner).flow(&delivery.flow);
@@ -226,10 +227,10 @@ impl As2Destination {
             record(&*self.services.audit, event, LOST).await;
         }
         let Some(around) = payloads.first().map(|first| first.around.clone()) else { return Ok(Vec::new()) };
-        // Of what is not taken whole nothing is confirmed.
-        let receipt = match &head {
-            Some(head) if refused.is_empty() => self.asked_receipt(head, &around, connection).await?,
-            _ => None,
+        // What is not taken whole is neither confirmed nor remembered.
+        let confirmation = match head.as_ref().filter(|_| refused.is_empty()) {
+            Some(head) => self.confirmation(head, (&around, proved), connection).await?,
+            None => None,
         };
         if !around.legacy.is_empty() {
             let material = self.materials.of(self.services.directory.definitions());
@@ -253,63 +254,14 @@ impl As2Destination {
                 .collect::<Result<Vec<_>>>()
         })
         .await??;
+        let message =
+            confirmation.as_ref().and_then(|confirmation| confirmation.message(head.as_ref()?, &parts));
         let mut replies: Vec<Reply> = parts.into_iter().map(Reply::from).collect();
-        if let Some(first) = replies.first_mut() {
-            first.receipt = receipt;
+        if let (Some(first), Some(confirmation)) = (replies.first_mut(), confirmation) {
+            first.receipt = confirmation.receipt;
+            first.message = message;
         }
         Ok(replies)
-    }
-
-    /// The receipt for the payloads of an answer, if it asks for one: a POST of its own brings it to the server that gave the
-    /// answer, unless the answer names another place ("HTTP Transport for Secure EDI", 2.7).
-    async fn asked_receipt(
-        &self,
-        head: &RequestHead,
-        around: &Around,
-        connection: Option<ConnectionId>,
-    ) -> Result<Option<OutgoingReceipt>> {
-        if !head.mdn.wanted {
-            return Ok(None);
-        }
-        let not_sent = |reason: String| {
-            let message_id = PeerText::from(head.message_id.as_str());
-            tracing::warn!(endpoint = self.endpoint.name, %message_id, reason, "the receipt that an answer asks for is not sent");
-            Ok(None)
-        };
-        let material = self.materials.of(self.services.directory.definitions());
-        let parties = match Parties::of(&material, head, self.services.clock.now()) {
-            Ok(parties) => parties?,
-            Err(unknown) => return not_sent(unknown.reason),
-        };
-        if self.endpoint.partner() != Some(parties.partner.name.as_str()) {
-            return not_sent("its AS2-From is not the name of the partner that the message went to".into());
-        }
-        let target = match receipt_target(&material.definitions, head, &parties.partner) {
-            Ok(Some(target)) => target,
-            Ok(None) => {
-                ReceiptTarget { url: self.url()?.as_str().to_owned(), endpoint: self.endpoint.name.clone() }
-            }
-            Err(reason) => return not_sent(reason),
-        };
-        let answer = ReplyContent {
-            disposition: Disposition::Processed,
-            mic: around.mic.as_ref().map(|mic| mic.to_text(head.mdn.names)),
-            by_pss: around.by_pss,
-            text: format!(
-                "The answer from {} to {} with the Message-ID {} was received and stored.",
-                head.from, head.to, head.message_id
-            ),
-        };
-        let reply = stored_reply(&self.services, head, Some(&parties), &answer)?;
-        let part = staged_receipt(&self.services, head, &reply, connection).await?;
-        Ok(Some(OutgoingReceipt {
-            listener: self.endpoint.name.clone(),
-            partner: parties.partner.name.clone(),
-            endpoint: target.endpoint,
-            url: target.url,
-            of_other: false,
-            part,
-        }))
     }
 
     /// Keeps a receipt that was not asked for, and says that it counts for nothing: a 2xx is what proves the delivery.
@@ -364,9 +316,9 @@ fn may_hold_payload(head: &Parts, headers: &Headers, envelope: &Envelope<'_>) ->
 
 /// The answer of which this was found.
 fn answer(head: &Parts, headers: Headers, found: Composite) -> Answer {
+    let (proved, asks) = (found.proved(), RequestHead::read(&head.headers).ok());
     let Composite { receipts, payloads, refused, .. } = found;
-    let asks = RequestHead::read(&head.headers).ok();
-    let mut content = AnswerContent { read: None, payloads, refused, head: asks, is_unread: false };
+    let mut content = AnswerContent { read: None, payloads, refused, proved, head: asks, is_unread: false };
     // One answer has one receipt.
     match receipts.into_iter().next() {
         Some(receipt) => {

@@ -67,10 +67,11 @@ impl As2Destination {
             proof.add(key, value.clone());
         }
         if let Some(signer) = proof.signed_by().map(str::to_owned) {
-            if let Some(known) = partnership.verified_with(&signer) {
-                proof.add("signed_with", known.name.clone());
+            let known = partnership.receipt_signer(&signer);
+            if let Some(known) = &known {
+                proof.add("signed_with", known.name.to_owned());
             }
-            let used: Vec<String> = partnership.used_outside(&signer).into_iter().collect();
+            let used: Vec<String> = known.and_then(|known| known.outside).into_iter().collect();
             if let Some(event) = fallback::event(&self.services, &partnership.partner, &used) {
                 record(&*self.services.audit, self.of_delivery(event, delivery), fallback::LOST).await;
             }

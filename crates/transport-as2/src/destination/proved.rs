@@ -6,7 +6,7 @@ use crate::coding::Coding;
 use crate::evidence::{self, SentBytes, SentFacts};
 use crate::outgoing::pgp::SignedSource;
 use crate::outgoing::signed::{self, Covers};
-use crate::outgoing::{Envelope, cipher, pgp};
+use crate::outgoing::{Envelope, pgp};
 use crate::partnership::Partnership;
 use crate::pgp_signature::NotedPgpSignature;
 use crate::sent_proof::{about_copy, copy_key};
@@ -63,7 +63,7 @@ impl As2Destination {
             None => (signature.as_deref(), own),
         };
         let head = [sent.content_headers.as_slice(), b"\r\n"].concat();
-        let covers = match (covers(envelope), mic) {
+        let covers = match (envelope.covers(), mic) {
             (Covers::Payload, _) => SentBytes::Payload(head),
             (Covers::HeadAndPayload, _) => SentBytes::HeadAndPayload(head),
             (Covers::Layers, Some(mic)) if agreement.evidence.keeps_content => {
@@ -99,10 +99,7 @@ impl As2Destination {
             covers,
             signer,
             signature,
-            cipher: match agreement.is_protected_by_pgp() {
-                true => pgp::cipher_name(agreement),
-                false => agreement.encrypts_by_smime().then(|| cipher(agreement.cipher).name()),
-            },
+            cipher: envelope.cipher_name(),
             receipt_signers: &partnership.certificates,
             receipt_keys: &partnership.pgp,
         })
@@ -114,7 +111,7 @@ impl As2Destination {
         let terms = envelope.agreement.evidence;
         let key = copy_key(&envelope.seed.message_id);
         let is_needed = terms.keep_for.is_some() && terms.keeps_content;
-        if !is_needed || covers(envelope) != Covers::Layers || delivery.notes.contains_key(&key) {
+        if !is_needed || envelope.covers() != Covers::Layers || delivery.notes.contains_key(&key) {
             return Ok(());
         }
         if envelope.agreement.is_protected_by_pgp() {
@@ -184,14 +181,6 @@ impl As2Destination {
             Ok(Some((part.commit()?, mic)))
         })
         .await
-    }
-}
-
-/// Which bytes the MIC of a message covers, and its signature if it has one.
-fn covers(envelope: &Envelope<'_>) -> Covers {
-    match envelope.agreement.is_protected_by_pgp() {
-        true => pgp::covers(envelope),
-        false => signed::covers(envelope),
     }
 }
 

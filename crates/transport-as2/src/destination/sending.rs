@@ -7,6 +7,7 @@ use crate::forms::Posting;
 use crate::login::Login;
 use crate::outgoing::{Envelope, Outgoing, build, pgp};
 use crate::partnership::Partnership;
+use crate::pgp_keys::PgpNames;
 use crate::pgp_signature::PgpSignature;
 use crate::receipt::PartnerResponse;
 use crate::sent_message::{SentTerms, held, noting};
@@ -167,7 +168,9 @@ impl As2Destination {
             Some(terms) => {
                 let proof = ProofOf::new(envelope, &message.headers)?;
                 let (log, message_id) = (Arc::clone(&delivery.log), envelope.seed.message_id.as_str());
-                Some(noting(&message, log, message_id, terms, proof))
+                let sent_with = [terms.sent_with, &envelope.made_once.sent_with()].concat();
+                let terms = SentTerms { sent_with: &sent_with, ..*terms };
+                Some(noting(&message, log, message_id, &terms, proof))
             }
             None => None,
         };
@@ -240,6 +243,7 @@ impl As2Destination {
             reader.map_err(|e| Error::transient(ErrorKind::Internal, "open a payload").caused_by(e))??;
         let coding = envelope.agreement.headers.content_coding;
         let message_id = envelope.seed.message_id.as_str();
+        let mut pgp_names = PgpNames::default();
         let (message, pgp) = match envelope.agreement.is_protected_by_pgp() {
             true if envelope.made_once.spool.get().is_some() || spool::is_kept(delivery, message_id)? => {
                 (pgp::kept(envelope)?, None)
@@ -247,7 +251,9 @@ impl As2Destination {
             true => {
                 let material = self.materials.of(self.services.directory.definitions());
                 let sides = Partnership::pgp_sides(&material, &self.endpoint, envelope.seed.date)?;
-                pgp::build(envelope, &sides, reader, length)?
+                let made = pgp::build(envelope, &sides, reader, length)?;
+                pgp_names = sides.names;
+                made
             }
             false => (build(envelope, reader, length)?, None),
         };
@@ -258,7 +264,8 @@ impl As2Destination {
         let made_once = &envelope.made_once;
         let signed = || -> Result<MadeSignatures> {
             let pgp_signature = pgp.as_ref().map(PgpSignature::made).transpose()?;
-            Ok(MadeSignatures { signature: made_once.noted_signature(), pgp_signature })
+            let signature = made_once.noted_signature();
+            Ok(MadeSignatures { signature, pgp_signature, pgp_names: pgp_names.clone() })
         };
         let of = (message_id, signed);
         let write = || spool::spooled(&self.services, delivery, of, message.body, message.mic);

@@ -12,13 +12,14 @@ use crate::receive::{ReadMessage, ReadPart, Unread};
 use crate::rejection::Rejection;
 use crate::reply::ReplyContent;
 use crate::request::RequestHead;
+use crate::staging_writer::ReadBack;
 use model::{Error, ErrorKind, Result};
 use net::http::PeerInfo;
 use smime::{ContentType, Digest, Headers};
-use std::io::{self, Read};
+use std::io::Read;
 use std::sync::Arc;
 use std::time::SystemTime;
-use transport::{PartWriter, Reception, StoredReply};
+use transport::{Reception, StoredReply};
 
 /// A message without its receipts.
 pub(super) struct Apart {
@@ -46,12 +47,7 @@ impl Receiver {
                 return self.refuse(head, &parties, peer, reception, answer, &cause).await;
             }
         };
-        let mut answer = None;
-        for receipt in receipts {
-            let reply = self.take_found(head, peer, receipt).await?;
-            answer.get_or_insert(reply);
-        }
-        match answer {
+        match self.take_receipts(head, peer, receipts).await? {
             // It is no message, and needs no key: each time that it comes it is judged anew.
             Some(reply) if message.parts.is_empty() => {
                 drop(reception);
@@ -62,6 +58,24 @@ impl Receiver {
                 self.commit(head, &parties, peer, message, reception).await
             }
         }
+    }
+
+    /// Takes the receipts of a message; the answer to the first of them. One that was taken before changes nothing.
+    ///
+    /// # Errors
+    /// Nothing may be said: the sender comes again.
+    pub(super) async fn take_receipts(
+        &self,
+        head: &RequestHead,
+        peer: &PeerInfo,
+        receipts: Vec<FoundReceipt>,
+    ) -> Result<Option<StoredReply>> {
+        let mut answer = None;
+        for receipt in receipts {
+            let reply = self.take_found(head, peer, receipt).await?;
+            answer.get_or_insert(reply);
+        }
+        Ok(answer)
     }
 
     /// Takes a message apart; the inner error is why a part of it is not taken.
@@ -82,6 +96,7 @@ impl Receiver {
             digest: head.mdn.digests.first().copied().unwrap_or(Digest::Sha256),
             staging: Arc::clone(&self.services.staging),
             message_id: head.message_id.clone(),
+            keeps_signed: false,
         };
         let done = tokio::task::spawn_blocking(move || apart(&reader, message)).await;
         done.map_err(|error| Error::transient(ErrorKind::Internal, "take a message apart").caused_by(error))?
@@ -108,7 +123,7 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
         if is_receipt(&part.headers) || is_notification(kind) {
             let mut body = Vec::new();
             let most = LARGEST_MDN as u64;
-            let mut bytes = ReadBack { part: &*part.writer, at: 0 }.take(most + 1);
+            let mut bytes = ReadBack::of(&*part.writer).take(most + 1);
             bytes.read_to_end(&mut body).map_err(crate::streaming::stream_error)?;
             if body.len() as u64 > most {
                 return Ok(Err(refused(Rejection::TooLarge { most })));
@@ -119,7 +134,7 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
             }
         } else if is_protected(kind) {
             let before = (found.receipts.len(), found.payloads.len(), found.refused.len());
-            let body = ReadBack { part: &*part.writer, at: 0 };
+            let body = ReadBack::of(&*part.writer);
             match reader.read_within(&part.headers, body, &around, &mut found) {
                 Ok(()) => {}
                 // It is protected by what is around it: such a file may be signed by somebody else, or be for somebody else,
@@ -167,19 +182,5 @@ fn unreadable(error: &Error) -> Refused {
         disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
         text: "The receipt in the message cannot be read.".to_owned(),
         cause: error.chain(),
-    }
-}
-
-/// The bytes of a part, from the beginning.
-struct ReadBack<'a> {
-    part: &'a dyn PartWriter,
-    at: u64,
-}
-
-impl Read for ReadBack<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.part.read_at(out, self.at).map_err(io::Error::other)?;
-        self.at += count as u64;
-        Ok(count)
     }
 }

@@ -15,7 +15,6 @@ use crate::receive::ReadMessage;
 use crate::reject::{try_again_later, with_peer};
 use crate::reply::{ReplyContent, stored_reply};
 use crate::request::RequestHead;
-use crate::signer::Signer;
 use model::{AuditEvent, Error, ErrorKind, RemotePath, Result};
 use net::http::PeerInfo;
 use serde_json::{Map, Value};
@@ -46,11 +45,7 @@ impl Receiver {
             };
             return self.refuse(head, parties, peer, reception, answer, &cause).await;
         }
-        // The SignerInfo's digest wins over what was asked for.
-        let algorithm = message.signed_by();
-        let algorithm =
-            algorithm.or_else(|| head.mdn.digests.first().copied()).unwrap_or(smime::Digest::Sha256);
-        let mic = message.mic(algorithm).map(|mic| mic.to_text(head.mdn.names));
+        let mic = mic_for(head, &message);
         let metadata = metadata(head, parties, &message, mic.as_deref());
         let message_by_pss =
             message.report.signed().is_some_and(|proof| proof.scheme == smime::SignatureScheme::RsaPss);
@@ -90,10 +85,6 @@ impl Receiver {
             ),
         };
         let reply = stored_reply(&self.services, head, Some(parties), &answer)?;
-        let is_receipt_signed = head.mdn.wanted && head.mdn.signed;
-        let pgp_own = parties.pgp_own.as_ref().filter(|_| is_receipt_signed && head.mdn.by_pgp);
-        let pgp_own = pgp_own.map(|own| own.public());
-        let own = (is_receipt_signed && !head.mdn.by_pgp).then_some(&parties.own.certificate);
         let evidence = evidence::of_received(Received {
             head,
             partner: &parties.partner,
@@ -102,7 +93,7 @@ impl Receiver {
             pgp: pgp.as_ref(),
             mic: answer.mic.as_deref(),
             signer: parties.signer(&report, pgp.as_ref()),
-            receipt_signer: pgp_own.map(Signer::Pgp).or_else(|| own.map(Signer::Certificate)),
+            receipt_signer: parties.receipt_signer(head),
             reply: &reply,
             signed_content,
         })?;
@@ -192,10 +183,21 @@ impl Receiver {
             );
         }
         let weak = legacy::event(&self.services, &parties.partner, &weak);
-        let outside = fallback::event(&self.services, &parties.partner, &parties.used_outside(report));
+        let outside = fallback::event(
+            &self.services,
+            &parties.partner,
+            &parties.used_outside(report, message.pgp.as_ref()),
+        );
         let events = weak.into_iter().chain(outside);
         events.map(|event| with_peer(event, peer).peer_detail("message_id", &head.message_id)).collect()
     }
+}
+
+/// The MIC of a message, as its receipt has it.
+pub(super) fn mic_for(head: &RequestHead, message: &ReadMessage) -> Option<String> {
+    // The SignerInfo's digest wins over what was asked for.
+    let algorithm = message.signed_by().or_else(|| head.mdn.digests.first().copied());
+    message.mic(algorithm.unwrap_or(smime::Digest::Sha256)).map(|mic| mic.to_text(head.mdn.names))
 }
 
 /// Whether the flows here take a message.
@@ -226,7 +228,13 @@ fn metadata(
     }
     if let Some(pgp) = &message.pgp {
         let signer = pgp.signed.as_ref().map(|proof| proof.fingerprint.as_str());
-        for (key, value) in [("as2_cipher", pgp.cipher), ("as2_signer", signer)] {
+        let (own, theirs) = parties.pgp_used(pgp);
+        for (key, value) in [
+            ("as2_cipher", pgp.cipher),
+            ("as2_signer", signer),
+            ("as2_decrypted_with", own),
+            ("as2_verified_with", theirs),
+        ] {
             metadata.extend(value.map(|value| (key.to_owned(), Value::from(value))));
         }
     }

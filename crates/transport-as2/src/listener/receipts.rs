@@ -9,7 +9,7 @@ use crate::coding::Coding;
 use crate::composite::FoundReceipt;
 use crate::destination::{JOINED_WRONGLY, LARGEST_KEPT, is_about_bytes};
 use crate::diagnosis::of_receipt;
-use crate::fallback;
+use crate::fallback::{self, ReceiptSigner};
 use crate::later_evidence::of_awaited;
 use crate::later_fallback::{OnceMore, once_more};
 use crate::later_receipt::{
@@ -237,12 +237,9 @@ impl Receiver {
         let judgement = match judged {
             Judged::Proof(proof) => {
                 let signer = proof.signed_by().unwrap_or_default();
-                let signed_with = verifying.iter().find(|known| known.fingerprint == signer);
-                let signed_with = signed_with.map(|known| known.name.as_str());
-                let outside = signed_with.and_then(|name| {
-                    let used = "the receipt was signed with the certificate";
-                    fallback::outside(used, &partner.certificates, name, *now)
-                });
+                let known = ReceiptSigner::of(partner, (verifying, pgp), signer, *now);
+                let signed_with = known.as_ref().map(|known| known.name);
+                let outside = known.as_ref().and_then(|known| known.outside.clone());
                 events.extend(fallback::event(&self.services, partner, outside.as_slice()));
                 let parties = (&arrived.sender.identity, partner);
                 evidence = sent.and_then(|sent| {

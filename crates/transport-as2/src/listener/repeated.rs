@@ -6,13 +6,15 @@
 //! receipt.
 
 use super::Receiver;
+use super::apart::Apart;
+use super::committing::mic_for;
 use super::receiver::Arrival;
 use crate::agreement::DuplicatePolicy;
 use crate::coding::Coding;
 use crate::composite::Refused;
 use crate::disposition::{Disposition, DispositionError};
 use crate::exchange::is_exchange;
-use crate::later_reply::accepted;
+use crate::later_reply::{accepted, is_receipt};
 use crate::parties::Parties;
 use crate::receive::ReadMessage;
 use crate::reject::{try_again_later, with_peer};
@@ -47,9 +49,16 @@ impl Receiver {
         // The certificates of a message about certificates are no part that is protected by itself.
         let message = match message.is_composite && !is_exchange(&message.parts) {
             false => *message,
-            // Its receipts were recorded when it came first.
             true => match self.take_apart(head, &parties, *message).await? {
-                Ok(apart) => apart.message,
+                // Beside one that was posted they were taken then.
+                Ok(Apart { message, .. }) if !earlier.from_answer => message,
+                Ok(Apart { message, receipts }) => {
+                    let answer = self.take_receipts(head, peer, receipts).await?;
+                    if let Some(reply) = answer.filter(|_| message.parts.is_empty()) {
+                        return Ok(reply);
+                    }
+                    message
+                }
                 Err(Refused { disposition, text, cause }) => {
                     return self.refuse_repetition(head, &parties, peer, (disposition, text, cause)).await;
                 }
@@ -59,6 +68,7 @@ impl Receiver {
         let parties = parties.answering(&message.report);
         let by_pss =
             message.report.signed().is_some_and(|proof| proof.scheme == smime::SignatureScheme::RsaPss);
+        let mic = mic_for(head, &message);
         let content = tokio::task::spawn_blocking(move || content_of(&message))
             .await
             .map_err(|error| Error::transient(ErrorKind::Internal, "hash a message").caused_by(error))??;
@@ -81,7 +91,11 @@ impl Receiver {
                     };
                     self.refuse_other(head, &parties, peer, by_pss, of_id).await
                 }
-                None => self.answer_repetition(head, &parties, peer, by_pss, earlier.reply).await,
+                None => {
+                    // What it asks for, and the MIC of what is around it, are its own.
+                    let mic = mic.filter(|_| earlier.from_answer);
+                    self.answer_repetition(head, &parties, peer, (mic, by_pss), earlier).await
+                }
             },
         }
     }
@@ -102,14 +116,15 @@ impl Receiver {
         self.say_no(head, parties, peer, reply).await
     }
 
-    /// The same message once more.
+    /// The same message once more, with its MIC where another one stood in the answer in which it came first, and whether it is
+    /// signed by PSS.
     async fn answer_repetition(
         &self,
         head: &RequestHead,
         parties: &Parties,
         peer: &PeerInfo,
-        by_pss: bool,
-        reply: StoredReply,
+        (own_mic, by_pss): (Option<String>, bool),
+        earlier: AnsweredMessage,
     ) -> Result<StoredReply> {
         let event = self.services.event(EventKind::MessageRepeated).partner(&parties.partner.name);
         let event = with_peer(event, peer).peer_detail("message_id", &head.message_id);
@@ -119,11 +134,19 @@ impl Receiver {
             head.message_id
         );
         let duplicate = "duplicate-document".to_owned();
+        let reply = earlier.reply;
         let reply = match parties.partner.agreement.duplicates {
+            DuplicatePolicy::Repeat
+                if earlier.from_answer && !confirms(&reply, (head, parties), own_mic.as_deref()) =>
+            {
+                let disposition = Disposition::Processed;
+                self.not_stored(head, parties, &ReplyContent { disposition, mic: own_mic, by_pss, text })?
+            }
             DuplicatePolicy::Repeat => reply,
             // With the MIC of the first one: what is answered is the message, and its Message-ID names one content.
             DuplicatePolicy::Warn => {
-                let (disposition, mic) = (Disposition::Warning(duplicate), mic_of(&reply));
+                let (disposition, mic) =
+                    (Disposition::Warning(duplicate), own_mic.or_else(|| mic_of(&reply)));
                 self.not_stored(head, parties, &ReplyContent { disposition, mic, by_pss, text })?
             }
             DuplicatePolicy::Error => {
@@ -189,6 +212,17 @@ impl Receiver {
     ) -> Result<StoredReply> {
         stored_reply(&self.services, head, Some(parties), answer)
     }
+}
+
+/// Whether the confirmation of a message that came in an answer is what its repetition asks for: a receipt with its MIC, signed or
+/// not, or none.
+fn confirms(reply: &StoredReply, (head, parties): (&RequestHead, &Parties), mic: Option<&str>) -> bool {
+    let media = reply.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("Content-Type"));
+    let is_signed =
+        media.is_some_and(|(_, value)| value.to_ascii_lowercase().starts_with("multipart/signed"));
+    is_receipt(reply) == head.mdn.wanted
+        && is_signed == parties.receipt_signer(head).is_some()
+        && (!head.mdn.wanted || mic_of(reply).as_deref() == mic)
 }
 
 /// What names a message: its RefNum before its Message-ID.

@@ -6,7 +6,7 @@
 use super::signed::Covers;
 use super::{Envelope, Outgoing, digest, failed, http_headers, payload_headers};
 use crate::agreement::{Agreement, Cipher, Compression, Order, SendSecurity, SignatureForm};
-use crate::pgp_keys::system_time;
+use crate::pgp_keys::{PgpNames, system_time};
 use crate::pgp_signature::PgpSignature;
 use model::{Error, ErrorKind, Result};
 use pgp_mime::{
@@ -22,6 +22,8 @@ pub(crate) struct PgpSides {
     pub(crate) own: Option<Arc<OwnKey>>,
     /// None where messages are not encrypted.
     pub(crate) partner: Option<Arc<PartnerKey>>,
+    /// Both by the names of definitions.
+    pub(crate) names: PgpNames,
 }
 
 /// Makes a message, and what tells its signature once it was made; none of one that is not signed. The payload is read only

@@ -1,4 +1,5 @@
 use super::*;
+use crate::fallback;
 use serde_json::json;
 
 fn notes(answered: bool, fallback: Option<&NotedFallback>) -> BTreeMap<String, Value> {

@@ -160,7 +160,7 @@ fn text(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Result<()> {
     for child in &waybill.children {
         write::line(format_args!("  made into transfer {}: {} {}", child.id, child.kind, child.state))?;
     }
-    if let Some(offer) = &waybill.offer {
+    if let Some(offer) = waybill.source() {
         write::line(format_args!(
             "  from {} at {}, found {}, source {}",
             quoted(&offer.path.to_text()),
@@ -387,7 +387,7 @@ fn waybill_json(Shown { waybill, metadata, mdns, evidence }: &Shown) -> Value {
     json["events_left_out"] = waybill.gap.map_or(0, |gap| gap.count).into();
     let unreadable = |row: &store::UnreadableRow| json!({ "id": row.id, "at": row.at, "error": row.error });
     json["unreadable"] = waybill.unreadable.iter().map(unreadable).collect();
-    if let Some(offer) = &waybill.offer {
+    if let Some(offer) = waybill.source() {
         json["source"] = json!({ "endpoint": offer.endpoint, "path": offer.path.to_text(), "state": offer.state.as_str(), "found": offer.found_at });
     }
     json

@@ -3,6 +3,7 @@
 mod logins;
 mod own_files;
 mod pages;
+mod pgp_keys;
 
 use crate::commands::catalogue;
 use config::{Documents, ProcessEnvironment, Report, Settings, Severity};

@@ -22,7 +22,7 @@ pub(crate) fn steps(waybill: &Waybill) -> Vec<Step> {
         steps.push((at, Step { at: Moment(at), badge, title, text, took }));
     };
     let transfer = &waybill.transfer;
-    if let Some(offer) = &waybill.offer {
+    if let Some(offer) = waybill.source() {
         let mut known = vec![path_text(&offer.path)];
         known.extend(offer.size.map(size_text));
         let found = Badge::new(Tone::Good, Icon::File, "Found");
@@ -34,7 +34,7 @@ pub(crate) fn steps(waybill: &Waybill) -> Vec<Step> {
             None,
         );
     }
-    let found_at = waybill.offer.as_ref().map(|offer| offer.found_at);
+    let found_at = waybill.source().map(|offer| offer.found_at);
     let took = found_at.filter(|at| *at < transfer.created_at).map(|at| between(at, transfer.created_at));
     let size = size_text(transfer.length);
     if transfer.content.is_streamed() {
@@ -47,7 +47,7 @@ pub(crate) fn steps(waybill: &Waybill) -> Vec<Step> {
         add(transfer.created_at, staged, "Staged and recorded".to_owned(), text, took);
     }
     // An offer whose source is not settled, or not yet, has not changed since it was recorded.
-    if let Some(offer) = &waybill.offer
+    if let Some(offer) = waybill.source()
         && offer.updated_at > transfer.created_at
     {
         let text = offer.error.as_deref().map(one_line).unwrap_or_default();

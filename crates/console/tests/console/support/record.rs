@@ -9,8 +9,8 @@ use model::{
 use serde_json::{Map, json};
 use std::time::Duration;
 use store::{
-    Acquired, Act, ClaimFilter, EvidenceOf, Failure, Finish, IntakeCommit, IntakeCommitted, NewDelivery,
-    NewEvidence, NewTransfer, NodeLease, RecordOffer, Reply, Store,
+    Acquired, Act, ClaimFilter, EvidenceOf, Failure, Finish, IntakeCommit, IntakeCommitted, NewAnswerMessage,
+    NewDelivery, NewEvidence, NewTransfer, NodeLease, RecordOffer, Reply, Store,
 };
 use uuid::Uuid;
 
@@ -143,6 +143,51 @@ impl Filler {
             now: at,
         });
         assert_eq!(committed.await.unwrap(), IntakeCommitted::Committed);
+        id
+    }
+
+    /// `rfq.edi`, which is delivered, with an answer that holds a payload of this name: the transfers of both, and of the
+    /// receipt that is sent for the payload.
+    pub(crate) async fn answered(&self, name: RemotePath, at: Timestamp) -> [TransferId; 3] {
+        let sent = self.transfer("rfq.edi".into(), "orders", Way::Pending, at, None).await;
+        let claimed = self.store.claim(&self.lease, 50, ClaimFilter::default(), at).await.unwrap();
+        let claimed = claimed.into_iter().find(|one| one.transfer.id == sent).unwrap();
+        let message = offer(&name, "", at);
+        let mut payload = transfer(&name, "quotes", at, &message, &["archive-folder"]);
+        (payload.transfer.kind, payload.transfer.parent) = (TransferKind::Reply, Some(sent));
+        let mut receipt = transfer(&"mdn.eml".into(), "listener:globex-as2", at, &message, &["globex-as2"]);
+        let of_payload = Some(payload.transfer.id);
+        (receipt.transfer.kind, receipt.transfer.parent) = (TransferKind::Receipt, of_payload);
+        let ids = [sent, payload.transfer.id, receipt.transfer.id];
+        let event = |kind| {
+            AuditEvent::new(EventId::new(Uuid::now_v7()), at, "acme-1".parse().unwrap(), kind).transfer(sent)
+        };
+        let answer = NewAnswerMessage {
+            key: message.id.to_string(),
+            offer: message,
+            is_remembered: true,
+            evidence: None,
+            reply: Reply { head: json!({ "status": 200, "headers": [] }), body: Vec::new() },
+            content: Sha256(openssl::sha::sha256(name.as_bytes())),
+            repeated: event(EventKind::MessageRepeated),
+            differs: event(EventKind::MessageContentDiffers),
+        };
+        let finish = Finish::Delivered { receipt: mdn(at), replies: vec![payload, receipt] };
+        let end = at + Duration::from_secs(2);
+        self.store.finish_answered(&claimed.claim, finish, end, vec![], None, answer).await.unwrap();
+        ids
+    }
+
+    /// The receipt for a message that was refused.
+    pub(crate) async fn refused(&self, at: Timestamp) -> TransferId {
+        let message = offer(&"refused.edi".into(), "", at);
+        let key = message.id.to_string();
+        self.store.intake_begin(&self.lease, &key, at).await.unwrap();
+        let mut receipt = transfer(&"mdn.eml".into(), "listener:as2", at, &message, &["globex-as2"]);
+        (receipt.transfer.kind, receipt.transfer.offer) = (TransferKind::Receipt, None);
+        let id = receipt.transfer.id;
+        let refused = self.store.intake_refuse(&self.lease, &key, None, vec![receipt], vec![], at);
+        assert!(refused.await.unwrap());
         id
     }
 

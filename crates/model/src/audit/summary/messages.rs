@@ -54,8 +54,9 @@ impl EventWords<'_> {
                 self.with(": ", "message_id")
             ),
             EventKind::MessageContentDiffers => format!(
-                "A message{} was refused: {}{}",
+                "A message{} was {}: {}{}",
                 self.sender(),
+                if self.is_true("taken_from_answer") { "taken from an answer" } else { "refused" },
                 self.text("reason")
                     .unwrap_or_else(|| "its Message-ID was used before for other content".to_owned()),
                 self.with(": ", "message_id")

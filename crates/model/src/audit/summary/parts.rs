@@ -28,6 +28,10 @@ impl EventWords<'_> {
         self.text(key).map(|text| format!("{before}{text}")).unwrap_or_default()
     }
 
+    pub(super) fn is_true(&self, key: &str) -> bool {
+        self.detail.get(key) == Some(&Value::Bool(true))
+    }
+
     pub(super) fn number(&self, key: &str) -> Option<u64> {
         self.detail.get(key)?.as_u64()
     }

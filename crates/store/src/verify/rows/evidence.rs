@@ -3,6 +3,7 @@
 use super::{Placed, RowReport, Run, Snapshot, micros};
 use crate::delivery::evidence::{EVIDENCE, EVIDENCE_DIGEST, EVIDENCE_UNTIL, evidence_digest};
 use crate::delivery::precise;
+use model::evidence::RECORDINGS;
 use model::{EventKind, PayloadId, Result, Timestamp};
 use serde_json::{Map, Value};
 use sqlx::FromRow;
@@ -14,10 +15,6 @@ const TABLE: &str = "evidence";
 
 const SELECT: &str = "SELECT e.id, e.transfer_id, e.recorded_at, e.keep_until, e.about, e.pieces, e.payload_id, e.removed_at \
      FROM evidence e WHERE TRUE";
-
-/// The events with which evidence is recorded.
-const RECORDINGS: [EventKind; 3] =
-    [EventKind::TransferRecorded, EventKind::DeliveryDelivered, EventKind::EvidenceRecorded];
 
 #[derive(FromRow)]
 struct EvidenceRow {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::agreement::{Agreement, As2Id};
+use crate::disposition::Disposition;
 use crate::outgoing::{MadeOnce, MessageSeed};
 use http::Response;
 
@@ -70,6 +71,7 @@ fn content(read: bool, is_unread: bool, payloads: usize) -> AnswerContent {
         }),
         payloads: Vec::new(),
         refused: vec![refused],
+        proved: None,
         head: None,
         is_unread,
     }

@@ -4,6 +4,7 @@ use super::Check;
 use super::package::{Package, TransferFacts};
 use crate::cli::values;
 use control::evidence::{EVENTS, RECEIPT_FILE, SEALS};
+use model::evidence::RECORDINGS;
 use model::{EventKind, MdnEntity, PayloadId, PeerText, Result, Sha256, Timestamp, canonical_json, quoted};
 use openssl::pkey::PKey;
 use openssl::sha::sha256;
@@ -23,9 +24,8 @@ const DATES_CHECK: &str = "dates in the audit trail";
 const RECEIPT_CHECK: &str = "receipt in the audit trail";
 const TRANSFER_CHECK: &str = "transfer";
 
-/// The events with which evidence is recorded.
-const RECORDINGS: [EventKind; 3] =
-    [EventKind::TransferRecorded, EventKind::DeliveryDelivered, EventKind::EvidenceRecorded];
+/// The events that record a transfer.
+const RECORDED: [EventKind; 2] = [EventKind::TransferRecorded, EventKind::TransferHeld];
 /// How long after an event was made its transaction may end: the row has the time of the transaction.
 const LATE: i64 = 3600;
 
@@ -77,7 +77,7 @@ impl Trail {
     pub(super) fn payload(&self, payload: PayloadId) -> Option<Sha256> {
         let id = payload.to_string();
         let told = self.sealed.iter().find(|event| {
-            is_kind(event, EventKind::TransferRecorded)
+            RECORDED.iter().any(|kind| is_kind(event, *kind))
                 && event["detail"]["payload"].as_str() == Some(id.as_str())
         })?;
         values::sha256(told["detail"]["sha256"].as_str()?)
@@ -175,8 +175,9 @@ impl Trail {
     /// Whether the event that recorded a transfer says the same of its file.
     fn transfer(&self, transfer: &TransferFacts) -> Check {
         let id = transfer.transfer.to_string();
-        let recorded = self.find(|event| {
-            is_kind(event, EventKind::TransferRecorded) && event["transfer"].as_str() == Some(id.as_str())
+        // One that is held may have been recorded before that.
+        let recorded = RECORDED.iter().find_map(|kind| {
+            self.find(|event| is_kind(event, *kind) && event["transfer"].as_str() == Some(id.as_str()))
         });
         let Some((event, is_sealed)) = recorded else {
             return Check::open(TRANSFER_CHECK, format!("the event that recorded transfer {id} is not here"));
