@@ -180,7 +180,8 @@ fn both(database: Database) {
     globex.start();
     acme.start();
     let account = |acme: &Gateway, globex: &Gateway| format!("{deaths:?}\n{}\n{}", tail(acme), tail(globex));
-    let patience = Duration::from_secs(180);
+    // Each file that is left takes some seconds over such a line.
+    let patience = Duration::from_secs(180 + 4 * deaths.len() as u64);
     for gateway in [&acme, &globex] {
         eventually(&format!("all messages have arrived: {deaths:?}"), patience, || {
             let done = gateway.json(&["transfer", "list", "--state", "completed", "--limit", "1000"]);

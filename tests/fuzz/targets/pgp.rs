@@ -61,7 +61,7 @@ fuzz_target!(|data: &[u8]| {
         accept_weak: first & 2 == 0,
         ..ReadOptions::default()
     };
-    let _ = verify_detached(b"content", object, &[&PAIR.partner], &options);
+    let _ = verify_detached(&b"content"[..], object, &[&PAIR.partner], &options);
     let object = if first & 1 == 0 { object.to_vec() } else { encrypted(object) };
     let body = [
         b"--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n--b\r\n\
