@@ -50,22 +50,9 @@ fn encrypted(gpg: &Gpg, user: &str, plaintext: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (head, body)
 }
 
-/// A message with an object.
-fn message(object: &[u8]) -> (Headers, Vec<u8>) {
-    let body = [
-        b"--b1\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n--b1\r\n\
-          Content-Type: application/octet-stream\r\n\r\n",
-        object,
-        b"\r\n--b1--\r\n",
-    ]
-    .concat();
-    let media = "multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=\"b1\"";
-    (Headers::new().with("Content-Type", media).unwrap(), body)
-}
-
 fn protected(gpg: &Gpg, user: &str, plaintext: &[u8]) -> (Headers, Vec<u8>) {
     let (head, body) = encrypted(gpg, user, plaintext);
-    message(&[head, packet(18, &body)].concat())
+    encrypted_as(&[head, packet(18, &body)].concat())
 }
 
 fn refused(message: &(Headers, Vec<u8>), pair: &Pair) -> Error {
@@ -145,9 +132,9 @@ fn an_object_that_is_cut_off_before_its_detection_code_is_refused() {
         at += len;
     }
     assert_eq!(at, 1 + 18 + 8192);
-    cause(refused(&message(&[key.clone(), parts].concat()), &us));
+    cause(refused(&encrypted_as(&[key.clone(), parts].concat()), &us));
     // The whole of it is accepted.
-    let whole = message(&[key, packet(18, &encrypted)].concat());
+    let whole = encrypted_as(&[key, packet(18, &encrypted)].concat());
     let (report, kept) = read(&whole.0, &whole.1, &[&us.own], &[&us.public], &options()).unwrap();
     assert_eq!((kept.content.len(), report.is_signed()), (8161 - HEAD.len(), false));
 }

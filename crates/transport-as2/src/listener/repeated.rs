@@ -143,7 +143,8 @@ impl Receiver {
                 self.not_stored(head, parties, &ReplyContent { disposition, mic: own_mic, by_pss, text })?
             }
             DuplicatePolicy::Repeat => reply,
-            // With the MIC of the first one: what is answered is the message, and its Message-ID names one content.
+            // With the MIC of the first one, unless that came in an answer: what is answered is the message, and its Message-ID
+            // names one content.
             DuplicatePolicy::Warn => {
                 let (disposition, mic) =
                     (Disposition::Warning(duplicate), own_mic.or_else(|| mic_of(&reply)));
