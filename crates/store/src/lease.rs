@@ -289,14 +289,29 @@ impl Command for AcquireSource {
                 return Ok(false);
             }
         }
-        let taken = on!(tx, c => sqlx::query(
-            "INSERT INTO source_leases (source, node, epoch) VALUES ($1, $2, $3) \
-             ON CONFLICT (source) DO UPDATE SET node = excluded.node, epoch = excluded.epoch \
-             WHERE (source_leases.node = excluded.node AND source_leases.epoch = excluded.epoch) \
-                OR NOT EXISTS (SELECT 1 FROM leases l WHERE l.node = source_leases.node \
-                               AND l.epoch = source_leases.epoch AND l.held AND l.until_at > $4)")
-            .bind(&self.source).bind(self.lease.node.as_str()).bind(self.lease.epoch).bind(time)
-            .execute(c).await.map(|done| done.rows_affected()))?;
+        let holder: Option<(String, i64, bool)> = on!(tx, c => sqlx::query_as(
+            "SELECT s.node, s.epoch, EXISTS (SELECT 1 FROM leases l WHERE l.node = s.node \
+               AND l.epoch = s.epoch AND l.held AND l.until_at > $2) FROM source_leases s WHERE s.source = $1")
+            .bind(&self.source).bind(time).fetch_optional(c).await)?;
+        let (own, epoch) = (self.lease.node.as_str(), self.lease.epoch);
+        let taken = match holder {
+            Some((node, of, _)) if node == own && of == epoch => return Ok(true),
+            Some((_, _, true)) => return Ok(false),
+            Some((node, of, false)) => {
+                // What a frozen node was about to record with this source may still be committed, until the server
+                // ends its transaction: not waited for, as this node has other work.
+                let sql = tx.pick(
+                    "UPDATE source_leases SET node = $2, epoch = $3 WHERE source = $1 AND node = $4 AND epoch = $5",
+                    "UPDATE source_leases SET node = $2, epoch = $3 WHERE source = (SELECT source FROM source_leases \
+                       WHERE source = $1 AND node = $4 AND epoch = $5 FOR NO KEY UPDATE SKIP LOCKED)",
+                );
+                on!(tx, c => sqlx::query(sql).bind(&self.source).bind(own).bind(epoch).bind(node).bind(of)
+                    .execute(c).await.map(|done| done.rows_affected()))?
+            }
+            None => on!(tx, c => sqlx::query(
+                "INSERT INTO source_leases (source, node, epoch) VALUES ($1, $2, $3) ON CONFLICT (source) DO NOTHING")
+                .bind(&self.source).bind(own).bind(epoch).execute(c).await.map(|done| done.rows_affected()))?,
+        };
         Ok(taken == 1)
     }
 }

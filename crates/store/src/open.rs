@@ -5,7 +5,7 @@ use crate::either::{Backend, Connection, Pool, on};
 use crate::fault::database_error;
 use crate::lost_commit;
 use crate::settings::{IdGenerator, StoreSettings};
-use crate::target::{Place, Target};
+use crate::target::{Place, READER_IDLE, Target};
 use crate::text_index::{self, TextIndex};
 use crate::wake::{self, DecisionWakeups, Topic, Wake};
 use crate::writer::{QUEUE, Writer};
@@ -261,7 +261,10 @@ async fn readers(target: &Target, settings: &StoreSettings) -> Result<Pool> {
         Place::Postgres(options) => PgPoolOptions::new()
             .max_connections(settings.readers.max(1))
             .acquire_timeout(patience)
-            .connect_with(options.as_ref().clone().options([("default_transaction_read_only", "on")]))
+            .connect_with(options.as_ref().clone().options([
+                ("default_transaction_read_only", "on"),
+                ("idle_in_transaction_session_timeout", READER_IDLE),
+            ]))
             .await
             .map(Pool::Postgres),
     };

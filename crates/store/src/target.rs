@@ -19,6 +19,13 @@ pub(crate) struct Target {
     away_for: Duration,
 }
 
+/// When PostgreSQL ends a transaction of a writer that sends nothing more, because its node is frozen or cut off: not
+/// later than the shortest lease of a node (5 seconds), so that its locks do not keep others from taking over.
+const WRITER_IDLE: &str = "5s";
+
+/// The same for a reader, which locks nothing and may be slow to pass on what it reads.
+pub(crate) const READER_IDLE: &str = "30s";
+
 /// The driver's own options.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
@@ -42,8 +49,7 @@ impl Target {
                 options
                     .application_name("waybill")
                     .statement_cache_capacity(256)
-                    // A writer that disappeared must not hold its locks forever.
-                    .options([("idle_in_transaction_session_timeout", "30s"), ("TimeZone", "UTC")])
+                    .options([("idle_in_transaction_session_timeout", WRITER_IDLE), ("TimeZone", "UTC")])
                     .disable_statement_logging(),
             ))
         } else if let Some(path) = url.strip_prefix("sqlite:") {

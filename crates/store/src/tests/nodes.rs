@@ -1,16 +1,79 @@
 use super::fixture::{
     INSTANCE, claim, claim_one, delivered, delivery_states, events, lease, lease_for, node, now, recorded,
 };
-use crate::testing::both;
-use crate::{Acquired, Done, Finished, IntakeBegun, Renewal};
+use crate::command::Command;
+use crate::fault::Fault;
+use crate::testing::{TestStore, both};
+use crate::tx::Tx;
+use crate::{Acquired, Done, Finished, IntakeBegun, NodeLease, Renewal};
+use async_trait::async_trait;
 use model::{DeliveryState, EventKind};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// A term that the tests can wait out.
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn wait_out() {
     tokio::time::sleep(SHORT + Duration::from_millis(100)).await;
+}
+
+/// Stops in the middle of a transaction that has locked its node's lease and that of source `s`; answers whether both
+/// were held.
+struct Freeze {
+    lease: NodeLease,
+    frozen: Arc<Semaphore>,
+    goes_on: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Command for Freeze {
+    type Answer = bool;
+
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+        let held = tx.holds(&self.lease, now()).await? && tx.holds_source(&self.lease, "s").await?;
+        self.frozen.add_permits(1);
+        let _permit = self.goes_on.acquire().await;
+        Ok(held)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_froze_in_a_transaction_holds_up_nobody() {
+    let test = TestStore::postgres().await;
+    let (stopped, lives) = (lease(&test, "n1").await, lease(&test, "n2").await);
+    recorded(&test, &stopped, "a", &["x"]).await;
+    claim_one(&test, &stopped).await;
+    assert!(test.acquire_source(&stopped, "s", None, now()).await.unwrap());
+    let (frozen, goes_on) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let freeze =
+        Freeze { lease: stopped.clone(), frozen: Arc::clone(&frozen), goes_on: Arc::clone(&goes_on) };
+    let store = test.store.clone();
+    let node = tokio::spawn(async move { store.write(freeze).await });
+    frozen.acquire().await.unwrap().forget();
+    let last = NodeLease { lease: SHORT, ..stopped };
+    assert_eq!(test.renew_node(&last, now()).await.unwrap(), Renewal::Renewed);
+    wait_out().await;
+
+    // The other node neither waits nor takes over what may still be committed.
+    assert!(!test.acquire_source(&lives, "s", None, now()).await.unwrap());
+    assert!(test.fence_expired(&lives.node, now()).await.unwrap().is_empty());
+    recorded(&test, &lives, "b", &["x"]).await;
+    let fenced = loop {
+        let fenced = test.fence_expired(&lives.node, now()).await.unwrap();
+        if !fenced.is_empty() {
+            break fenced;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!((fenced.len(), fenced[0].deliveries), (1, 1));
+
+    assert!(test.acquire_source(&lives, "s", None, now()).await.unwrap());
+
+    // The server has ended the transaction: the command runs once more, and the lease is gone.
+    goes_on.add_permits(2);
+    assert!(!node.await.unwrap().unwrap());
 }
 
 both! {
