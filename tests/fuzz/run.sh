@@ -3,6 +3,7 @@
 # the input that led to it. The seeds and their keys stay the same until this file changes, and with them what was found before.
 #
 #   tests/fuzz/run.sh [SECONDS [TARGET...]]   600 seconds, all targets
+#   tests/fuzz/run.sh --seeds FOLDER          makes the seeds there and no more
 set -euo pipefail
 cd "$(dirname "$0")"
 root=$(cd ../.. && pwd)
@@ -13,15 +14,8 @@ version=0.13.2
 tools=$root/target/servers/cargo
 out=$root/target/fuzz
 
-[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null)" = "cargo-fuzz $version" ] ||
-  cargo install --quiet --locked --root "$tools" cargo-fuzz@$version
-PATH=$tools/bin:$PATH
-# The fuzzer's instructions are an unstable option of the compiler.
-export RUSTC_BOOTSTRAP=1 CARGO_INCREMENTAL=0
-export FUZZ_KEYS=$out/seeds FUZZ_PGP_KEY=$out/seeds/pgp.private.asc
-
-seeds() {
-  local at=$out/seeds key cipher object name
+seeds() { # FOLDER
+  local at=$1 key cipher object name
   rm -rf "$at"
   mkdir -p "$at"/{objects,message,cms,mdn,headers,content_range,form_data,exchange,pgp}
   openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=fuzz -set_serial 1 -keyout "$at/rsa.key.pem" -out "$at/rsa.cert.pem" 2>/dev/null
@@ -78,7 +72,7 @@ seeds() {
   local gpg=(gpg --batch --yes --quiet --pinentry-mode loopback --passphrase '' --trust-model always) more
   "${gpg[@]}" --quick-generate-key fuzz@waybill.example ed25519 sign,cert never
   "${gpg[@]}" --quick-add-key "$("${gpg[@]}" --with-colons --list-keys | awk -F: '/^fpr/ { print $10; exit }')" cv25519 encr never
-  "${gpg[@]}" --armor --export-secret-keys >"$FUZZ_PGP_KEY"
+  "${gpg[@]}" --armor --export-secret-keys >"$at/pgp.private.asc"
   for more in '' '--compress-algo none' '--textmode'; do
     # The first byte says that it is read as it is.
     { printf '\000' && "${gpg[@]}" $more -r fuzz@waybill.example --sign --encrypt <"$at/plain"; } >"$at/pgp/both${more// /-}"
@@ -90,11 +84,21 @@ seeds() {
   unset GNUPGHOME
   touch "$at/made"
 }
-[ "$out/seeds/made" -nt run.sh ] || seeds
+if [ "${1:-}" = --seeds ]; then
+  seeds "$2"
+  exit
+fi
+[ "$out/seeds/made" -nt run.sh ] || seeds "$out/seeds"
+
+[ "$("$tools/bin/cargo-fuzz" --version 2>/dev/null)" = "cargo-fuzz $version" ] ||
+  cargo install --quiet --locked --root "$tools" cargo-fuzz@$version
+PATH=$tools/bin:$PATH
+# The fuzzer's instructions are an unstable option of the compiler.
+export RUSTC_BOOTSTRAP=1 CARGO_INCREMENTAL=0 FUZZ_SEEDS=$out/seeds
 
 for target in "${targets[@]}"; do
   printf '\n== %s, %s s\n' "$target" "$seconds"
   mkdir -p "$out/corpus/$target"
-  cargo fuzz run --fuzz-dir . --target-dir "$out/target" --sanitizer none "$target" "$out/corpus/$target" "$out/seeds/$target" -- \
+  cargo fuzz run --fuzz-dir fuzzer --target-dir "$out/target" --sanitizer none "$target" "$out/corpus/$target" "$out/seeds/$target" -- \
     -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=1024 -timeout=20 -print_final_stats=1 -artifact_prefix="$out/"
 done

@@ -1,10 +1,9 @@
 //! `Content-Range` and `ETag` of messages that go on where they broke off.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use transport_as2::content_range::{ContentRange, transfer_id};
 
-fuzz_target!(|data: &[u8]| {
+/// Reads one input.
+pub fn run(data: &[u8]) {
     if let Ok(range) = ContentRange::parse(data) {
         assert!(range.first <= range.last && range.last < range.total && range.length() > 0, "{range:?}");
         // What was read is read again as it is written.
@@ -15,4 +14,4 @@ fuzz_target!(|data: &[u8]| {
     if let Some(id) = transfer_id(data) {
         assert_eq!(transfer_id(id.as_bytes()), Some(id));
     }
-});
+}

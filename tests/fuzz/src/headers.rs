@@ -1,18 +1,19 @@
 //! Fields of a header block in all their encodings, and what a disposition says.
-#![no_main]
 
-mod support;
-
-use libfuzzer_sys::fuzz_target;
+use crate::support;
 use smime::{ContentType, Headers, Mic};
 use transport_as2::disposition::Disposition;
 
-fuzz_target!(|data: &[u8]| {
+/// Reads one input.
+pub fn run(data: &[u8]) {
     if let Ok((headers, _)) = Headers::parse(data, &support::limits()) {
         let _ = (headers.content_type(), headers.file_name(), headers.file_name_raw());
         let _ = headers.transfer_encoding();
         // What was read is written with the same bytes.
-        let again = headers.fields().iter().try_fold(Headers::new(), |all, field| all.with(&field.name, &field.value));
+        let again = headers
+            .fields()
+            .iter()
+            .try_fold(Headers::new(), |all, field| all.with(&field.name, &field.value));
         if let Ok(again) = again {
             assert_eq!(again.fields().len(), headers.fields().len());
         }
@@ -29,4 +30,4 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(Mic::parse(&mic.to_string()).as_ref(), Some(&mic));
         }
     }
-});
+}

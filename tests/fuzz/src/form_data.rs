@@ -1,7 +1,5 @@
 //! Forms, whole and in pieces: the same parts come out, however a form is cut.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use smime::{FormData, FormPiece};
 
 /// The parts of a form by their names, as it arrives in pieces of so many bytes; `None` of what is no form.
@@ -26,11 +24,12 @@ fn read(form: &[u8], piece: usize) -> Option<Vec<(Option<String>, Vec<u8>)>> {
     Some(parts)
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Reads one input.
+pub fn run(data: &[u8]) {
     let Some((first, form)) = data.split_first() else { return };
     let whole = read(form, usize::MAX);
     // A cut may show what is too long before it is whole; what is a form is the same one.
     if let (Some(whole), Some(cut)) = (whole, read(form, usize::from(*first) + 1)) {
         assert_eq!(whole, cut);
     }
-});
+}

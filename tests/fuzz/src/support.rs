@@ -1,21 +1,24 @@
 //! What the targets share: the keys, and reading a message as a listener does.
-#![allow(dead_code, reason = "each target uses its part")]
 
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 use smime::{DecryptionKey, Headers, Keys, Limits, Part, PartReceiver, ReadOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::{env, fs};
 
+/// A file among the seeds.
+pub(crate) fn seed(name: &str) -> Vec<u8> {
+    let folder = crate::SEEDS
+        .get_or_init(|| env::var_os("FUZZ_SEEDS").expect("FUZZ_SEEDS, the folder that run.sh makes").into());
+    fs::read(folder.join(name)).expect("a file among the seeds")
+}
+
 /// An RSA and an EC key, by which the seeds are signed and for which they are encrypted (run.sh).
-pub static KEYS: LazyLock<Vec<DecryptionKey>> = LazyLock::new(|| {
-    let folder = PathBuf::from(env::var("FUZZ_KEYS").expect("FUZZ_KEYS, the folder of the keys (run.sh)"));
-    let read = |name: &str| fs::read(folder.join(name)).expect("a PEM file");
+pub(crate) static KEYS: LazyLock<Vec<DecryptionKey>> = LazyLock::new(|| {
     let pair = |name: &str| DecryptionKey {
-        key: PKey::private_key_from_pem(&read(&format!("{name}.key.pem"))).expect("a private key"),
-        certificate: X509::from_pem(&read(&format!("{name}.cert.pem"))).expect("a certificate"),
+        key: PKey::private_key_from_pem(&seed(&format!("{name}.key.pem"))).expect("a private key"),
+        certificate: X509::from_pem(&seed(&format!("{name}.cert.pem"))).expect("a certificate"),
     };
     vec![pair("rsa"), pair("ec")]
 });
@@ -35,7 +38,7 @@ impl PartReceiver for Nowhere {
 }
 
 /// Reads a message as a listener does, once and again with weak algorithms.
-pub fn read(headers: &Headers, body: &[u8]) {
+pub(crate) fn read(headers: &Headers, body: &[u8]) {
     let certificates: Vec<X509> = KEYS.iter().map(|key| key.certificate.clone()).collect();
     let keys = Keys { decrypt: &KEYS, verify: &certificates };
     for accept_weak in [false, true] {
@@ -46,6 +49,6 @@ pub fn read(headers: &Headers, body: &[u8]) {
 }
 
 /// The usual limits, but for what is expanded: more takes time and finds nothing else.
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { expanded_bytes: 16 << 20, ..Limits::default() }
 }

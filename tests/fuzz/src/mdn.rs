@@ -1,14 +1,12 @@
 //! A receipt: header block, empty line, body.
-#![no_main]
 
-mod support;
-
-use libfuzzer_sys::fuzz_target;
+use crate::support;
 use smime::Headers;
 use std::time::SystemTime;
 use transport_as2::mdn::{self, Trust};
 
-fuzz_target!(|data: &[u8]| {
+/// Reads one input.
+pub fn run(data: &[u8]) {
     let Ok((headers, body)) = Headers::parse(data, &support::limits()) else { return };
     let certificates: Vec<_> = support::KEYS.iter().map(|key| key.certificate.clone()).collect();
     let now = SystemTime::now();
@@ -16,4 +14,4 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(read) = mdn::read(&headers, body, trust) {
         let _ = read.mdn.disposition.to_string();
     }
-});
+}

@@ -1,13 +1,11 @@
 //! A whole message: header block, empty line, body.
-#![no_main]
 
-mod support;
-
-use libfuzzer_sys::fuzz_target;
+use crate::support;
 use smime::Headers;
 
-fuzz_target!(|data: &[u8]| {
+/// Reads one input.
+pub fn run(data: &[u8]) {
     if let Ok((headers, body)) = Headers::parse(data, &support::limits()) {
         support::read(&headers, body);
     }
-});
+}

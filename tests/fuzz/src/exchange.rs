@@ -1,14 +1,13 @@
 //! Messages about certificates: the XML document, a zero byte, and the part with the certificates.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use model::Timestamp;
 use transport_as2::exchange::{ExchangePart, Said, read};
 
 /// More than the longest text that is quoted, with the words around it.
 const LONGEST_REFUSAL: usize = 4200;
 
-fuzz_target!(|data: &[u8]| {
+/// Reads one input.
+pub fn run(data: &[u8]) {
     let mut pieces = data.splitn(2, |byte| *byte == 0);
     let mut part = |content_id: &str, is_document| {
         let bytes = pieces.next().unwrap_or_default().to_vec();
@@ -29,4 +28,4 @@ fuzz_target!(|data: &[u8]| {
             assert!(!refusal.0.contains(char::is_control), "{refusal:?}");
         }
     }
-});
+}

@@ -1,7 +1,6 @@
 //! OpenPGP objects. By the first byte: as they are, or as what is inside an encrypted one.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use crate::support;
 use pgp::composed::{Deserializable as _, RawSessionKey, SignedPublicKey};
 use pgp::crypto::sym::SymmetricKeyAlgorithm;
 use pgp::packet::{PacketTrait as _, PublicKeyEncryptedSessionKey};
@@ -11,7 +10,7 @@ use smime::{Headers, Limits, Part, PartReceiver};
 use std::io::{self, Read as _, Write};
 use std::sync::LazyLock;
 
-/// A key pair that run.sh has made.
+/// A key pair that stands among the seeds.
 struct Pair {
     own: OwnKey,
     partner: PartnerKey,
@@ -23,8 +22,7 @@ struct Pair {
 const CIPHER: SymmetricKeyAlgorithm = SymmetricKeyAlgorithm::AES256;
 
 static PAIR: LazyLock<Pair> = LazyLock::new(|| {
-    let path = std::env::var("FUZZ_PGP_KEY").expect("FUZZ_PGP_KEY, an armoured private key (run.sh)");
-    let text = std::fs::read_to_string(path).expect("the key");
+    let text = String::from_utf8(support::seed("pgp.private.asc")).expect("armour");
     let own = OwnKey::read(&text, None).expect("a private key");
     let partner = PartnerKey::of_private(&text).expect("a key pair");
     let public = partner.to_armoured().expect("a public key");
@@ -54,7 +52,8 @@ fn encrypted(plaintext: &[u8]) -> Vec<u8> {
     [head.as_slice(), &[0xC0 | 18, 0xFF], &length, &body].concat()
 }
 
-fuzz_target!(|data: &[u8]| {
+/// Reads one input.
+pub fn run(data: &[u8]) {
     let Some((first, object)) = data.split_first() else { return };
     let options = ReadOptions {
         limits: Limits { expanded_bytes: 64 * 1024 * 1024, ..Limits::default() },
@@ -74,4 +73,4 @@ fuzz_target!(|data: &[u8]| {
     let headers = Headers::new().with("Content-Type", media).expect("a media type");
     let keys = Keys { decrypt: &[&PAIR.own], verify: &[&PAIR.partner], ..Keys::default() };
     let _ = read_message(&headers, body.as_slice(), keys, &options, &mut Nowhere);
-});
+}
