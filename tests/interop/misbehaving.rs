@@ -135,6 +135,50 @@ fn identical_bytes_also_when_the_gateway_was_started_anew_between_attempts() {
 }
 
 #[test]
+fn what_is_agreed_anew_is_for_new_messages_and_not_for_one_that_the_partner_may_have() {
+    let (peer, mut hub) = start();
+    let anew = "send.security = \"signed\"\nsend.digest = \"sha512\"\nsend.subject = \"Order {name}\"\n\
+                send.from = \"edi@acme.example\"\nsend.date = false\nsend.features = true";
+    tell(&peer, &json!({ "drop": "after_read", "times": 1 }));
+    hub.put("before.bin", &[7; 100_000]);
+    suites::eventually("a first attempt", crate::hub::PATIENCE, || {
+        (!hub.events("delivery.retrying").is_empty()).then_some(())
+    });
+    hub.gateway.stop();
+    hub.define(peer.text("url"), anew);
+    hub.gateway.start();
+    let way = hub.ended("before.bin");
+    assert_eq!(way["state"], "completed", "{way}");
+    let seen = received(&peer);
+    assert!(seen.len() >= 2, "{seen:?}");
+    assert_identical(&seen);
+    assert_eq!(fs::read_dir(peer.text("inbox")).unwrap().count(), 1);
+
+    // One that the partner does not have goes as it is agreed by then, under another Message-ID.
+    let text = |message: &Value| {
+        let raw = fs::read(message["raw"].as_str().unwrap()).unwrap();
+        String::from_utf8_lossy(&raw[..2000.min(raw.len())]).into_owned()
+    };
+    tell(&peer, &json!({ "status": 503, "times": 1 }));
+    let before = seen.len();
+    hub.put("after.bin", &[8; 100_000]);
+    suites::eventually("a refused attempt", crate::hub::PATIENCE, || {
+        (received(&peer).len() > before).then_some(())
+    });
+    hub.gateway.stop();
+    hub.define(peer.text("url"), "");
+    hub.gateway.start();
+    let way = hub.ended("after.bin");
+    assert_eq!(way["state"], "completed", "{way}");
+    let seen = &received(&peer)[before..];
+    let (first, last) = (text(&seen[0]).to_lowercase(), text(seen.last().unwrap()).to_lowercase());
+    assert!(first.contains("subject: order after.bin") && first.contains("ediint-features"), "{first}");
+    assert!(last.contains("subject: edi\r\n") && last.contains("enveloped-data"), "{last}");
+    let id = |text: &str| text.lines().find(|line| line.starts_with("message-id:")).unwrap().to_owned();
+    assert_ne!(id(&first), id(&last));
+}
+
+#[test]
 fn a_lost_answer_is_asked_for_again_and_the_partner_has_one_payload() {
     let (peer, hub) = start();
     let way = way_to(&peer, &hub, "lost.bin", &json!({ "drop": "after_read", "times": 1 }));

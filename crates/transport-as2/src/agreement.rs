@@ -10,6 +10,7 @@ use crate::restart_terms::RestartTerms;
 use model::definition::{self, Definitions};
 use model::schema::Values;
 use model::{Error, ErrorKind, ExchangePolicy, Result, words};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use std::time::Duration;
 pub(crate) const NAME: &str = "as2";
 
 /// An AS2 name: 1 to 128 printable ASCII characters, compared exactly (RFC 4130, 6.2).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct As2Id(String);
 
 impl As2Id {

@@ -14,7 +14,6 @@ pub(crate) use sending::{Sending, SentMessage};
 use crate::agreement::{Agreement, MdnRequest, Partner};
 use crate::by_hand;
 use crate::disposition::Disposition;
-use crate::file_names::FileNameForm;
 use crate::form_fields::FormFields;
 use crate::forms::{expired, notice};
 use crate::later_receipt::correlation;
@@ -28,7 +27,7 @@ use crate::outgoing::{Envelope, MadeOnce};
 use crate::partnership::Partnership;
 use crate::prepared::{Earlier, NOTE, PreparedMessage};
 use crate::receipt::{Expected, PartnerResponse, Verdict, assess_found};
-use crate::related::{is_related, joined};
+use crate::related::{is_related, joined, root_of};
 use crate::reply_address::{ListenSpecs, reply_url};
 use crate::sent_message::{SentTerms, was_refused};
 use crate::streaming::STREAM_BUFFERS;
@@ -70,7 +69,7 @@ pub(crate) struct As2Destination {
 #[async_trait]
 impl Destination for As2Destination {
     async fn deliver(&self, delivery: Deliver) -> Result<Sent> {
-        let mut partnership = self.partnership(&delivery.notes)?;
+        let mut partnership = self.partnership((&delivery.notes, delivery.claim.attempt))?;
         let form = &mut partnership.partner.agreement.form;
         form.fields = std::mem::take(&mut form.fields).with(&self.form);
         let delivery = match self.notifies {
@@ -80,9 +79,8 @@ impl Destination for As2Destination {
         if let Some(subject) = by_hand::subject(&delivery) {
             partnership.partner.agreement.headers.subject = Some(subject);
         }
-        let root_type = self.media_type(&delivery);
-        let file_names = partnership.partner.agreement.headers.file_names;
-        let delivery = joined(delivery, root_type, file_names)?;
+        partnership.repeat();
+        let delivery = self.named(delivery, &partnership)?;
         let mut prepared = self.prepare(&delivery, &partnership).await?;
         let (form, metadata) = (&partnership.partner.agreement.form, delivery.payload.metadata());
         if let Some(error) = expired(form, prepared.seed.date, metadata, self.services.clock.now()) {
@@ -116,7 +114,7 @@ impl Destination for As2Destination {
             took: self.services.clock.monotonic().saturating_sub(begun),
             result,
         };
-        let keys = self.partnership(&BTreeMap::new()).and_then(|partnership| {
+        let keys = self.partnership((&BTreeMap::new(), 1)).and_then(|partnership| {
             partnership.recipients()?;
             Ok(partnership.describe())
         });
@@ -157,7 +155,7 @@ impl As2Destination {
         partnership: &Partnership,
         prepared: &mut PreparedMessage,
     ) -> Result<Sent, Failed> {
-        let (url, media_type) = (self.url()?, self.media_type(delivery));
+        let url = self.url()?;
         let envelope = Envelope {
             from: &partnership.identity.as2_id,
             to: &partnership.partner.as2_id,
@@ -165,7 +163,7 @@ impl As2Destination {
             own: Some(&partnership.own.key),
             made_once: made_once(delivery, partnership, &prepared.seed.message_id)?,
             seed: &prepared.seed,
-            media_type: &media_type,
+            media_type: &prepared.terms.media_type,
             file_name: &delivery.file_name,
         };
         let kept = bytes_in_memory(&partnership.partner.agreement, delivery);
@@ -251,6 +249,7 @@ impl As2Destination {
         let error = answer.on_connection(keep(&answer, delivery, error).await);
         // A receipt that proves nothing may come from a partner that has the message.
         prepared.may_have |= refused.is_none();
+        prepared.refused = refused.is_some();
         Err(Failed { error: note_answered(delivery, partnership, prepared, error).await, refused })
     }
 }
@@ -289,8 +288,8 @@ impl As2Destination {
         self.logins.get(Access::of(&self.endpoint, definitions), purpose, |_| Ok(Arc::default()))
     }
 
-    /// Both sides, for a delivery with these notes.
-    fn partnership(&self, notes: &BTreeMap<String, Value>) -> Result<Partnership> {
+    /// Both sides, for this attempt of a delivery with these notes.
+    fn partnership(&self, notes: (&BTreeMap<String, Value>, u32)) -> Result<Partnership> {
         let definitions = self.services.directory.definitions();
         let material = self.materials.of(Arc::clone(&definitions));
         let mut partnership = Partnership::of(&self.endpoint, material, notes, self.services.clock.now())?;
@@ -349,6 +348,16 @@ impl As2Destination {
         said.or(own).unwrap_or_else(|| by_name(delivery.file_name.file_name())).to_owned()
     }
 
+    /// The delivery of a message with the file names and media types of its terms, of today or as it was; several files in one.
+    fn named(&self, mut delivery: Deliver, partnership: &Partnership) -> Result<Deliver> {
+        let mut root_type = self.media_type(&delivery);
+        if let Some(terms) = &partnership.repeated {
+            delivery.file_name = terms.file_name.clone();
+            root_type = root_of(&terms.media_type).unwrap_or(root_type);
+        }
+        joined(delivery, root_type, partnership.partner.agreement.headers.file_names)
+    }
+
     pub(crate) fn profile(&self, purpose: Purpose) -> Result<HttpProfile> {
         let connecting = self.connecting()?;
         let mut profile = HttpProfile::new(Some(self.endpoint.name.clone()), Protocol::As2, purpose);
@@ -373,18 +382,17 @@ impl As2Destination {
 
     /// The message that earlier attempts sent, or a new one, noted and correlated before a byte leaves.
     async fn prepare(&self, delivery: &Deliver, partnership: &Partnership) -> Result<PreparedMessage> {
-        let (url, media_type) = (self.url()?, self.media_type(delivery));
-        let terms = terms(partnership, &media_type, delivery);
+        let today = || partnership.terms(self.media_type(delivery), &delivery.file_name);
+        let terms = partnership.repeated.clone().unwrap_or_else(today);
         if let Some(note) = delivery.notes.get(NOTE)
             && let Some(mut prepared) = PreparedMessage::from_note(note, &terms, &partnership.own_keys)?
         {
             // By a receipt that came later.
             let refused = was_refused(&delivery.notes, &prepared.seed.message_id, delivery.claim.attempt);
-            let is_open = prepared.may_have || (prepared.earlier == Earlier::Open && !refused);
             let reply_url = partnership.partner.agreement.receipts.reply_url();
             // With another URL for its receipt it would be another message. That takes the place of one that the partner
             // does not have; one that it may have goes out again with the URL that it had.
-            if is_open || prepared.reply_url.as_deref() == reply_url {
+            if partnership.repeated.is_some() || prepared.reply_url.as_deref() == reply_url {
                 if prepared.earlier == Earlier::Answered {
                     // From here on the partner may have it.
                     delivery.log.note(NOTE, prepared.to_open_note(&partnership.own_keys)?).await?;
@@ -392,9 +400,11 @@ impl As2Destination {
                 if refused {
                     prepared.earlier = Earlier::Answered;
                 }
+                prepared.refused = false;
                 return Ok(prepared);
             }
         }
+        let url = self.url()?;
         let host = url.host_str().unwrap_or_default();
         let recipients = partnership.recipients()?;
         let prepared =
@@ -430,45 +440,4 @@ async fn keep(answer: &PartnerResponse, delivery: &Deliver, error: Error) -> Err
         Ok(()) => error,
         Err(failed) => error.with("the receipt could not be stored", failed.chain()),
     }
-}
-
-/// Everything that shapes the bytes of a message besides its payload, and the URL for its receipt, which is noted by itself.
-fn terms(partnership: &Partnership, media_type: &str, delivery: &Deliver) -> String {
-    let agreement = &partnership.partner.agreement;
-    // PGP/MIME uses neither.
-    let (own, recipient) = match agreement.is_protected_by_pgp() {
-        true => ("", ""),
-        false => (partnership.own.fingerprint.as_str(), partnership.recipient_fingerprint.as_str()),
-    };
-    let mut terms = [
-        partnership.identity.as2_id.as_str(),
-        partnership.partner.as2_id.as_str(),
-        agreement.send_security.as_str(),
-        agreement.cipher.as_str(),
-        agreement.digest.as_str(),
-        agreement.compress.as_str(),
-        agreement.order.as_str(),
-        agreement.signature_form.as_str(),
-        agreement.rsa_signature.as_str(),
-        agreement.key_transport.as_str(),
-        agreement.headers.content_coding.as_str(),
-        agreement.mdn.as_str(),
-        // The URL for the receipt stood here: without the line, what waits now would be sent anew.
-        "",
-        own,
-        recipient,
-        media_type,
-        &delivery.file_name.to_text(),
-    ]
-    .join("\n");
-    if agreement.is_pgp() {
-        // Not its keys: its bytes are kept, and are the same whatever key is in force by now.
-        terms.push_str("\npgp");
-    }
-    if agreement.headers.file_names != FileNameForm::Extended {
-        terms.push('\n');
-        terms.push_str(agreement.headers.file_names.as_str());
-    }
-    terms.push_str(&agreement.form.terms());
-    terms
 }

@@ -8,6 +8,7 @@ pub use terms::FormTerms;
 
 use model::schema::Values;
 use model::{PeerText, RemotePath};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -133,7 +134,7 @@ fn ref_num(text: &str) -> Result<String, String> {
 }
 
 /// What is said in the fields of the forms that we post. What is none is left out.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct FormFields {
     /// `to`, where it is not the partner's AS2 name.
     pub to: Option<String>,

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::schema::Values;
 use model::{RemotePath, Timestamp, words};
+use serde::{Deserialize, Serialize};
 
 /// The features that this system has (RFC 6017): it reads messages with several attachments (RFC 6362), and messages about
 /// certificates (draft-meadors-certificate-exchange-14).
@@ -18,7 +19,7 @@ const SUBJECT: &str = "EDI";
 const LONGEST_SUBJECT: usize = 600;
 
 /// Header fields of messages to a partner.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HeaderOptions {
     /// The template of the Subject; `None` for a fixed one.
     pub subject: Option<String>,

@@ -10,6 +10,7 @@ use crate::prepared;
 use crate::sent_message::SentMessage;
 use model::{Lifecycle, Result, Timestamp};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use transport::Awaited;
 
@@ -70,7 +71,8 @@ pub(crate) fn once_more(
     };
     // What cannot be used is not noted: the next attempt would begin with it.
     if let Some(endpoint) = material.definitions.endpoints.get(&awaited.endpoint) {
-        let partnership = Partnership::of(endpoint, Arc::clone(material), &awaited.notes, now);
+        // It will be a new message, whatever the refused one was.
+        let partnership = Partnership::of(endpoint, Arc::clone(material), (&BTreeMap::new(), 1), now);
         let other = partnership.and_then(|usual| usual.with(&instead));
         if let Err(unusable) = other.and_then(|other| other.recipients()) {
             return Ok(OnceMore::Unusable(unusable.chain()));
@@ -102,7 +104,6 @@ mod tests {
     use model::definition::{CertificateDefinition, Definitions, KeyDefinition};
     use model::{DeliveryId, DeliveryState, Secret, TransferId};
     use serde_json::json;
-    use std::collections::BTreeMap;
     use std::time::SystemTime;
     use uuid::Uuid;
 

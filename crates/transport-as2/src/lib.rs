@@ -57,6 +57,7 @@ mod login;
 mod material;
 pub mod mdn;
 mod media_types;
+mod message_terms;
 mod mic_mismatch;
 mod names;
 mod noted_signature;

@@ -9,12 +9,15 @@ use crate::disposition::Disposition;
 use crate::fallback::{Instead, NotedFallback, ReceiptSigner};
 use crate::legacy;
 use crate::material::{Certificate, Material, Own, usable};
+use crate::message_terms::MessageTerms;
 use crate::outgoing::OwnKey;
 use crate::outgoing::pgp::PgpSides;
 use crate::pgp_keys::PgpNames;
-use crate::prepared;
+use crate::prepared::Noted;
+use crate::sent_message::was_refused;
+use crate::transfer_id::has_part;
 use model::definition::Endpoint;
-use model::{Error, ErrorKind, Result, Timestamp};
+use model::{Error, ErrorKind, RemotePath, Result, Timestamp};
 use openssl::x509::X509;
 use pgp_mime::PartnerKey;
 use serde_json::Value;
@@ -42,12 +45,14 @@ pub(crate) struct Partnership {
     /// Certificates that messages are encrypted for beside the partner's.
     also: Vec<Arc<Certificate>>,
     verifying: Vec<Arc<Certificate>>,
+    /// The terms of the message of an earlier attempt that the partner may have, or has a part of: it goes out again under them.
+    pub(crate) repeated: Option<MessageTerms>,
     material: Arc<Material>,
     now: Timestamp,
 }
 
 impl Partnership {
-    /// The partner and identity of an endpoint, for a delivery with these notes.
+    /// The partner and identity of an endpoint, for this attempt of a delivery with these notes.
     ///
     /// # Errors
     /// `ConfigInvalid`: the definitions do not have what is needed now, or it cannot be read. `Internal`: a note cannot be
@@ -55,7 +60,7 @@ impl Partnership {
     pub(crate) fn of(
         endpoint: &Endpoint,
         material: Arc<Material>,
-        notes: &BTreeMap<String, Value>,
+        (notes, attempt): (&BTreeMap<String, Value>, u32),
         now: Timestamp,
     ) -> Result<Self> {
         let missing = |what: &'static str| {
@@ -65,23 +70,36 @@ impl Partnership {
         };
         let definitions = Arc::clone(&material.definitions);
         let name = endpoint.partner().ok_or_else(|| missing("partner"))?;
-        let partner = Partner::of(definitions.partner(name)?)?;
+        let mut partner = Partner::of(definitions.partner(name)?)?;
         let name = endpoint.options.text("identity").ok_or_else(|| missing("identity"))?;
-        let identity = Identity::of(definitions.identity(name)?)?;
-        let pinned = Pinned::of(notes)?;
+        let mut identity = Identity::of(definitions.identity(name)?)?;
+        let pinned = Pinned::of(notes, attempt)?;
+        let repeated = pinned.terms().cloned();
+        if let Some(terms) = &repeated {
+            terms.apply(&mut identity, &mut partner);
+        }
         let own = match pinned.own(&material, &identity)? {
             Some(own) => own,
+            None if repeated.is_some() && partner.agreement.signs_by_smime() => {
+                return Err(key_is_gone(&identity));
+            }
             None => signing(&material, &identity, &partner, now)?,
         };
         let certificate = match pinned.certificate(&material, &partner)? {
             Some(certificate) => Some(certificate),
+            // Its content key was encrypted when it was drawn: the certificate may be gone.
+            None if repeated.is_some() => None,
             None => material.encrypting(&partner, now)?,
         };
+        let mut also = material.also_recipients(&partner)?;
+        if let Some(terms) = &repeated {
+            also.retain(|known| terms.is_encrypted_for(&known.fingerprint));
+        }
         let read = |name| material.own(&identity, name).map(|own| own.key.clone());
         let own_keys = identity.keys.names().map(read).collect::<Result<_>>()?;
         let verifying = material.verifying(&partner, now)?;
         let partnership = Self {
-            also: material.also_recipients(&partner)?,
+            also,
             certificates: verifying.iter().map(|known| known.certificate.clone()).collect(),
             pgp: material.pgp.verifying_keys(&definitions, &partner, now)?,
             recipient_fingerprint: String::new(),
@@ -92,13 +110,14 @@ impl Partnership {
             own_keys,
             certificate,
             verifying,
+            repeated,
             material,
             now,
         };
         partnership.described()
     }
 
-    /// The same with another key or certificate.
+    /// The same for a new message, with another key or certificate.
     ///
     /// # Errors
     /// `ConfigInvalid`: it is weaker than the agreement allows.
@@ -107,7 +126,22 @@ impl Partnership {
             Instead::Key(own) => self.own = Arc::clone(own),
             Instead::Certificate(certificate) => self.certificate = Some(Arc::clone(certificate)),
         }
+        self.repeated = None;
         self.described()
+    }
+
+    /// Puts the terms of a message that goes out again in the place of what the flow and the person who sent the file have said
+    /// since.
+    pub(crate) fn repeat(&mut self) {
+        if let Some(terms) = &self.repeated {
+            terms.apply(&mut self.identity, &mut self.partner);
+        }
+    }
+
+    /// The terms of a message of today.
+    pub(crate) fn terms(&self, media_type: String, file_name: &RemotePath) -> MessageTerms {
+        let made_with = (self.own.fingerprint.as_str(), self.recipient_fingerprint.as_str());
+        MessageTerms::of((&self.identity, &self.partner), made_with, media_type, file_name)
     }
 
     /// With what follows from the key and the certificates.
@@ -119,7 +153,10 @@ impl Partnership {
             legacy.extend(legacy::of_own_key(&self.own, &self.identity, partner)?);
         }
         let fingerprints: Vec<&str> = self.encrypted_for().map(|known| known.fingerprint.as_str()).collect();
-        let recipient_fingerprint = fingerprints.join(", ");
+        let recipient_fingerprint = match &self.repeated {
+            Some(terms) => terms.encrypted_for.clone(),
+            None => fingerprints.join(", "),
+        };
         (self.legacy, self.recipient_fingerprint) = (legacy, recipient_fingerprint);
         Ok(self)
     }
@@ -239,20 +276,34 @@ fn signing(material: &Material, identity: &Identity, partner: &Partner, now: Tim
     }
 }
 
+/// The error where the key is gone that signed a message which the partner may have.
+fn key_is_gone(identity: &Identity) -> Error {
+    Error::permanent(ErrorKind::ConfigInvalid, "send a message again with the same bytes")
+        .with("identity", &identity.name)
+        .advice(
+            "the identity does not have the key any more that the message was signed with: put it back until the delivery has \
+            ended, or ask the partner whether it has the file, and send the transfer as a new one",
+        )
+}
+
 /// What the notes of earlier attempts say to send with.
-enum Pinned<'a> {
+enum Pinned {
     /// Whatever is in force.
     Nothing,
-    /// The partner may have the message that was drawn under these terms.
-    Terms(&'a str),
+    /// The partner may have the message that was drawn under these terms, or has a part of it.
+    Terms(Box<MessageTerms>),
     /// A message was refused, and another is sent with this key or certificate.
     Instead(String),
 }
 
-impl<'a> Pinned<'a> {
-    fn of(notes: &'a BTreeMap<String, Value>) -> Result<Self> {
-        if let Some(terms) = prepared::open_terms(notes) {
-            return Ok(Self::Terms(terms));
+impl Pinned {
+    fn of(notes: &BTreeMap<String, Value>, attempt: u32) -> Result<Self> {
+        if let Some(noted) = Noted::last(notes)? {
+            let Noted { message_id, terms, is_open, may_have, refused } = noted;
+            let refused = refused || was_refused(notes, &message_id, attempt);
+            if may_have || (!refused && (is_open || has_part(notes, &message_id)?)) {
+                return Ok(Self::Terms(Box::new(terms)));
+            }
         }
         Ok(match NotedFallback::of(notes)? {
             Some(noted) if !noted.is_spent => Self::Instead(noted.instead),
@@ -260,11 +311,22 @@ impl<'a> Pinned<'a> {
         })
     }
 
+    fn terms(&self) -> Option<&MessageTerms> {
+        match self {
+            Self::Terms(terms) => Some(terms),
+            Self::Nothing | Self::Instead(_) => None,
+        }
+    }
+
+    /// Whether it is our key, or the partner's certificate.
     fn is(&self, fingerprint: &str) -> bool {
         match self {
             Self::Nothing => false,
-            // One line has the fingerprint of our key, and one those of the certificates, the partner's first.
-            Self::Terms(terms) => terms.lines().any(|line| line.split(", ").next() == Some(fingerprint)),
+            // The first certificate is the partner's.
+            Self::Terms(terms) => {
+                terms.signed_with == fingerprint
+                    || terms.encrypted_for.split(", ").next() == Some(fingerprint)
+            }
             Self::Instead(instead) => instead == fingerprint,
         }
     }

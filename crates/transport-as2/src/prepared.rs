@@ -2,6 +2,7 @@
 //! under the same Message-ID.
 
 use crate::agreement::Agreement;
+use crate::message_terms::MessageTerms;
 use crate::names::new_message_id;
 use crate::outgoing::{MessageSeed, OwnKey, cipher, key_transport};
 use base64::Engine as _;
@@ -30,7 +31,7 @@ struct Note {
     date_micros: i64,
     /// The content key, encrypted for ourselves: the database alone does not open the message.
     content_key: Option<String>,
-    terms: String,
+    terms: MessageTerms,
     /// The URL that it names for its receipt; none where that comes in the answer.
     #[serde(default)]
     reply_url: Option<String>,
@@ -39,6 +40,9 @@ struct Note {
     /// The partner answered, and may have the message all the same.
     #[serde(default)]
     may_have: bool,
+    /// Its receipt refused the message.
+    #[serde(default)]
+    refused: bool,
 }
 
 /// What became of the attempts before this one.
@@ -58,13 +62,15 @@ pub(crate) struct PreparedMessage {
     pub(crate) seed: MessageSeed,
     /// Under which terms it was drawn. Under other terms (a new certificate, another cipher) the bytes
     /// would differ, and a Message-ID is never used again for other content.
-    terms: String,
+    pub(crate) terms: MessageTerms,
     /// The URL that it names for its receipt; none where that comes in the answer. It is none of the terms: what the partner
     /// may have is sent again with the URL that it had, whatever our address is by now.
     pub(crate) reply_url: Option<String>,
     pub(crate) earlier: Earlier,
     /// Whether the partner may have it though it answered: its receipt neither proves nor refuses it.
     pub(crate) may_have: bool,
+    /// Whether its last receipt refused it.
+    pub(crate) refused: bool,
 }
 
 impl PreparedMessage {
@@ -74,7 +80,7 @@ impl PreparedMessage {
         host: &str,
         agreement: &Agreement,
         recipients: &[X509],
-        terms: String,
+        terms: MessageTerms,
     ) -> Result<Self> {
         let now: Timestamp = services.clock.now();
         let content_key = match recipients {
@@ -99,7 +105,7 @@ impl PreparedMessage {
             content_key,
         };
         let reply_url = agreement.receipts.reply_url().map(str::to_owned);
-        Ok(Self { seed, terms, reply_url, earlier: Earlier::None, may_have: false })
+        Ok(Self { seed, terms, reply_url, earlier: Earlier::None, may_have: false, refused: false })
     }
 
     /// Whether the partner may have it from an earlier attempt.
@@ -108,12 +114,9 @@ impl PreparedMessage {
     }
 
     /// Reads the note of an earlier attempt, with any of our keys; `None` when it was drawn under other terms.
-    pub(crate) fn from_note(note: &Value, terms: &str, own: &[OwnKey]) -> Result<Option<Self>> {
-        let unreadable = |error: String| {
-            Error::permanent(ErrorKind::Internal, "read the note of an earlier attempt").with("reason", error)
-        };
-        let note: Note = serde_json::from_value(note.clone()).map_err(|e| unreadable(e.to_string()))?;
-        if note.terms != terms {
+    pub(crate) fn from_note(note: &Value, terms: &MessageTerms, own: &[OwnKey]) -> Result<Option<Self>> {
+        let note = Note::read(note)?;
+        if note.terms != *terms {
             return Ok(None);
         }
         let content_key = match &note.content_key {
@@ -126,11 +129,11 @@ impl PreparedMessage {
             },
         };
         let date = chrono::DateTime::from_timestamp_micros(note.date_micros)
-            .ok_or_else(|| unreadable("its date".into()))?;
+            .ok_or_else(|| unreadable("its date"))?;
         let seed = MessageSeed { message_id: note.message_id, boundary: note.boundary, date, content_key };
         let earlier = if note.answered { Earlier::Answered } else { Earlier::Open };
-        let Note { terms, reply_url, may_have, .. } = note;
-        Ok(Some(Self { seed, terms, reply_url, earlier, may_have }))
+        let Note { terms, reply_url, may_have, refused, .. } = note;
+        Ok(Some(Self { seed, terms, reply_url, earlier, may_have, refused }))
     }
 
     /// The note to keep, which any of our keys that can decrypt opens.
@@ -160,6 +163,7 @@ impl PreparedMessage {
             reply_url: self.reply_url.clone(),
             answered,
             may_have: answered && self.may_have,
+            refused: answered && self.refused,
         })
         .map_err(|error| {
             Error::permanent(ErrorKind::Internal, "write the note of a message").caused_by(error)
@@ -167,11 +171,38 @@ impl PreparedMessage {
     }
 }
 
-/// The terms of the message that the partner may have from an earlier attempt; `None` where it has none.
-pub(crate) fn open_terms(notes: &BTreeMap<String, Value>) -> Option<&str> {
-    let note = notes.get(NOTE)?;
-    let says = |key: &str| note.get(key).and_then(Value::as_bool).unwrap_or_default();
-    note.get("terms").and_then(Value::as_str).filter(|_| !says("answered") || says("may_have"))
+/// The message of an earlier attempt, as its note tells of it.
+pub(crate) struct Noted {
+    pub(crate) message_id: String,
+    pub(crate) terms: MessageTerms,
+    /// Whether the partner may have it, unless a receipt that came later refused it.
+    pub(crate) is_open: bool,
+    /// Whether the partner may have it though it answered.
+    pub(crate) may_have: bool,
+    /// Whether a receipt in the answer refused it.
+    pub(crate) refused: bool,
+}
+
+impl Noted {
+    /// The last one; `None` before the first.
+    ///
+    /// # Errors
+    /// `Internal`, permanent: the note cannot be read.
+    pub(crate) fn last(notes: &BTreeMap<String, Value>) -> Result<Option<Self>> {
+        let Some(note) = notes.get(NOTE) else { return Ok(None) };
+        let Note { message_id, terms, answered, may_have, refused, .. } = Note::read(note)?;
+        Ok(Some(Self { message_id, terms, is_open: !answered, may_have, refused }))
+    }
+}
+
+impl Note {
+    fn read(note: &Value) -> Result<Self> {
+        Self::deserialize(note).map_err(|error| unreadable(&error.to_string()))
+    }
+}
+
+fn unreadable(reason: &str) -> Error {
+    Error::permanent(ErrorKind::Internal, "read the note of an earlier attempt").with("reason", reason)
 }
 
 /// Whether a receipt in an answer has refused this message before, as its note says.
@@ -257,6 +288,7 @@ impl PartReceiver for Only<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message_terms::tests::message_terms;
     use crate::testing::Key;
 
     #[test]
@@ -276,17 +308,19 @@ mod tests {
                 date: Timestamp::UNIX_EPOCH,
                 content_key: None,
             };
+            let (terms, other) = (message_terms("ours"), message_terms("new"));
             let prepared = PreparedMessage {
                 seed,
-                terms: "terms".into(),
+                terms: terms.clone(),
                 reply_url: reply_url.clone(),
                 earlier: Earlier::None,
                 may_have: false,
+                refused: false,
             };
             let note = prepared.to_note(&[]).unwrap();
-            let read = PreparedMessage::from_note(&note, "terms", &[]).unwrap().unwrap();
+            let read = PreparedMessage::from_note(&note, &terms, &[]).unwrap().unwrap();
             assert_eq!((read.reply_url, read.earlier), (reply_url, Earlier::Open));
-            assert!(PreparedMessage::from_note(&note, "other terms", &[]).unwrap().is_none());
+            assert!(PreparedMessage::from_note(&note, &other, &[]).unwrap().is_none());
         }
     }
 

@@ -1,5 +1,7 @@
-//! Keys made on the spot, for tests.
+//! Keys and parties made on the spot, for tests.
 
+use crate::agreement::{Agreement, As2Id, Identity, Partner};
+use crate::choice::Choices;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -63,4 +65,16 @@ impl Key {
         let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         Signing::new(self.key.clone(), self.certificate.clone(), time, boundary)
     }
+}
+
+/// An identity without keys.
+pub(crate) fn identity(as2_id: &str) -> Identity {
+    let as2_id = As2Id::try_from(as2_id.to_owned()).unwrap();
+    Identity { name: "acme".into(), as2_id, keys: Choices::default(), pgp_keys: Choices::default() }
+}
+
+/// A partner without certificates.
+pub(crate) fn partner(as2_id: &str, agreement: Agreement) -> Partner {
+    let as2_id = As2Id::try_from(as2_id.to_owned()).unwrap();
+    Partner { name: "globex".into(), as2_id, certificates: Choices::default(), agreement }
 }

@@ -63,6 +63,14 @@ pub(crate) struct Transfer {
     places: Vec<u64>,
 }
 
+/// Whether the partner has said that it has a part of a message, which goes on from there.
+///
+/// # Errors
+/// `Internal`, permanent: the note cannot be read.
+pub(crate) fn has_part(notes: &BTreeMap<String, Value>, message_id: &str) -> Result<bool> {
+    Ok(Transfer::of_message(notes, message_id)?.is_some_and(|noted| noted.is_proved() && !noted.is_refused))
+}
+
 impl Transfer {
     /// Draws a new one.
     pub(crate) fn new(services: &Services, message_id: &str, total: u64) -> Self {
@@ -91,6 +99,11 @@ impl Transfer {
         total: u64,
         is_spooled: bool,
     ) -> Result<Option<Self>> {
+        let noted = Self::of_message(notes, message_id)?;
+        Ok(noted.filter(|noted| noted.total == total && (is_spooled || noted.recipe == RECIPE)))
+    }
+
+    fn of_message(notes: &BTreeMap<String, Value>, message_id: &str) -> Result<Option<Self>> {
         let Some(note) = notes.get(NOTE) else { return Ok(None) };
         let noted = Self::deserialize(note).map_err(|error| {
             Error::permanent(
@@ -100,9 +113,7 @@ impl Transfer {
             .with("message_id", message_id)
             .caused_by(error)
         })?;
-        let is_same =
-            noted.message_id == message_id && noted.total == total && (is_spooled || noted.recipe == RECIPE);
-        Ok(is_same.then_some(noted))
+        Ok((noted.message_id == message_id).then_some(noted))
     }
 
     /// The note.

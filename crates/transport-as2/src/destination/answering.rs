@@ -64,7 +64,6 @@ impl As2Destination {
             tracing::warn!(endpoint = self.endpoint.name, file_name = %delivery.payload.file_name(), "the message that this file answers was not sent by the endpoint's partner: the file is sent as a message of its own");
             return Ok(None);
         }
-        let media_type = self.media_type(delivery);
         let envelope = Envelope {
             from: &partnership.identity.as2_id,
             to: &partnership.partner.as2_id,
@@ -72,7 +71,7 @@ impl As2Destination {
             own: Some(&partnership.own.key),
             made_once: made_once(delivery, partnership, message_id)?,
             seed: &prepared.seed,
-            media_type: &media_type,
+            media_type: &prepared.terms.media_type,
             file_name: &delivery.file_name,
         };
         let _room = self.services.budget.take(STREAM_BUFFERS).await;

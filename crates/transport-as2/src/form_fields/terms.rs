@@ -37,14 +37,6 @@ impl FormTerms {
         self.post && self.fields.ref_num.unwrap_or(true)
     }
 
-    /// What of it shapes the bytes of a message; empty of one that is no form and asks for an MDN.
-    pub(crate) fn terms(&self) -> String {
-        match self.post || self.report_type.is_some() {
-            true => format!("\n{:?} {:?} {:?}", self.post, self.report_type, self.fields),
-            false => String::new(),
-        }
-    }
-
     /// When a message that was first sent at this time is no longer to be delivered. A message that is passed on has the time
     /// that its sender gave.
     pub(crate) fn expiration(&self, first: Timestamp, metadata: &Map<String, Value>) -> Option<Timestamp> {

@@ -1,10 +1,18 @@
 use super::*;
-use crate::fallback;
+use crate::message_terms::tests::message_terms;
+use crate::sent_message::{ANSWERED, refusal_note};
+use crate::{fallback, prepared, transfer_id};
 use serde_json::json;
 
+fn message(answered: bool) -> Value {
+    json!({
+        "message_id": "<1@acme>", "boundary": "b", "date_micros": 0, "content_key": null,
+        "terms": message_terms("ours"), "answered": answered,
+    })
+}
+
 fn notes(answered: bool, fallback: Option<&NotedFallback>) -> BTreeMap<String, Value> {
-    let message = json!({ "terms": "ACME\nours\ntheirs, archive\ntext/plain", "answered": answered });
-    let mut notes = BTreeMap::from([(prepared::NOTE.to_owned(), message)]);
+    let mut notes = BTreeMap::from([(prepared::NOTE.to_owned(), message(answered))]);
     notes.extend(fallback.map(|noted| (fallback::NOTE.to_owned(), noted.to_note().unwrap())));
     notes
 }
@@ -12,12 +20,12 @@ fn notes(answered: bool, fallback: Option<&NotedFallback>) -> BTreeMap<String, V
 #[test]
 fn a_message_that_the_partner_may_have_keeps_its_key_and_certificate() {
     let open = notes(false, None);
-    let pinned = Pinned::of(&open).unwrap();
+    let pinned = Pinned::of(&open, 2).unwrap();
     assert!(pinned.is("ours") && pinned.is("theirs"));
     // The first certificate is the partner's.
     assert!(!pinned.is("archive") && !pinned.is("other"));
     for free in [BTreeMap::new(), notes(true, None)] {
-        assert!(matches!(Pinned::of(&free).unwrap(), Pinned::Nothing));
+        assert!(matches!(Pinned::of(&free, 2).unwrap(), Pinned::Nothing));
     }
 }
 
@@ -25,11 +33,38 @@ fn a_message_that_the_partner_may_have_keeps_its_key_and_certificate() {
 fn after_a_refusal_the_other_is_used_until_that_was_refused_as_well() {
     let noted = NotedFallback { refused: "<1@acme>".into(), instead: "new".into(), is_spent: false };
     let refused = notes(true, Some(&noted));
-    let pinned = Pinned::of(&refused).unwrap();
+    let pinned = Pinned::of(&refused, 2).unwrap();
     assert!(pinned.is("new") && !pinned.is("theirs"));
     // The message in its place is under way: its own terms count.
     let sent = notes(false, Some(&noted));
-    assert!(matches!(Pinned::of(&sent).unwrap(), Pinned::Terms(_)));
+    assert!(matches!(Pinned::of(&sent, 2).unwrap(), Pinned::Terms(_)));
     let spent = notes(true, Some(&NotedFallback { is_spent: true, ..noted }));
-    assert!(matches!(Pinned::of(&spent).unwrap(), Pinned::Nothing));
+    assert!(matches!(Pinned::of(&spent, 2).unwrap(), Pinned::Nothing));
+}
+
+#[test]
+fn a_message_that_was_refused_later_is_drawn_anew() {
+    let mut notes = notes(false, None);
+    notes.insert(ANSWERED.to_owned(), refusal_note("<1@acme>", 1));
+    assert!(matches!(Pinned::of(&notes, 2).unwrap(), Pinned::Nothing));
+    // Attempts since may have brought it there.
+    assert!(matches!(Pinned::of(&notes, 3).unwrap(), Pinned::Terms(_)));
+}
+
+#[test]
+fn a_message_that_the_partner_has_a_part_of_keeps_its_terms_unless_it_was_refused() {
+    let part = |message_id: &str, restarts: u64| {
+        let part = json!({ "message_id": message_id, "etag": "\"1\"", "recipe": 1, "total": 9, "restarts": restarts });
+        (transfer_id::NOTE.to_owned(), part)
+    };
+    let mut held = notes(true, None);
+    held.extend([part("<1@acme>", 1)]);
+    assert!(matches!(Pinned::of(&held, 2).unwrap(), Pinned::Terms(_)));
+    for other in [part("<1@acme>", 0), part("<2@acme>", 1)] {
+        held.extend([other]);
+        assert!(matches!(Pinned::of(&held, 2).unwrap(), Pinned::Nothing));
+    }
+    held.extend([part("<1@acme>", 1)]);
+    held.get_mut(prepared::NOTE).unwrap()["refused"] = true.into();
+    assert!(matches!(Pinned::of(&held, 2).unwrap(), Pinned::Nothing));
 }
