@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &["config", "engine", "model", "pgp-mime", "smime", "store"]),
     ("console", &["config", "control", "engine", "model", "net", "store"]),
     ("testkit", &["model", "net", "staging", "transport"]),
+    ("fuzz-targets", &["model", "pgp-mime", "smime", "transport-as2"]),
 ];
 
 /// Libraries that belong to one room alone.
@@ -38,7 +39,7 @@ const BELONGS_TO: &[(&str, &[&str])] = &[
     ("askama", &["console"]),
     ("russh", &["testkit", "transport-sftp"]),
     ("hyper", &["net"]),
-    ("pgp", &["pgp-mime"]),
+    ("pgp", &["fuzz-targets", "pgp-mime"]),
     ("quick-xml", &["transport-as2", "transport-webdav"]),
 ];
 
