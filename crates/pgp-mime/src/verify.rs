@@ -79,7 +79,7 @@ pub(crate) fn verify(
         // The first bytes of the digest stand in the signature: they tell changed content from another key.
         let changed = signature.signed_hash_value().is_some_and(|first| digest.get(..2) != Some(&first[..]));
         return Err(match changed {
-            true => Error::IntegrityFailed { algorithm: format!("{algorithm:?}") },
+            true => Error::IntegrityFailed { algorithm: format!("{algorithm:?}"), signed: None },
             false => Error::SignatureInvalid,
         });
     };

@@ -8,6 +8,7 @@ use std::io;
 
 use crate::algorithm::Digest;
 use crate::cms::verify::Weakness;
+use crate::mic::SignedDigest;
 
 /// The result of anything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -77,6 +78,9 @@ pub enum Error {
     IntegrityFailed {
         /// The digest algorithm that the signer used.
         algorithm: String,
+        /// What the signature says of the content, for whoever can read the content again; none where it says it in
+        /// no attribute.
+        signed: Option<Box<SignedDigest>>,
     },
     /// The compressed content could not be expanded.
     #[error("the message could not be decompressed")]

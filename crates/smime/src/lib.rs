@@ -68,12 +68,16 @@ pub use cms::sign::{OnSignature, Signature, SignedBody, Signing};
 pub use cms::signer::SignatureScheme;
 pub use cms::verify::{Proof, Weakness};
 pub use error::{CarriedCertificate, Error, Result};
+pub use message::leaf::is_one_plain_leaf;
 pub use message::limits::Limits;
 pub use message::options::{Keys, PartReceiver, ReadOptions};
 pub use message::report::{Layer, Part, Report, SignedContent, Wrapping};
 pub use message::teed::Teed;
-pub use message::unwrap::{drain, is_one_plain_leaf, read_message};
-pub use mic::{DIGEST_BUFFERS, Mic, MicReader, MicRule, MicSlot, RuledMic, every_mic};
+pub use message::unwrap::{drain, read_message};
+pub use mic::{
+    DIGEST_BUFFERS, LastLineEnd, Mic, MicReader, MicRule, MicSlot, RuledMic, SignedDigest, SignedForm,
+    every_mic,
+};
 pub use mime::content_type::{ContentType, Parameters};
 pub use mime::entity::{Entity, EntityStream, Measured, Payload};
 pub use mime::form_data::{FormData, FormPiece};

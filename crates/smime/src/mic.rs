@@ -3,9 +3,12 @@
 
 mod every;
 mod forms;
+mod signed;
 
-pub use every::every_mic;
+pub use every::{LastLineEnd, every_mic};
 pub(crate) use forms::Finished;
+pub(crate) use signed::SignedLeaf;
+pub use signed::{SignedDigest, SignedForm};
 
 use std::fmt;
 use std::io::{self, Read, Write as _};
@@ -79,6 +82,8 @@ pub enum MicRule {
     EntityAllLf,
     /// Its body alone, the same way.
     ContentAllLf,
+    /// The innermost entity with its headers as they are, every line end of its body read as LF.
+    EntityContentLf,
 }
 
 impl MicRule {
@@ -95,6 +100,7 @@ impl MicRule {
             MicRule::ContentAllCrlf => "content without headers, CRLF line ends also for bare CR",
             MicRule::EntityAllLf => "entity with headers, LF line ends",
             MicRule::ContentAllLf => "content without headers, LF line ends",
+            MicRule::EntityContentLf => "entity with headers, LF line ends in its content",
         }
     }
 }

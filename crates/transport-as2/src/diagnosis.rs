@@ -7,10 +7,11 @@ use crate::agreement::{Identity, Partner};
 use crate::choice::{Choices, Standing};
 use crate::material::{Validity, fingerprint, hexadecimal};
 use crate::mdn::CARRIED;
+use crate::tell;
 use model::definition::Definitions;
 use model::{AuditEvent, Error, TELL_PARTNER, Timestamp};
 use openssl::x509::X509;
-use smime::certificate_names;
+use smime::{SignedForm, certificate_names};
 use std::sync::{Arc, OnceLock};
 
 /// Most certificates and keys that are compared.
@@ -27,8 +28,8 @@ enum Fault {
     },
     /// Signed in the name of a certificate of the partner, but not with its key; or changed.
     Signature,
-    /// Changed after it was signed.
-    Content,
+    /// Changed after it was signed; or signed in another form, where one fits its signature.
+    Content { form: Option<SignedForm> },
     /// Signed with a certificate that has expired.
     Expired,
     /// Signed with a certificate that is not valid yet.
@@ -38,7 +39,7 @@ enum Fault {
 }
 
 impl Fault {
-    fn of(error: &smime::Error) -> Option<Self> {
+    fn of(error: &smime::Error, form: Option<SignedForm>) -> Option<Self> {
         use smime::Error as E;
         Some(match error {
             E::SignerUnknown { signer, carried, .. } => {
@@ -46,7 +47,7 @@ impl Fault {
                 Self::Signer { named: signer.clone(), carried }
             }
             E::SignatureInvalid => Self::Signature,
-            E::IntegrityFailed { .. } => Self::Content,
+            E::IntegrityFailed { .. } => Self::Content { form },
             E::CertificateExpired => Self::Expired,
             E::CertificateNotYetValid => Self::NotYetValid,
             E::NoRecipient { recipients } => Self::Decryption { recipients: recipients.clone() },
@@ -88,9 +89,9 @@ impl Diagnosis {
         Self { known: Some(known), fault: OnceLock::new() }
     }
 
-    /// Keeps why a message could not be read.
-    pub(crate) fn note(&self, error: &smime::Error) {
-        if let Some(fault) = Fault::of(error) {
+    /// Keeps why a message could not be read, with the form of its content that its signature fits.
+    pub(crate) fn note(&self, error: &smime::Error, form: Option<SignedForm>) {
+        if let Some(fault) = Fault::of(error, form) {
             self.fault.get_or_init(|| fault);
         }
     }
@@ -119,7 +120,11 @@ impl Known {
                  check which key signs your messages to us. We have of you: {}.",
                 ours()
             )),
-            Fault::Content => plain(format!(
+            Fault::Content { form: Some(form) } => Found {
+                would_match: Some(format!("the same content in another form: {}", tell::form(*form))),
+                tell_partner: tell::signed_form(&message, *form),
+            },
+            Fault::Content { form: None } => plain(format!(
                 "{message} was changed after it was signed: its content does not match the digest in its signature, neither as it \
                  is nor with CRLF line ends. Please check what stands between your AS2 system and the internet, such as a proxy \
                  or a virus scanner that changes line ends or headers."

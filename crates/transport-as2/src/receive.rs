@@ -1,6 +1,8 @@
 //! Reading one message: from the connection, through `smime`, into staging. How the sender is answered is not decided
 //! here.
 
+mod other_form;
+
 use crate::admission::MORE_PARTS;
 use crate::agreement::Partner;
 use crate::coding::Coding;
@@ -190,7 +192,13 @@ pub(crate) fn read(reading: Reading) -> Result<ReadMessage, Unread> {
             read.map(|report| (report, None))
         }
     };
-    let (report, pgp) = report.inspect_err(|error| reading.diagnosis.note(error)).map_err(why)?;
+    let (report, pgp) = match report {
+        Ok(read) => read,
+        Err(error) => {
+            reading.diagnosis.note(&error, receiver.other_form(&error));
+            return Err(why(error));
+        }
+    };
     let parts = receiver.parts.into_iter().map(ReadPart::written).collect::<io::Result<Vec<_>>>();
     let mut parts = parts.map_err(|error| Unread::Ours(stream_fault(error)))?;
     if let Some(up_to_root) = parts.get_mut(..=receiver.root.place()) {

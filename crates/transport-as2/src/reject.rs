@@ -230,6 +230,7 @@ fn log(event: &AuditEvent) {
         disposition = show("disposition"),
         status = show("status"),
         reason = text("reason").or_else(|| text("error")).map(tracing::field::display),
+        would_match = show("would_match"),
         kind = event.kind.as_str(),
         "{what} was refused"
     );

@@ -2,7 +2,7 @@
 
 use crate::rejection::Rejection;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use transport::PartWriter;
 
@@ -47,6 +47,16 @@ impl SignedCopy {
         Ok(Some(bytes))
     }
 
+    /// How many bytes were written; none if the part was taken before.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_deref().map(PartWriter::length)
+    }
+
+    /// What was written, from the beginning.
+    pub(crate) fn reader(&self) -> CopyReader {
+        CopyReader { copy: self.clone(), at: 0 }
+    }
+
     /// The part with all that was written; none if it was taken before.
     pub(crate) fn into_part(self) -> Option<Box<dyn PartWriter>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -55,8 +65,33 @@ impl SignedCopy {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
         match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(part) => part.append(bytes).map_err(io::Error::other),
-            None => Err(io::Error::other("the copy of signed content has ended")),
+            None => Err(ended()),
         }
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(part) => part.read_at(into, offset).map_err(io::Error::other),
+            None => Err(ended()),
+        }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the copy of signed content has ended")
+}
+
+/// Reads a copy.
+pub(crate) struct CopyReader {
+    copy: SignedCopy,
+    at: u64,
+}
+
+impl Read for CopyReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.copy.read_at(into, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 

@@ -39,6 +39,14 @@ impl StagingWriter {
         }
     }
 
+    /// How many bytes were flushed; none if the part is not flushed, or gone.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match &self.0 {
+            State::Here(Appender(part)) => Some(part.length()),
+            State::Behind(_) | State::Failed => None,
+        }
+    }
+
     /// What was flushed, from the beginning.
     ///
     /// # Errors

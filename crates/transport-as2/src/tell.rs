@@ -3,7 +3,7 @@
 
 use crate::agreement::SendSecurity;
 use crate::disposition::{Disposition, DispositionError};
-use smime::{Mic, MicRule};
+use smime::{Digest, LastLineEnd, Mic, MicRule, NameStyle, SignedForm};
 
 /// What is known of a message that the partner refused.
 pub(crate) struct Refused<'a> {
@@ -109,10 +109,61 @@ pub(crate) fn other_mic(message_id: &str, ours: &Mic, theirs: &str, rule: Option
     }
 }
 
+/// The form of signed content that its signature fits, with the digest algorithm where that is another one than the signature
+/// names.
+pub(crate) fn form(form: SignedForm) -> String {
+    let words = form.describe();
+    let name = |digest: Digest| digest.name(NameStyle::default());
+    match form.algorithm == form.stated {
+        true => words,
+        false => format!("{words}, by {} (the signature names {})", name(form.algorithm), name(form.stated)),
+    }
+}
+
+/// Of a message whose signature fits another form of its content than the one that came.
+pub(crate) fn signed_form(message: &str, found: SignedForm) -> String {
+    let mut words = format!(
+        "{message} has a signature that does not fit its content as we received it, but another form of it: {}.",
+        form(found)
+    );
+    let line_ends = match found.rule {
+        MicRule::EntityAllLf | MicRule::ContentAllLf | MicRule::EntityContentLf => Some(
+            " Please sign the canonical form with CRLF line ends (RFC 8551, section 3.1.1), or check what changes line ends after \
+             your system has signed.",
+        ),
+        MicRule::EntityCanonical
+        | MicRule::ContentCanonical
+        | MicRule::EntityAllCrlf
+        | MicRule::ContentAllCrlf => Some(
+            " Please send the content with the CRLF line ends that you sign (RFC 8551, section 3.1.1), or check what changes line \
+             ends after your system has signed.",
+        ),
+        _ => None,
+    };
+    let has_no_headers = matches!(
+        found.rule,
+        MicRule::Content | MicRule::ContentCanonical | MicRule::ContentAllCrlf | MicRule::ContentAllLf
+    );
+    let headers = has_no_headers
+        .then_some(" Please sign the whole part, with its header fields (RFC 1847, section 2.1).");
+    let encoding = found.is_decoded.then_some(
+        " Please sign the part in the transfer encoding in which you send it (RFC 8551, section 3.1).",
+    );
+    let last_line_end = (found.last_line_end != LastLineEnd::Kept).then_some(
+        " Please sign exactly the bytes that you send, up to the last line end. In multipart/signed the CRLF before a boundary \
+         belongs to the boundary (RFC 2046, section 5.1.1).",
+    );
+    let digest = (found.algorithm != found.stated).then_some(
+        " Please name in the signature (digestAlgorithm: RFC 5652, section 5.3) the digest that is in it, or use the digest that \
+         it names.",
+    );
+    words.extend([line_ends, headers, encoding, last_line_end, digest].into_iter().flatten());
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use smime::Digest;
 
     fn mic(byte: u8) -> Mic {
         Mic { algorithm: Digest::Sha256, digest: vec![byte; 32] }
@@ -155,6 +206,49 @@ mod tests {
         ] {
             let words = told(rule);
             assert!(words.contains(expected) && words.contains("is Zm9v, sha1;"), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_to_change_follows_from_the_form_that_was_signed() {
+        let exact = SignedForm {
+            stated: Digest::Sha256,
+            algorithm: Digest::Sha256,
+            rule: MicRule::Entity,
+            last_line_end: LastLineEnd::Kept,
+            is_decoded: false,
+        };
+        for (form, named, asked) in [
+            (
+                SignedForm { rule: MicRule::EntityContentLf, ..exact },
+                "LF line ends",
+                "the canonical form with CRLF",
+            ),
+            (
+                SignedForm { rule: MicRule::EntityAllCrlf, ..exact },
+                "CRLF line ends",
+                "send the content with the CRLF",
+            ),
+            (SignedForm { rule: MicRule::Content, ..exact }, "without headers", "with its header fields"),
+            (
+                SignedForm { is_decoded: true, ..exact },
+                "transfer encoding taken off",
+                "in the transfer encoding",
+            ),
+            (
+                SignedForm { last_line_end: LastLineEnd::Without, ..exact },
+                "without the last line end",
+                "up to the last line end",
+            ),
+            (
+                SignedForm { algorithm: Digest::Sha1, ..exact },
+                "by sha-1 (the signature names sha-256)",
+                "digestAlgorithm",
+            ),
+        ] {
+            let words = signed_form("Your AS2 message", form);
+            assert!(words.contains(named) && words.matches("Please").count() == 1, "{words}");
+            assert!(words.contains(asked), "{words}");
         }
     }
 }

@@ -163,7 +163,8 @@ impl Signing {
     /// The signature that was made earlier, if it is one over this content by our key.
     fn repeated<'m>(&self, made: &'m Signature, mic: &Mic, attributes: &[u8]) -> Result<&'m Signature> {
         if made.mic != *mic {
-            return Err(Error::IntegrityFailed { algorithm: format!("{:?}", made.mic.algorithm) });
+            let algorithm = format!("{:?}", made.mic.algorithm);
+            return Err(Error::IntegrityFailed { algorithm, signed: None });
         }
         let algorithm = SignatureAlgorithm {
             scheme: self.scheme()?,

@@ -16,7 +16,7 @@ use super::signer::{SignatureAlgorithm, SignatureScheme, SignerInfo};
 use crate::algorithm::{Cipher, Digest, oid};
 use crate::der::{self, Element};
 use crate::error::{CarriedCertificate, CryptoContext, Error, Result};
-use crate::mic::Finished;
+use crate::mic::{Finished, SignedDigest};
 
 /// What makes a signature too weak to prove anything against somebody who tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,7 +264,10 @@ impl Signers {
         match attributes.message_digest {
             Some(digest) if digest == content.exact => Ok(false),
             Some(digest) if Some(&digest) == content.canonical.as_ref() => Ok(true),
-            _ => Err(Error::IntegrityFailed { algorithm: format!("{:?}", content.algorithm) }),
+            other => Err(Error::IntegrityFailed {
+                algorithm: format!("{:?}", content.algorithm),
+                signed: other.map(|digest| Box::new(SignedDigest::new(content.algorithm, digest))),
+            }),
         }
     }
 }

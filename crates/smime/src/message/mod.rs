@@ -1,5 +1,6 @@
 //! Whole messages: any nesting of encryption, signature and compression taken off as it streams.
 
+pub(crate) mod leaf;
 pub(crate) mod limits;
 pub(crate) mod options;
 pub(crate) mod payload;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read};
 
+use super::leaf::{is_one_plain_leaf, with_signed_bytes};
 use super::options::{Keys, PartReceiver, ReadOptions};
 use super::payload;
 use super::repeated;
@@ -217,14 +218,17 @@ impl Reader<'_> {
         let mut finished = digests.finish()?;
         let head = self.signed_head.take();
         let mut proof = signers.verify(&finished, &first, self.keys.verify, self.demands());
-        if let (Err(Error::DigestUnannounced { digest }), Some(head)) = (&proof, head)
-            && let Some(again) = self.digest_again(*digest, &head, canonical)?
+        if let (Err(Error::DigestUnannounced { digest }), Some(head)) = (&proof, &head)
+            && let Some(again) = self.digest_again(*digest, head, canonical)?
         {
             finished.extend(again);
             proof = signers.verify(&finished, &first, self.keys.verify, self.demands());
         }
-        let proof =
-            proof.map_err(|error| signers.what_would_verify(error, &finished, &first, self.keys.verify))?;
+        let proof = proof.map_err(|error| {
+            let error = signers.what_would_verify(error, &finished, &first, self.keys.verify);
+            let outermost = self.covered.as_ref().filter(|_| !self.signed);
+            with_signed_bytes(error, outermost, head, &self.options.limits)
+        })?;
         self.report.layers.insert(place, Layer::Signed(proof));
         if !self.signed {
             // MICs of an inner signature are not what a receipt speaks of.
@@ -391,20 +395,6 @@ fn announced(set: &[u8]) -> Vec<Digest> {
         }
     }
     found
-}
-
-/// Whether an entity is a single leaf whose bytes are handed out as they are signed: no multipart, no
-/// wrapping inside, no transfer encoding to take off.
-pub fn is_one_plain_leaf(headers: &Headers) -> bool {
-    let plain_bytes = matches!(
-        headers.transfer_encoding(),
-        Ok(None | Some(TransferEncoding::Binary | TransferEncoding::SevenBit | TransferEncoding::EightBit))
-    );
-    let leaf = headers.content_type().is_none_or(|media| {
-        !media.is_kind("multipart")
-            && !matches!(media.essence(), "application/pkcs7-mime" | "application/x-pkcs7-mime")
-    });
-    plain_bytes && leaf
 }
 
 /// Some products sign text with CRLF line ends and send it with LF. Where the entity says that

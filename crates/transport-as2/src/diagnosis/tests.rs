@@ -7,7 +7,7 @@ use crate::testing::Key;
 use model::definition::{self, CertificateDefinition, KeyDefinition};
 use model::schema::{Value, Values};
 use model::{EventId, EventKind, Secret};
-use smime::CarriedCertificate;
+use smime::{CarriedCertificate, Digest, LastLineEnd, MicRule};
 use std::sync::LazyLock;
 
 static OLD: LazyLock<Key> = LazyLock::new(|| Key::new("GLOBEX OLD"));
@@ -61,8 +61,12 @@ fn diagnosis() -> Diagnosis {
 }
 
 fn told(error: &smime::Error) -> (String, String) {
+    told_with(error, None)
+}
+
+fn told_with(error: &smime::Error, form: Option<SignedForm>) -> (String, String) {
     let diagnosis = diagnosis();
-    diagnosis.note(error);
+    diagnosis.note(error, form);
     let event = AuditEvent::new(
         EventId::new(uuid::Uuid::nil()),
         at(0),
@@ -116,7 +120,7 @@ fn a_message_for_another_key_of_ours_is_told_from_one_for_nobody_here() {
 
 #[test]
 fn what_is_no_matter_of_keys_is_told_as_it_is() {
-    let integrity = smime::Error::IntegrityFailed { algorithm: "Sha256".into() };
+    let integrity = smime::Error::IntegrityFailed { algorithm: "Sha256".into(), signed: None };
     for (error, expected) in [
         (integrity, "was changed after it was signed"),
         (smime::Error::SignatureInvalid, "in the name of your certificate, but not with its key"),
@@ -127,6 +131,29 @@ fn what_is_no_matter_of_keys_is_told_as_it_is() {
         assert!(would_match.is_empty() && tell.contains(expected), "{tell}");
     }
     assert_eq!(told(&smime::Error::DecompressionFailed), (String::new(), String::new()));
+}
+
+#[test]
+fn the_form_of_the_content_that_was_signed_is_named_with_what_to_change() {
+    let form = SignedForm {
+        stated: Digest::Sha256,
+        algorithm: Digest::Sha256,
+        rule: MicRule::EntityContentLf,
+        last_line_end: LastLineEnd::Kept,
+        is_decoded: false,
+    };
+    let integrity = smime::Error::IntegrityFailed { algorithm: "Sha256".into(), signed: None };
+    let (would_match, tell) = told_with(&integrity, Some(form));
+    assert_eq!(
+        would_match,
+        "the same content in another form: entity with headers, LF line ends in its content"
+    );
+    assert!(
+        tell.starts_with("Your AS2 message from GLOBEX to ACME has a signature that does not fit"),
+        "{tell}"
+    );
+    assert!(tell.contains("sign the canonical form with CRLF line ends"), "{tell}");
+    assert!(!tell.contains("was changed after it was signed"), "{tell}");
 }
 
 #[test]

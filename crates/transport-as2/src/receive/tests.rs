@@ -1,3 +1,5 @@
+mod other_form;
+
 use super::*;
 use crate::agreement::{Agreement, As2Id, SendSecurity};
 use crate::testing::Key;
@@ -61,6 +63,7 @@ struct Scene {
     area: Area,
     more_parts: Arc<Semaphore>,
     keeps_signed: bool,
+    diagnosis: Arc<Diagnosis>,
 }
 
 impl Scene {
@@ -74,6 +77,7 @@ impl Scene {
             area: Area::default(),
             more_parts: Arc::new(Semaphore::new(MORE_PARTS)),
             keeps_signed: false,
+            diagnosis: Arc::default(),
         }
     }
 
@@ -102,7 +106,7 @@ impl Scene {
             staging: Arc::new(self.area.clone()),
             message_id: "<1@theirs>".into(),
             keeps_signed: self.keeps_signed,
-            diagnosis: Arc::default(),
+            diagnosis: Arc::clone(&self.diagnosis),
             more_parts: Arc::clone(&self.more_parts),
         })
     }
