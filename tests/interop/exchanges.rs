@@ -43,6 +43,7 @@ pub const EXCHANGES: &[Exchange] = &[
     // To pyas2lib.
     TO_PYAS2LIB,
     Exchange { digest: "sha1", cipher: "3des", ..TO_PYAS2LIB },
+    Exchange { digest: "md5", ..TO_PYAS2LIB },
     Exchange { digest: "sha512", cipher: "aes128-cbc", ..TO_PYAS2LIB },
     Exchange { digest: "sha384", key: "oaep-sha1", ..TO_PYAS2LIB },
     Exchange { signature: "pss", ..TO_PYAS2LIB },
@@ -60,6 +61,7 @@ pub const EXCHANGES: &[Exchange] = &[
     },
     Exchange { security: "signed", ..TO_PYAS2LIB },
     Exchange { security: "signed", digest: "sha1", ..TO_PYAS2LIB },
+    Exchange { security: "signed", digest: "md5", ..TO_PYAS2LIB },
     Exchange { security: "signed", signature: "pss", digest: "sha384", ..TO_PYAS2LIB },
     Exchange {
         security: "signed",
@@ -91,6 +93,8 @@ pub const EXCHANGES: &[Exchange] = &[
     // From pyas2lib.
     FROM_PYAS2LIB,
     Exchange { digest: "sha1", cipher: "3des", ..FROM_PYAS2LIB },
+    Exchange { digest: "md5", ..FROM_PYAS2LIB },
+    Exchange { digest: "sha224", ..FROM_PYAS2LIB },
     Exchange { digest: "sha512", cipher: "aes128-cbc", ..FROM_PYAS2LIB },
     Exchange { digest: "sha384", key: "oaep-sha1", ..FROM_PYAS2LIB },
     Exchange { cipher: "aes192-cbc", compressed: "before_signing", ..FROM_PYAS2LIB },
@@ -106,6 +110,8 @@ pub const EXCHANGES: &[Exchange] = &[
     Exchange { mdn: "none", ..FROM_PYAS2LIB },
     Exchange { security: "signed", ..FROM_PYAS2LIB },
     Exchange { security: "signed", digest: "sha1", compressed: "before_signing", ..FROM_PYAS2LIB },
+    Exchange { security: "signed", digest: "md5", ..FROM_PYAS2LIB },
+    Exchange { security: "signed", digest: "sha224", mdn: "unsigned", ..FROM_PYAS2LIB },
     Exchange { security: "signed", digest: "sha512", mdn: "unsigned", ..FROM_PYAS2LIB },
     Exchange { security: "signed", digest: "sha384", signature: "pss", ..FROM_PYAS2LIB },
     Exchange { security: "encrypted", ..FROM_PYAS2LIB },

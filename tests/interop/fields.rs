@@ -5,6 +5,7 @@ use crate::raw;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 use suites::eventually;
 
 #[test]
@@ -172,6 +173,46 @@ fn a_receipt_names_the_message_its_recipients_and_what_this_gateway_can_do() {
         ways.into_iter().find(|way| way.contains("as2_features") && way.contains("CEM, multiple-attachments"))
     });
     assert!(said.contains("<4@peer>"), "{said}");
+}
+
+#[test]
+fn a_receipt_names_the_address_in_its_signers_certificate_where_the_message_names_no_recipient() {
+    let subject = "/CN=waybill/emailAddress=subject@waybill.example";
+    for (more, address) in [
+        (&["-addext", "subjectAltName=DNS:waybill,email:edi@waybill.example"][..], "edi@waybill.example"),
+        (&[], "subject@waybill.example"),
+    ] {
+        let mut hub = Hub::alone();
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-new", "-days", "30", "-subj", subject])
+            .args(more)
+            .arg("-key")
+            .arg(&hub.own.key)
+            .arg("-out")
+            .arg(&hub.own.certificate)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        hub.define("http://127.0.0.1:9/as2", "");
+        hub.gateway.start();
+        let message = hub.good("order.edi", b"an order");
+        let post = |message: &raw::Message| message.post(hub.gateway.http).unwrap();
+        let named = |answer: &raw::Answer, original: &str, last: &str| {
+            let fields =
+                format!("Original-Recipient: rfc822; {original}\r\nFinal-Recipient: rfc822; {last}\r\n");
+            assert!(answer.text().contains(&fields), "{fields} {}", answer.text());
+        };
+        let first = post(&message);
+        named(&first, address, address);
+        assert!(post(&message).body == first.body, "a repetition gets the stored receipt");
+        let addressed =
+            message.with("Message-ID", Some("<2@peer>")).with("To", Some("orders@waybill.example"));
+        named(&post(&addressed), "orders@waybill.example", "WAYBILL");
+        // Nobody signs it.
+        let unsigned =
+            message.with("Message-ID", Some("<3@peer>")).with("Disposition-Notification-Options", None);
+        named(&post(&unsigned), "WAYBILL", "WAYBILL");
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod forms;
 mod hostile;
 mod https;
 mod hub;
+mod largest;
 mod layers;
 mod leniency;
 mod login;

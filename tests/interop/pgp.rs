@@ -53,7 +53,7 @@ impl Gpg {
 
     /// Makes a key with a subkey to encrypt for, dated yesterday, as the clocks of a message and of its key may differ by a
     /// second.
-    fn generate(&self, user: &str, sign: &str, encrypt: &str) {
+    pub(crate) fn generate(&self, user: &str, sign: &str, encrypt: &str) {
         let dated = ["--faked-system-time", "20260101T000000"];
         let make = ["--quick-generate-key", user, sign, "sign,cert", "never"];
         self.run(&[&dated[..], &make].concat(), b"");
@@ -64,7 +64,7 @@ impl Gpg {
         self.run(&[&dated[..], &add].concat(), b"");
     }
 
-    fn export(&self, user: &str, directory: &Path, name: &str) {
+    pub(crate) fn export(&self, user: &str, directory: &Path, name: &str) {
         fs::create_dir_all(directory).unwrap();
         let public = self.run(&["--armor", "--export", user], b"");
         fs::write(directory.join(format!("{name}.public.asc")), public).unwrap();

@@ -95,14 +95,14 @@ fn receipted(one: &Exchange, said: &Value) {
     }
 }
 
-/// Each use of what is weak is on record: messages signed by SHA-1, with their receipts, and triple DES.
+/// Each use of what is weak is on record: messages signed by MD5 or SHA-1, with their receipts, and triple DES.
 fn weak_ones_are_on_record(hub: &Hub, exchanges: &[&Exchange]) {
     let legacy = hub.events("message.legacy_used");
     let count = |weak: &dyn Fn(&Exchange) -> bool| exchanges.iter().filter(|one| weak(one)).count();
     assert_eq!(legacy.len(), count(&Exchange::is_weak), "{legacy:?}");
-    let sha1 = count(&|one| one.is_signed() && one.digest == "sha1");
+    let [md5, sha1] = ["md5", "sha1"].map(|digest| count(&|one| one.is_signed() && one.digest == digest));
     let triple_des = count(&|one| one.is_encrypted() && one.cipher == "3des");
-    for (word, count) in [("SHA-1", sha1), ("triple DES", triple_des)] {
+    for (word, count) in [("MD5", md5), ("SHA-1", sha1), ("triple DES", triple_des)] {
         let named = legacy.iter().filter(|event| event.to_string().contains(word)).count();
         assert_eq!(named, count, "{word}: {legacy:?}");
     }

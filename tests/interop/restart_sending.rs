@@ -1,6 +1,8 @@
 //! Waybill → a partner that speaks AS2 restart (written from the draft alone), with its connections cut; partners that do not
 //! speak it, and a server played by the test that answers 416.
 
+mod protections;
+
 use crate::hub::{Hub, PATIENCE, random, received, sha256, tell};
 use crate::raw;
 use serde_json::{Value, json};
@@ -110,27 +112,6 @@ fn a_message_that_is_cut_goes_on_at_the_first_byte_that_the_partner_does_not_hav
     let events = hub.events("message.restarted");
     let places: BTreeSet<_> = events.iter().map(|event| number(&event["detail"]["from_byte"])).collect();
     assert_eq!(places, BTreeSet::from([700_000, 1_500_000]), "{events:?}");
-}
-
-#[test]
-fn every_way_of_protecting_a_message_goes_on_with_the_same_bytes() {
-    for agreement in [
-        "send.rsa_signature = \"pss\"",
-        "send.security = \"signed\"",
-        "send.security = \"encrypted\"",
-        "send.security = \"none\"",
-        "send.compress = \"before_signing\"",
-        "send.cipher = \"aes256-gcm\"",
-    ] {
-        let (peer, hub) = start(agreement);
-        tell(&peer, &json!({ "cut_at": [1, 70_000, 250_001] }));
-        let bytes = random(400_000);
-        hub.put("order.bin", &bytes);
-        let way = hub.ended("order.bin");
-        assert_eq!(way["state"], "completed", "{agreement}: {way}\n{:?}", received(&peer));
-        let total = number(&arrived(&peer, &bytes, agreement)["length"]);
-        assert_eq!(taken(&of_kind(&peer, "post")), total, "{agreement}");
-    }
 }
 
 #[test]

@@ -80,7 +80,11 @@ impl Exchange {
 
     /// Whether it is on record as weak when it is received.
     pub fn is_weak(&self) -> bool {
-        (self.is_signed() && self.digest == "sha1") || (self.is_encrypted() && self.cipher == "3des")
+        (self.is_signed() && self.has_weak_digest()) || (self.is_encrypted() && self.cipher == "3des")
+    }
+
+    fn has_weak_digest(&self) -> bool {
+        matches!(self.digest, "md5" | "sha1")
     }
 
     /// The partner's agreement, for what we send.
@@ -92,7 +96,7 @@ impl Exchange {
             "send.security = \"{security}\"\nmdn.ask = \"{mdn}\"\nsend.digest = \"{digest}\"\nsend.cipher = \"{cipher}\"\n\
              send.rsa_signature = \"{signature}\"\nsend.key_transport = \"{key}\"\nsend.compress = \"{compressed}\"\n\
              legacy = {}",
-            *digest == "sha1" || *cipher == "3des"
+            self.has_weak_digest() || *cipher == "3des"
         )
     }
 
@@ -209,6 +213,21 @@ const SHOWN: &[Shown] = &[
         test: ("interop/https.rs", "a_partner_on_pyas2lib_sends_over_https"),
     },
     Shown {
+        product: "pyas2lib 1.4.4",
+        direction: "to it",
+        feature: "a receipt that comes later, after the answer, before it, or twice",
+        test: (
+            "interop/async_receipts.rs",
+            "receipts_prove_deliveries_whether_they_come_before_or_after_the_answer_or_in_it",
+        ),
+    },
+    Shown {
+        product: "pyas2lib 1.4.4",
+        direction: "from it",
+        feature: "receipts that are sent later, signed and unsigned",
+        test: ("interop/async_receipts/sent.rs", "pyas2lib_gets_its_receipts_later_signed_and_unsigned"),
+    },
+    Shown {
         product: "OpenSSL 3.0 `cms`",
         direction: "from it",
         feature: "several files in one message, signed, signed opaquely and encrypted",
@@ -285,6 +304,21 @@ const SHOWN: &[Shown] = &[
         ),
     },
     Shown {
+        product: "replies (our test peer, Python)",
+        direction: "to it",
+        feature: "a payload in the answer, beside its receipt",
+        test: ("interop/replies.rs", "a_payload_beside_the_receipt_goes_through_the_flow_that_takes_answers"),
+    },
+    Shown {
+        product: "replies (our test peer, Python)",
+        direction: "from it",
+        feature: "a payload in our answer, beside our receipt, and the receipt for it, which comes later",
+        test: (
+            "interop/replies.rs",
+            "a_file_goes_into_the_answer_that_waits_for_it_and_its_receipt_comes_later",
+        ),
+    },
+    Shown {
         product: "CEM (our test peer, Python)",
         direction: "to it",
         feature: "a new certificate of ours, and the partner's answer",
@@ -300,7 +334,10 @@ const SHOWN: &[Shown] = &[
         product: "AS2 restart (our test peer, Python)",
         direction: "to it",
         feature: "messages that are cut go on, however they are protected",
-        test: ("interop/restart_sending.rs", "every_way_of_protecting_a_message_goes_on_with_the_same_bytes"),
+        test: (
+            "interop/restart_sending/protections.rs",
+            "every_way_of_protecting_a_message_goes_on_with_the_same_bytes",
+        ),
     },
     Shown {
         product: "AS2 restart (our test peer, Python)",

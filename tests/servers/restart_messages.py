@@ -1,4 +1,5 @@
-"""AS2 messages and MDNs for the restart partner: files in, files out, with `openssl cms` for what is signed and encrypted.
+"""AS2 messages and MDNs for the restart partner: files in, files out, with `openssl cms` for what is signed and encrypted, and `gpg` for
+what comes by PGP/MIME.
 
 Nothing is held in memory whole but what openssl itself holds. Written from RFC 4130 and draft-harding-as2-restart-06 alone.
 """
@@ -20,6 +21,13 @@ def openssl(*arguments):
     done = subprocess.run(["openssl", "cms", *map(str, arguments)], capture_output=True, check=False)
     if done.returncode != 0:
         raise ValueError(f"openssl cms {arguments[0]}: {done.stderr.decode(errors='replace').strip()}")
+
+
+def gpg(home, *arguments):
+    options = ["--batch", "--yes", "--quiet", "--trust-model", "always", "--pinentry-mode", "loopback", "--passphrase", ""]
+    done = subprocess.run(["gpg", "--homedir", str(home), *options, *map(str, arguments)], capture_output=True, check=False)
+    if done.returncode != 0:
+        raise ValueError(f"gpg {arguments}: {done.stderr.decode(errors='replace').strip()}")
 
 
 def append_file(out, path):
@@ -90,9 +98,9 @@ class Message:
 class Received:
     """A whole message that arrived: decrypted, verified, its payload in a file of its own."""
 
-    def __init__(self, headers, body, work, options, partner_certificate):
+    def __init__(self, headers, body, work, options, partner_certificate, gpg_home=None):
         work.mkdir(parents=True, exist_ok=True)
-        self.work, self.options, self.partner_certificate = work, options, partner_certificate
+        self.work, self.options, self.partner_certificate, self.gpg_home = work, options, partner_certificate, gpg_home
         self.signed = self.encrypted = self.compressed = False
         self.mic = self.file_name = None
         self.read(dict_of(headers), body)
@@ -110,6 +118,20 @@ class Received:
             from pyas2lib.cms import decompress_message  # in memory: for small messages
             inner = self.work / "expanded"
             inner.write_bytes(decompress_message(decoded(fields, path)))
+            self.read(*self.split_head(inner))
+        elif "signed-data" in kind.lower():  # opaque: the content is inside
+            self.signed = True
+            content = self.work / "content"
+            openssl("-verify", "-binary", "-inform", "DER", "-in", path, "-noverify", "-nointern",
+                    "-certfile", self.partner_certificate, "-out", content)
+            self.mic = f"{base64.b64encode(digest_of(content).digest()).decode()}, sha256"
+            self.read(*self.split_head(content))
+        elif kind.lower().startswith("multipart/encrypted"):  # RFC 3156, 4
+            self.encrypted = True
+            inner, sealed = self.work / "inner", self.work / "sealed"
+            whole = message_from_bytes(f"Content-Type: {kind}\r\n\r\n".encode() + path.read_bytes())  # in memory: for small messages
+            sealed.write_bytes(whole.get_payload()[1].get_payload(decode=True))
+            gpg(self.gpg_home, "--output", inner, "--decrypt", sealed)
             self.read(*self.split_head(inner))
         elif kind.lower().startswith("multipart/signed"):
             self.signed = True
@@ -140,9 +162,12 @@ class Received:
             part = message_from_bytes(bytes_[between + len(boundary) + 6:end])
         copy_range(path, begin, between, content)
         signature.write_bytes(part.get_payload(decode=True))
-        openssl("-verify", "-binary", "-inform", "DER", "-in", signature, "-content", content, "-noverify", "-nointern",
-                "-certfile", self.partner_certificate, "-out", "/dev/null")
-        digest = (whole.get_param("micalg") or "sha256").lower().replace("-", "")
+        if "pgp-signature" in fields["content-type"].lower():
+            gpg(self.gpg_home, "--verify", signature, content)
+        else:
+            openssl("-verify", "-binary", "-inform", "DER", "-in", signature, "-content", content, "-noverify", "-nointern",
+                    "-certfile", self.partner_certificate, "-out", "/dev/null")
+        digest = (whole.get_param("micalg") or "sha256").lower().replace("-", "").removeprefix("pgp")
         self.mic = f"{base64.b64encode(digest_of(content, digest).digest()).decode()}, {digest}"
         return self.split_head(content)
 

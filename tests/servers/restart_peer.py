@@ -46,12 +46,13 @@ class Peer:
         self.lock = threading.Lock()
         self.places = {}  # key → lock: one POST at a time writes a partial message
         self.partner_cert = options.partner_cert
+        self.gpg_home = None  # where gpg has the keys of both sides, for messages by PGP/MIME
         self.behaviour = dict(BEHAVIOUR)
         self.receipts = Receipts(self.dir / "mdns.jsonl")
         self.tell(json.loads(options.behaviour))
 
     def tell(self, told):
-        unknown = set(told) - set(BEHAVIOUR) - {"partner_cert", "reset", "forget"}
+        unknown = set(told) - set(BEHAVIOUR) - {"partner_cert", "gpg_home", "reset", "forget"}
         if unknown:
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
         with self.lock:
@@ -61,6 +62,7 @@ class Peer:
                 for path in (self.dir / "partial").iterdir():
                     path.unlink()
             self.partner_cert = told.pop("partner_cert", self.partner_cert)
+            self.gpg_home = told.pop("gpg_home", self.gpg_home)
             self.behaviour.update(told)
 
     def state(self):
@@ -111,7 +113,7 @@ class Peer:
         with self.lock:
             disposition = self.behaviour["disposition"]
         try:
-            message = Received(headers, path, work, self.options, self.partner_cert)
+            message = Received(headers, path, work, self.options, self.partner_cert, self.gpg_home)
             stored = self.dir / "inbox" / answer.name[:16]
             message.payload.rename(stored) if message.payload != path else stored.write_bytes(path.read_bytes())
             mic = message.mic if disposition == "processed" else None

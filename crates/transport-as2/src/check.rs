@@ -238,6 +238,9 @@ impl Check<'_, '_> {
             let message = "must be a host name without scheme, port or path, such as \"as2.acme.example\"";
             self.findings.error("host", message);
         }
+        if listener.options.size("largest") == Some(0) {
+            self.findings.error("largest", "must be at least 1: with 0 every message is refused");
+        }
         let key = text("certificate").and_then(|name| self.definitions.keys.get(name));
         if let Some(key) = key.filter(|key| key.certificate.is_none()) {
             let message = format!("key '{}' has no 'certificate'; TLS needs it", key.name);

@@ -226,7 +226,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// Whether a text is an e-mail address, with a name before it perhaps (RFC 5322, 3.4), in printable ASCII.
-fn is_mailbox(text: &str) -> bool {
+pub(crate) fn is_mailbox(text: &str) -> bool {
     let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
     let address = match text.split_once('<') {
         Some((_, rest)) => rest.trim_end().strip_suffix('>').unwrap_or_default(),

@@ -291,6 +291,7 @@ impl Transport for As2 {
             unknown: text("unknown")
                 .and_then(|word| UnknownAnswer::parse(&word))
                 .unwrap_or(UnknownAnswer::Receipt),
+            largest: listener.options.size("largest"),
             credential: text("credential"),
             certificate: text("certificate"),
             limits: kept_terms::limits(listener.options.table("restart")),

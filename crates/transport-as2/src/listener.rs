@@ -38,6 +38,8 @@ pub(crate) struct As2Listener {
     pub(crate) path: String,
     /// How messages of unknown names are answered.
     pub(crate) unknown: UnknownAnswer,
+    /// The largest message in bytes; `None`: as the partner's agreement says.
+    pub(crate) largest: Option<u64>,
     /// How much is kept of messages that have arrived in part.
     pub(crate) limits: KeepLimits,
     /// Keys and certificates, read once.
@@ -119,6 +121,7 @@ impl Listener for As2Listener {
             path: self.path.clone(),
             materials: Arc::clone(&self.materials),
             unknown: self.unknown,
+            largest: self.largest,
             credential: self.credential.clone(),
             limits: self.limits,
         });

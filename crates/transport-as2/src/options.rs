@@ -118,6 +118,12 @@ static LISTENER: Group = Group::of(&[
         with status 422 and the reason. `drop`: the connection is closed before the message is read.",
     ),
     Field::optional(
+        "largest",
+        Kind::Size,
+        "The largest message that is accepted at this listener, at least one byte; a larger one is refused, also where the \
+        partner's `receive.largest` allows more. Left out, the partner's alone counts.",
+    ),
+    Field::optional(
         "restart",
         Kind::Table(&kept::LISTENER),
         "How much is kept of messages that have arrived in part, of all partners together.",

@@ -112,6 +112,15 @@ impl Parties {
         Ok(parties())
     }
 
+    /// The same at a listener that takes messages of so many bytes at most, where it says that: the smaller limit counts.
+    pub(crate) fn at_listener(mut self, largest: Option<u64>) -> Self {
+        let agreed = self.partner.agreement.largest_message;
+        if let Some(most) = largest.filter(|most| *most < agreed) {
+            Arc::make_mut(&mut self.partner).agreement.largest_message = most;
+        }
+        self
+    }
+
     /// The keys that decrypt, in the order in which a report counts them.
     pub(crate) fn decryption_keys(&self) -> Vec<DecryptionKey> {
         let key = |own: &Arc<Own>| DecryptionKey {

@@ -93,8 +93,8 @@ impl fmt::Display for Rejection {
             Self::BadForm { why } => write!(f, "the form is not accepted: {why}"),
             Self::TooLarge { most } => write!(
                 f,
-                "the message is larger than receive.largest = {most} bytes: raise the partner's \
-                receive.largest if such messages are expected"
+                "the message is larger than {most} bytes: raise the partner's receive.largest, or the listener's \
+                largest where that is smaller, if such messages are expected"
             ),
         }
     }

@@ -104,9 +104,10 @@ fn receipt_or_status(
             signed_by_pgp(services, head, parties, general(services, head, &kind, answer, signing)?)?;
         return Ok(with_parties(services, head, message));
     }
+    let (original_recipient, final_recipient) = recipients(head, parties);
     let mdn = Mdn {
-        original_recipient: Some(head.original_recipient.clone().unwrap_or_else(|| head.to.clone())),
-        final_recipient: head.to.clone(),
+        original_recipient: Some(original_recipient),
+        final_recipient,
         original_message_id: Some(head.message_id.clone()),
         disposition: answer.disposition.clone(),
         mic: answer.mic.clone(),
@@ -114,6 +115,17 @@ fn receipt_or_status(
     };
     let message = signed_by_pgp(services, head, parties, mdn.write(&boundary(services), signing)?)?;
     Ok(with_parties(services, head, message))
+}
+
+/// Original- and Final-Recipient of a receipt. Where the message names no recipient, both are the address in the certificate that
+/// signs the receipt ("HTTP Transport for Secure EDI", 2.5.1); without one, our AS2 name.
+fn recipients(head: &RequestHead, parties: Option<&Parties>) -> (String, String) {
+    if let Some(named) = &head.original_recipient {
+        return (named.clone(), head.to.clone());
+    }
+    let address = parties.and_then(|parties| parties.receipt_signer(head)?.address());
+    let ours = address.unwrap_or_else(|| head.to.clone());
+    (ours.clone(), ours)
 }
 
 /// A receipt signed by OpenPGP, where that was asked for and we have a key for it.

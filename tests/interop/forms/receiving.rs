@@ -135,6 +135,20 @@ fn what_is_no_message_is_refused_with_its_reason() {
 }
 
 #[test]
+fn a_form_larger_than_the_listener_accepts_is_refused() {
+    let (_peer, hub) = start(&Sides { listener: "largest = \"1MiB\"", ..usual(GISB) });
+    let answer = post_file(&hub, "large.x12", &random(2 << 20), &ACKNOWLEDGE);
+    let said = answer["parts"][1]["text"].as_str().unwrap();
+    assert!(said.contains("request-status=error: "), "{answer}");
+    let refused = hub.events("message.refused");
+    assert!(refused[0].to_string().contains("larger than 1048576 bytes"), "{refused:?}");
+    assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0));
+    let small = random(500_000);
+    post_file(&hub, "small.x12", &small, &ACKNOWLEDGE);
+    assert!(hub.wait_for_file("small.x12") == small, "it came with other bytes");
+}
+
+#[test]
 fn a_listener_asks_for_a_login() {
     let (_peer, hub) = start(&Sides { listener: "credential = \"gisb\"", ..usual(GISB) });
     for (login, status) in [(None, 401), (Some("acme:wrong"), 401), (Some("acme:secret word"), 200)] {

@@ -200,8 +200,8 @@ fn a_bomb_does_not_go_off() {
     std::fs::write(&bomb, vec![0; 8 << 20]).unwrap();
     let unsigned: &[&str] = &["--no-sign", "--no-encrypt", "--compress"];
     for (security, form, disposition, reason) in [
-        ("none", unsigned, "unexpected-processing-error", "receive.largest = 1048576 bytes"),
-        ("none", &["--compress"], "unexpected-processing-error", "receive.largest = 1048576 bytes"),
+        ("none", unsigned, "unexpected-processing-error", "larger than 1048576 bytes"),
+        ("none", &["--compress"], "unexpected-processing-error", "larger than 1048576 bytes"),
         ("signed_encrypted", unsigned, "insufficient-message-security", "not encrypted"),
     ] {
         hub.define(

@@ -267,7 +267,7 @@ fn the_protected_parts_of_a_message_share_its_room() {
     let (mut found, outer) = (Composite::default(), reader.around(&outer, None));
     reader.read_within(&headers, body, &outer, &mut found).ok().unwrap();
     let unread = reader.read_within(&headers, body, &outer, &mut found).err().unwrap();
-    assert!(told(&unread).contains("receive.largest = 1500"), "{}", told(&unread));
+    assert!(told(&unread).contains("larger than 1500 bytes"), "{}", told(&unread));
     assert_eq!(found.payloads.len(), 1);
 }
 
@@ -343,7 +343,7 @@ fn what_a_receipt_without_a_report_says_to_people_is_no_payload() {
 fn sizes_and_depths_are_bounded() {
     let (headers, body) = mixed(&[receipt(None), written(file(&[7; 5000]))]);
     let unread = reader(SendSecurity::None, 4999).read(&headers, &body[..]).err().unwrap();
-    assert!(told(&unread).contains("receive.largest = 4999"), "{}", told(&unread));
+    assert!(told(&unread).contains("larger than 4999 bytes"), "{}", told(&unread));
     // Protected parts inside each other.
     let mut part = written(file(b"deep"));
     for n in 0..=DEEPEST {

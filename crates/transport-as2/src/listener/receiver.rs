@@ -45,6 +45,8 @@ pub(crate) struct Receiver {
     pub(crate) path: String,
     /// How messages of unknown names are answered.
     pub(crate) unknown: UnknownAnswer,
+    /// The largest message in bytes; `None`: as the partner's agreement says.
+    pub(crate) largest: Option<u64>,
     /// The name of the credential by which partners log in; `None`: they need not.
     pub(crate) credential: Option<String>,
     /// How much is kept of messages that have arrived in part.
@@ -159,7 +161,7 @@ impl Receiver {
             }
         };
         let mut parties = match parties {
-            Ok(parties) => parties,
+            Ok(parties) => parties.at_listener(self.largest),
             Err(error) => {
                 self.record(self.refusal(peer, Some(head)).error(&error)).await?;
                 return Err(error);

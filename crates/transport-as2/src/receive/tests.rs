@@ -173,7 +173,7 @@ fn no_more_is_staged_than_the_largest_message_may_hold() {
     let (headers, body) = parts_of(binary(&vec![0; 8 << 20]).compress().unwrap().compress().unwrap());
     let (disposition, cause) = scene.refused(headers, &body);
     assert_eq!(disposition, error("unexpected-processing-error"));
-    assert!(cause.contains("receive.largest = 1048576 bytes"), "{cause}");
+    assert!(cause.contains("larger than 1048576 bytes"), "{cause}");
     assert!(scene.area.parts().iter().sum::<u64>() <= MIB);
 
     // The same in parts, each of which would be small enough.

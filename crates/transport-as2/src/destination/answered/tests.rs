@@ -96,5 +96,5 @@ async fn what_is_longer_than_agreed_ends_the_reading() {
     });
     pump(body, sender, 999).await;
     let error = reading.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("receive.largest = 999"), "{error}");
+    assert!(error.to_string().contains("larger than 999 bytes"), "{error}");
 }

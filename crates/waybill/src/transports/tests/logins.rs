@@ -39,6 +39,10 @@ async fn logins_and_header_fields_of_as2() {
             "[listener.l]\ntransport = \"as2\"\nserver = \"partners\"\nunknown = \"ignore\"",
             "error: listener.l.unknown: must be one of receipt, answer, answer_with_reason, refuse, drop",
         ),
+        (
+            "[listener.l]\ntransport = \"as2\"\nserver = \"partners\"\nlargest = 0",
+            "error: listener.l.largest: must be at least 1: with 0 every message is refused",
+        ),
     ]);
     for fine in [
         login("authentication = \"basic\"\nchunked = true"),
