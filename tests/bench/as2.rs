@@ -1,10 +1,12 @@
 //! AS2 beside one thread of OpenSSL that does the same digests and ciphers, in one run: `as2 pack` and `as2 unpack`, a
-//! gateway that sends to a sink, a gateway that receives from a replayer, and messages of 1 KiB over many connections.
+//! gateway that sends to a sink, a gateway that receives from a replayer, the time until the first byte of a large message leaves,
+//! and messages of 1 KiB over many connections.
 //! Neither the sink nor the replayer does any cryptography.
 //!
-//! `WAYBILL_BENCH_MIB` (1,024), `WAYBILL_BENCH_MESSAGES` (2,000).
+//! `WAYBILL_BENCH_MIB` (1,024), `WAYBILL_BENCH_GIB` (10), `WAYBILL_BENCH_MESSAGES` (2,000).
 
 mod files;
+mod first_byte;
 mod material;
 mod one_thread;
 mod receiving;
@@ -34,6 +36,7 @@ pub(crate) fn run() {
     }
     let written = median((0..RUNS).map(|_| speed(mib, files::write(&material))).collect());
     println!("| a file written and synced, no more | {written:.0} | | | |");
+    first_byte::run(&material, number("WAYBILL_BENCH_GIB", 10));
     small::run(&material);
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn message() {
 }
 
 /// A file with a random block every 16 MiB, and nothing between: four copies of it would not have room everywhere.
-fn sparse(path: &Path, bytes: u64) {
+pub(crate) fn sparse(path: &Path, bytes: u64) {
     let mut file = File::create(path).unwrap();
     file.set_len(bytes).unwrap();
     let mut block = vec![0; 64 * 1024];

@@ -1,9 +1,12 @@
 //! A large AS2 message over a line that breaks again and again: AS2 restart against a partner that keeps what it received in a
-//! file and does no cryptography. At the end the message is unpacked and compared.
+//! file and does no cryptography. At the end the message is unpacked and compared. Then the other way: a gateway receives in
+//! as many parts.
 //!
 //! `WAYBILL_BENCH_RESTART_MIB` (2,048), `WAYBILL_BENCH_CUTS` (20).
 
 #![allow(clippy::disallowed_methods, reason = "the partner opens sockets of its own")]
+
+mod receiving;
 
 use crate::measure::{number, status_kib};
 use std::fs::{self, File, OpenOptions};
@@ -31,6 +34,14 @@ pub(crate) fn run() {
     for cipher in ["aes256-cbc", "aes256-gcm"] {
         send(mib, 0, cipher);
         send(mib, cuts, cipher);
+    }
+    println!(
+        "\n| {mib} MiB received by AS2 restart, {cuts} cuts | received, of the payload's bytes | seconds | peak memory, MiB | arrived whole |"
+    );
+    println!("|---|---|---|---|---|");
+    for cipher in ["aes256-cbc", "aes256-gcm"] {
+        receiving::receive(mib, 0, cipher);
+        receiving::receive(mib, cuts, cipher);
     }
 }
 

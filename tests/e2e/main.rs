@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "files are given times of their own")]
 
 mod addresses;
+mod as2_progress;
 mod as2_send;
 mod audit;
 mod cert;

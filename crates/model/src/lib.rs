@@ -44,6 +44,7 @@ pub mod role;
 pub mod schedule;
 pub mod schema;
 mod secret;
+mod send_progress;
 mod shown_path;
 mod skip_reason;
 mod state;
@@ -80,7 +81,7 @@ pub use known_host::{
 };
 pub use mask::{Mask, MaskError, MaskSpec};
 pub use mdn::{CONTRADICTED_RECEIPT, MdnEntity, UNPROVEN_MDN, UnprovenMdn};
-pub use notes::{GIVEN_ANSWER, MAY_REMAIN, PUBLISHING};
+pub use notes::{GIVEN_ANSWER, MAY_REMAIN, ON_THE_WIRE, PUBLISHING};
 pub use path::RemotePath;
 pub use peer_text::PeerText;
 pub use probe::{Probe, ProbeStep};
@@ -94,6 +95,7 @@ pub use schema::{
     parse_size,
 };
 pub use secret::Secret;
+pub use send_progress::SendProgress;
 pub use shown_path::shown_path;
 pub use skip_reason::{PollReport, SkipCount, SkipReason};
 pub use state::{

@@ -7,6 +7,7 @@ mod outcome;
 mod proved;
 mod restarting;
 mod sending;
+mod under_way;
 
 pub(crate) use restarting::{JOINED_WRONGLY, is_about_bytes};
 pub(crate) use sending::{Sending, SentMessage};

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use model::definition::Definitions;
 use model::{
     AuditEvent, Error, ErrorKind, EventKind, NodeName, OfferIdentity, OfferedHostKey, RemotePath, Result,
-    SkipReason, Timestamp, TransferId,
+    SendProgress, SkipReason, Timestamp, TransferId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -314,6 +314,10 @@ pub trait DeliveryLog: Send + Sync {
     /// recorded by itself. Where the receipt comes later, what proves the message is recorded with it
     /// ([`crate::Resolution`]).
     fn prove(&self, evidence: Evidence);
+
+    /// Says how much of what this attempt sends has left, for a person who watches: every few seconds at most, and not of what
+    /// is sent in less. Nothing depends on it, and the attempt goes on where it cannot be stored. The default stores nothing.
+    async fn on_the_wire(&self, _progress: SendProgress) {}
 
     /// Whether the claim is still valid by the monotonic clock. Ask immediately before a publish or POST.
     ///

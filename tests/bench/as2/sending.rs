@@ -25,7 +25,7 @@ pub(super) fn send(material: &Material, cipher: Cipher) -> Used {
     used
 }
 
-fn document(material: &Material, cipher: Cipher, folder: &Path, port: u16) -> String {
+pub(super) fn document(material: &Material, cipher: Cipher, folder: &Path, port: u16) -> String {
     format!(
         r#"{parties}[partner.globex.as2.send]
 security = "signed_encrypted"

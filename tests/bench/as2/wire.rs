@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Longest wait for a step of an exchange.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
@@ -176,6 +176,36 @@ fn serve(listener: &TcpListener, tell: &SyncSender<()>) {
     (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     // Open until the gateway is gone.
     drop(reader.read_to_end(&mut Vec::new()));
+}
+
+/// A server that reads a message as far as the first byte of its body, and takes the time.
+pub(super) struct FirstByte {
+    pub(super) port: u16,
+    told: Receiver<f64>,
+}
+
+impl FirstByte {
+    pub(super) fn open() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (tell, told) = sync_channel(1);
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(&stream);
+            Head::read(&mut reader, || {});
+            assert!(!reader.fill_buf().unwrap().is_empty(), "the connection ended behind the head");
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            tell.send(now.as_secs_f64()).unwrap();
+            // No more is read, and the connection stays open, until the gateway is gone.
+            std::thread::sleep(PATIENCE);
+        });
+        Self { port, told }
+    }
+
+    /// When the first byte came, in seconds since 1970; `None`: it did not.
+    pub(super) fn wait(&self) -> Option<f64> {
+        self.told.recv_timeout(PATIENCE).ok()
+    }
 }
 
 /// What is needed of a head.

@@ -10,7 +10,7 @@ use crate::deliver::sending::Sending;
 use crate::health::Reachability;
 use async_trait::async_trait;
 use model::definition::Endpoint;
-use model::{Error, ErrorKind, Result, Retry};
+use model::{Error, ErrorKind, Result, Retry, SendProgress};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -96,6 +96,10 @@ impl DeliveryLog for NotesKept {
 
     fn prove(&self, evidence: Evidence) {
         self.log.prove(evidence);
+    }
+
+    async fn on_the_wire(&self, progress: SendProgress) {
+        self.log.on_the_wire(progress).await;
     }
 
     fn may_act(&self) -> Result<()> {

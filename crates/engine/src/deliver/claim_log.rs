@@ -8,7 +8,7 @@ use crate::pace::Pace;
 use crate::replies::{read_reply, write_reply};
 use crate::staged::discard;
 use async_trait::async_trait;
-use model::{Claim, Content, Error, ErrorKind, PayloadRecord, RemotePath, Result, Retry};
+use model::{Claim, Content, Error, ErrorKind, PayloadRecord, RemotePath, Result, Retry, SendProgress};
 use serde_json::{Map, Value};
 use staging::Staging;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,6 +141,14 @@ impl DeliveryLog for ClaimLog {
 
     fn prove(&self, evidence: Evidence) {
         *self.evidence.lock().unwrap_or_else(PoisonError::into_inner) = Some(evidence);
+    }
+
+    async fn on_the_wire(&self, progress: SendProgress) {
+        // The failure of this write is not that of the attempt: it is not noted in `failed`.
+        if let Err(error) = self.store.note_progress(&self.claim, &progress).await {
+            let delivery = self.claim.delivery;
+            tracing::debug!(%delivery, error = %error.chain(), "how much of a file has been sent could not be stored");
+        }
     }
 
     fn may_act(&self) -> Result<()> {

@@ -10,7 +10,9 @@ use crate::open::Store;
 use crate::row::DeliveryRow;
 use crate::tx::{Tx, locking};
 use async_trait::async_trait;
-use model::{Claim, DeliveryId, Error, ErrorKind, PayloadRecord, Result, TransferId};
+use model::{
+    Claim, DeliveryId, Error, ErrorKind, ON_THE_WIRE, PayloadRecord, Result, SendProgress, TransferId,
+};
 use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -22,6 +24,38 @@ impl Store {
     /// The database failed.
     pub async fn note(&self, claim: &Claim, key: &str, value: Value) -> Result<Done> {
         self.write(Note { claim: claim.clone(), key: key.to_owned(), value }).await
+    }
+
+    /// Notes how much of what an attempt sends has left.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn note_progress(&self, claim: &Claim, progress: &SendProgress) -> Result<Done> {
+        let value = serde_json::to_value(progress).map_err(|error| {
+            Error::permanent(ErrorKind::Internal, "note how much of a file has been sent").caused_by(error)
+        })?;
+        self.note(claim, ON_THE_WIRE, value).await
+    }
+
+    /// How much has left of what a delivery sends, as was noted last; `None` where nothing was noted. It may be of an earlier
+    /// attempt.
+    ///
+    /// # Errors
+    /// The database failed; or the note cannot be read.
+    pub async fn progress(&self, delivery: DeliveryId) -> Result<Option<SendProgress>> {
+        const OPERATION: &str = "look up how much of a file has been sent";
+        let note: Option<Json<Value>> = self
+            .read(OPERATION, async {
+                on!(self.pool(), c => sqlx::query_scalar(
+                    "SELECT value FROM notes WHERE delivery_id = $1 AND key = $2")
+                    .bind(delivery.uuid()).bind(ON_THE_WIRE).fetch_optional(c).await)
+            })
+            .await?;
+        let read = |note: Json<Value>| {
+            serde_json::from_value(note.0)
+                .map_err(|error| Error::permanent(ErrorKind::Internal, OPERATION).caused_by(error))
+        };
+        note.map(read).transpose()
     }
 
     /// Writes a note about staged bytes that the delivery sends, and that its transfer needs them. Both are durable when

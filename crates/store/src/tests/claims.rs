@@ -4,7 +4,7 @@ use super::fixture::{
 };
 use crate::testing::both;
 use crate::{ClaimFilter, Done, Finish, Finished, PoolRooms};
-use model::{DeliveryState, EventKind, TransferState};
+use model::{DeliveryState, EventKind, SendProgress, TransferState};
 use serde_json::json;
 use std::collections::HashSet;
 
@@ -130,6 +130,25 @@ both! {
         let two = claim_one(&store, &lease).await;
         assert_eq!(two.notes["message_id"], json!({"id": "<2@a>", "n": 12}));
         assert_eq!(two.notes["publishing"], json!(true));
+    }
+
+    how_much_was_sent_is_read_while_it_is_sent(store) {
+        let lease = lease(&store, "n1").await;
+        recorded(&store, &lease, "a", &["x"]).await;
+        let one = claim_one(&store, &lease).await;
+        let delivery = one.claim.delivery;
+        assert_eq!(store.progress(delivery).await.unwrap(), None);
+        let begun = SendProgress { attempt: 1, from: 0, sent: 5 << 40, total: Some(u64::MAX >> 1), millis: 2000 };
+        let on = SendProgress { from: 7, sent: 9, total: None, ..begun };
+        for progress in [begun, on] {
+            assert_eq!(store.note_progress(&one.claim, &progress).await.unwrap(), Done::Done);
+            assert_eq!(store.progress(delivery).await.unwrap(), Some(progress));
+        }
+        store.finish(&one.claim, retry(now()), now(), vec![]).await.unwrap();
+        // An attempt that has lost its claim says nothing more.
+        let two = claim_one(&store, &lease).await;
+        assert_eq!(store.note_progress(&one.claim, &begun).await.unwrap(), Done::ClaimLost);
+        assert_eq!(store.progress(two.claim.delivery).await.unwrap(), Some(on));
     }
 
     what_is_past_its_time_expires_and_is_not_claimed(store) {

@@ -2,6 +2,7 @@
 
 use super::As2Destination;
 use super::answered::{Answer, AnswerContent};
+use super::under_way::UnderWay;
 use crate::agreement::MdnRequest;
 use crate::forms::Posting;
 use crate::login::Login;
@@ -180,8 +181,8 @@ impl As2Destination {
         };
         let fields = posting.as_ref().map_or_else(|| message.headers.clone(), |form| form.headers.clone());
         let is_chunked = self.endpoint.options.bool("chunked");
-        let body = match making {
-            Some(making) => making.body(from, is_chunked, before_last),
+        let (body, whole) = match making {
+            Some(making) => (making.body(from, is_chunked, before_last), None),
             None => {
                 let body = match before_last {
                     Some(before_last) => held(message.body, before_last),
@@ -191,10 +192,12 @@ impl As2Destination {
                     Some(form) => form.around(body),
                     None => body,
                 };
-                let length = body.total_len().filter(|_| !is_chunked);
-                body_of(body, length)
+                let whole = body.total_len();
+                (body_of(body, whole.filter(|_| !is_chunked)), whole)
             }
         };
+        let total = part.map(|part| part.total).or(whole);
+        let under_way = UnderWay::new(delivery.claim.attempt, from, total);
         let mut request = Request::post(url.as_str());
         for (name, value) in &fields {
             request = request.header(name, value.as_bytes());
@@ -207,7 +210,7 @@ impl As2Destination {
             restarts: Vec::new(),
             content: Mutex::default(),
         };
-        let mut request = request.body(body).map_err(|error| {
+        let mut request = request.body(under_way.counted(body)).map_err(|error| {
             Error::permanent(ErrorKind::ConfigInvalid, "write the message's headers").caused_by(error)
         })?;
         if let Some(part) = part {
@@ -225,7 +228,8 @@ impl As2Destination {
         };
         let client = self.net.http_client(&self.profile(Purpose::Deliver)?);
         delivery.log.may_act()?;
-        Ok((client.request(request, &meta).await?, sent))
+        let answer = under_way.noted(&*delivery.log, client.request(request, &meta)).await?;
+        Ok((answer, sent))
     }
 
     /// Makes a message from its first byte on, or opens the one in staging, which cannot be made again exactly, at the byte

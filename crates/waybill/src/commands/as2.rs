@@ -22,6 +22,7 @@ use transport_as2::outgoing::{Envelope, MadeOnce, MessageSeed, OwnKey, build, ci
 
 mod follow;
 mod message_file;
+mod on_the_wire;
 mod payloads;
 mod ping;
 mod preset;

@@ -1,9 +1,10 @@
 //! Follows a transfer that a person sent, until its delivery has ended or the person waits no longer.
 
+use super::on_the_wire::OnTheWire;
 use super::progress::ProgressLine;
 use crate::commands::write;
 use crate::commands::write::as_far_as_read;
-use model::{DeliveryState, Lifecycle as _, Result, TELL_PARTNER, TransferId};
+use model::{DeliveryId, DeliveryState, Lifecycle as _, Result, Retry, TELL_PARTNER, TransferId};
 use std::time::{Duration, Instant};
 use store::{DeliveryView, Store, Waybill};
 
@@ -48,7 +49,7 @@ impl Followed {
 /// Follows a transfer; writes a line for each change where `tells`. Ctrl-C ends the following, and nothing else.
 ///
 /// # Errors
-/// The database failed.
+/// The database failed, and not for a moment only.
 pub(super) async fn follow(
     store: &Store,
     transfer: TransferId,
@@ -57,30 +58,44 @@ pub(super) async fn follow(
 ) -> Result<Followed> {
     let begun = Instant::now();
     let mut line = ProgressLine::new(tells);
+    let mut wire = OnTheWire::new(tells);
     let mut last = None;
     let mut told_that_none_begins = false;
+    let mut told_unreachable = false;
     loop {
-        let delivery = store.deliveries(transfer).await?.into_iter().next();
-        let now = delivery.as_ref().map(|delivery| (delivery.state, delivery.attempt));
-        if now != last {
-            line.clear();
-            last = now;
-            let waybill = store.waybill(transfer).await?;
-            // As one read, which may be newer than the other.
-            let found = waybill.as_ref().and_then(|waybill| waybill.deliveries.first());
-            let ended = found.is_none_or(|delivery| delivery.state.is_final());
-            if let Some(found) = found.filter(|_| tells) {
-                as_far_as_read(tell(found))?;
+        match changed(store, transfer, last).await {
+            Ok(None) => told_unreachable = false,
+            Ok(Some((now, waybill))) => {
+                line.clear();
+                (last, told_unreachable) = (now, false);
+                // As one read, which may be newer than the other.
+                let found = waybill.as_ref().and_then(|waybill| waybill.deliveries.first());
+                let ended = found.is_none_or(|delivery| delivery.state.is_final());
+                if let Some(found) = found.filter(|_| tells) {
+                    as_far_as_read(tell(found))?;
+                }
+                if ended {
+                    let waybill = with_connection(store, transfer, waybill).await?;
+                    return Ok(Followed { waybill, ended });
+                }
             }
-            if ended {
-                let waybill = with_connection(store, transfer, waybill).await?;
-                return Ok(Followed { waybill, ended });
+            // The transfer goes on without this command, and a database that is away for a moment comes back.
+            Err(error) if error.retry() == Retry::Transient => {
+                if !told_unreachable {
+                    line.clear();
+                    write::note(format_args!("cannot see how far it is, and looks again: {}", error.chain()));
+                }
+                told_unreachable = true;
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some((delivery, state, attempt)) = last {
+            let is_sending = state == DeliveryState::Sending && !told_unreachable;
+            if !(is_sending && wire.show(store, (delivery, attempt), &mut line).await) {
+                line.text(&doing(state, attempt));
             }
         }
-        if let Some((state, attempt)) = now {
-            line.text(&doing(state, attempt));
-        }
-        let waits = now.is_some_and(|(state, attempt)| state == DeliveryState::Pending && attempt == 0);
+        let waits = last.is_some_and(|(_, state, attempt)| state == DeliveryState::Pending && attempt == 0);
         if waits && begun.elapsed() >= BEGINS_WITHIN && !told_that_none_begins {
             line.clear();
             write::note(
@@ -99,6 +114,23 @@ pub(super) async fn follow(
     }
 }
 
+/// The delivery of a transfer, its state, and the number of its attempt; `None` where there is no delivery.
+type Standing = Option<(DeliveryId, DeliveryState, u32)>;
+
+/// The state of a transfer's delivery with the transfer's records; `None` where it is as before.
+async fn changed(
+    store: &Store,
+    transfer: TransferId,
+    last: Standing,
+) -> Result<Option<(Standing, Option<Waybill>)>> {
+    let delivery = store.deliveries(transfer).await?.into_iter().next();
+    let now = delivery.map(|delivery| (delivery.id, delivery.state, delivery.attempt));
+    match now == last {
+        true => Ok(None),
+        false => Ok(Some((now, store.waybill(transfer).await?))),
+    }
+}
+
 /// The records with the connection that the message went over, if that is recorded within a moment.
 async fn with_connection(
     store: &Store,
@@ -114,7 +146,12 @@ async fn with_connection(
             return Ok(waybill);
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        waybill = store.waybill(transfer).await?;
+        match store.waybill(transfer).await {
+            Ok(found) => waybill = found,
+            // The end is known: what was read of it before is enough.
+            Err(error) if error.retry() == Retry::Transient => return Ok(waybill),
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -22,6 +22,16 @@ impl ProgressLine {
         Self { shown: wanted && std::io::stderr().is_terminal(), begun: Instant::now(), drawn: None }
     }
 
+    /// Whether anything is drawn.
+    pub(super) const fn is_shown(&self) -> bool {
+        self.shown
+    }
+
+    /// A text as it is.
+    pub(super) fn plain(&mut self, text: &str) {
+        self.draw(false, text);
+    }
+
     /// A bar: so many bytes of so many.
     pub(super) fn bar(&mut self, what: &str, done: u64, total: u64) {
         let text = bar(what, done, total, self.begun.elapsed());
@@ -64,6 +74,13 @@ impl Drop for ProgressLine {
 }
 
 fn bar(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
+    let millis = elapsed.as_millis().max(1);
+    let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
+    format!("{}, {}/s", bar_of(what, done, total), size(rate))
+}
+
+/// A bar without a rate.
+pub(super) fn bar_of(what: &str, done: u64, total: u64) -> String {
     let share = |of: u64| {
         if total == 0 {
             of
@@ -73,9 +90,7 @@ fn bar(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
     };
     let full = share(WIDTH).min(WIDTH);
     let marks: String = (0..WIDTH).map(|at| if at < full { '#' } else { '-' }).collect();
-    let millis = elapsed.as_millis().max(1);
-    let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
-    format!("{what} [{marks}] {:>3} %, {} of {}, {}/s", share(100), size(done), size(total), size(rate))
+    format!("{what} [{marks}] {:>3} %, {} of {}", share(100), size(done), size(total))
 }
 
 /// Bytes as people read them.
