@@ -25,6 +25,7 @@ mod names;
 mod oracle;
 mod pgp;
 mod pgp_evidence;
+mod pgp_replies;
 mod proxies;
 mod raw;
 mod receipts;

@@ -1,7 +1,7 @@
 //! Messages in the forms in which products send them, and receipts that repeat exactly what was sent. The messages are made by
 //! `as2 pack` and changed afterwards.
 
-mod answers;
+pub(crate) mod answers;
 mod bad;
 
 use crate::hub::{Hub, random};

@@ -5,28 +5,28 @@
 //! as it is, because its signature covers nothing beside it; here it is read in its turn. A payload counts as protected by its
 //! own layers and by those around it.
 
+mod around;
 mod collecting;
 mod entity;
 
 use crate::agreement::Agreement;
 use crate::disposition::{Disposition, DispositionError};
-use crate::legacy;
-use crate::mdn::{self, ReadMdn, Signature, SignatureState, Trust, Unproved};
-use crate::pgp_message;
+use crate::mdn::{self, ReadMdn, SignatureState, Trust, Unproved};
+use crate::pgp_message::PgpReading;
 use crate::receive::{MOST_PARTS, Unread, why};
 use crate::rejection::Rejection;
-use crate::signed_copy::SignedCopy;
+use crate::staging_writer::ReadAlone;
 use collecting::{Collector, Leaf, Rooms};
 use model::Result;
 use openssl::x509::X509;
 use serde_json::{Map, Value};
-use smime::{
-    DecryptionKey, Digest, Headers, Keys, Limits, Mic, ReadOptions, Report, SignatureScheme, Wrapping,
-};
+use smime::{DecryptionKey, Digest, Headers, Keys, Limits, ReadOptions, Report};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
 use transport::{PartWriter, StagingArea};
+
+pub(crate) use around::{Around, ByPgp, Proved};
 
 /// How many protected parts may be inside each other.
 const DEEPEST: usize = 3;
@@ -37,6 +37,8 @@ pub(crate) struct CompositeReader {
     pub(crate) keys: Vec<DecryptionKey>,
     /// The partner's certificates that verify.
     pub(crate) certificates: Vec<X509>,
+    /// The OpenPGP keys of both sides, for what is packaged by PGP/MIME.
+    pub(crate) pgp: PgpReading,
     /// When these must be valid.
     pub(crate) now: SystemTime,
     pub(crate) agreement: Agreement,
@@ -59,6 +61,8 @@ pub(crate) struct Composite {
     pub(crate) refused: Vec<Refused>,
     /// The account of the entity that has the first payload.
     pub(crate) report: Option<Report>,
+    /// What OpenPGP protected around that entity.
+    pub(crate) pgp: Option<pgp_mime::Report>,
     /// What proves the whole.
     whole: Option<Proved>,
     /// What the parts of one message may still take, together.
@@ -111,8 +115,13 @@ pub(crate) struct FoundReceipt {
 
 impl FoundReceipt {
     /// With its signature, if the signed bytes were copied.
-    fn with_signature(self, report: &Report, signed: Option<&[u8]>, unique: &str) -> Self {
-        match entity::signed(report, signed, unique) {
+    fn with_signature(
+        self,
+        (report, pgp): (&Report, Option<&pgp_mime::Report>),
+        signed: Option<&[u8]>,
+        unique: &str,
+    ) -> Self {
+        match entity::signed((report, pgp), signed, unique) {
             Some((headers, body)) => Self { headers, body, ..self },
             None => self,
         }
@@ -140,78 +149,6 @@ pub(crate) struct FoundPayload<W = Box<dyn PartWriter>> {
     pub(crate) around: Around,
 }
 
-/// What is around a part.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Around {
-    /// The cipher of the outermost encryption.
-    pub(crate) cipher: Option<&'static str>,
-    /// What the outermost signature proves.
-    pub(crate) signature: Option<Signature>,
-    /// The MIC of the outermost layer; of what has none, that of the content.
-    pub(crate) mic: Option<Mic>,
-    /// Whether that signature is by PSS.
-    pub(crate) by_pss: bool,
-    /// What is too weak for today, as the agreement allows.
-    pub(crate) legacy: Vec<String>,
-    /// What proves it, where its layers do not stand inside others that were read before.
-    pub(crate) proved: Option<Proved>,
-    /// Whether a layer has given the MIC.
-    has_layer: bool,
-}
-
-/// What proves a part: the account of the outermost entity around it that has layers, or of the innermost one where none has.
-#[derive(Clone, Debug)]
-pub(crate) struct Proved {
-    pub(crate) report: Arc<Report>,
-    /// What its signature covers, where that is not a head and a payload.
-    pub(crate) signed: Option<SignedCopy>,
-}
-
-impl Around {
-    /// What OpenPGP has put around a message.
-    fn of_pgp(report: &pgp_mime::Report, digest: Digest) -> Self {
-        let proof = report.signed.as_ref();
-        let inner = || report.inner.signed().map(|proof| proof.digest);
-        let digest = proof.map(|proof| proof.digest).or_else(inner).unwrap_or(digest);
-        let is_encrypted = report.wrappings.contains(&Wrapping::Encrypted);
-        Self {
-            cipher: is_encrypted.then(|| report.cipher.unwrap_or("pgp-unknown")),
-            signature: proof.map(Signature::of_pgp),
-            mic: report.mic(digest).cloned(),
-            by_pss: false,
-            legacy: pgp_message::weak(report),
-            proved: None,
-            has_layer: !report.wrappings.is_empty(),
-        }
-    }
-
-    /// With the layers of one more entity, of which this was signed.
-    fn with(&self, report: &Report, digest: Digest, signed: Option<SignedCopy>) -> Self {
-        let signature = report.signed().map(Signature::of_smime);
-        let mic = report.mic(report.signed().map_or(digest, |proof| proof.digest)).cloned();
-        let by_pss = report.signed().is_some_and(|proof| proof.scheme == SignatureScheme::RsaPss);
-        let mut legacy = self.legacy.clone();
-        legacy.extend(legacy::of_report(report));
-        Self {
-            cipher: self.cipher.or_else(|| report.encrypted().map(|cipher| cipher.name())),
-            by_pss: if self.signature.is_some() { self.by_pss } else { by_pss },
-            signature: self.signature.clone().or(signature),
-            mic: if self.has_layer { self.mic.clone() } else { mic },
-            legacy,
-            proved: match self.has_layer {
-                true => self.proved.clone(),
-                false => Some(Proved { report: Arc::new(report.clone()), signed }),
-            },
-            has_layer: self.has_layer || !report.layers.is_empty(),
-        }
-    }
-
-    /// What of the agreed protection is missing.
-    fn lacks(&self, agreement: &Agreement) -> Option<Rejection> {
-        Rejection::unprotected(agreement.receive_security, self.cipher.is_some(), self.signature.is_some())
-    }
-}
-
 impl CompositeReader {
     /// Reads an entity to its end. Blocks; what was staged is removed when it fails.
     ///
@@ -219,7 +156,7 @@ impl CompositeReader {
     /// It cannot be read, or is not proved. Of a multipart, parts that cannot be read, or are less protected than agreed, are
     /// named instead ([`Composite::refused`]). A receipt whose signature proves nothing is read all the same, for what it
     /// says ([`SignatureState`]).
-    pub(crate) fn read(&self, headers: &Headers, mut body: impl Read) -> Result<Composite, Unread> {
+    pub(crate) fn read(&self, headers: &Headers, mut body: impl Read + Send) -> Result<Composite, Unread> {
         let mut rooms = Rooms::new(self.agreement.largest_message);
         let mut found = Composite::default();
         self.entity(headers, &mut body, &Around::default(), (&mut rooms, 0), &mut found)?;
@@ -228,8 +165,8 @@ impl CompositeReader {
 
     /// What is around the parts of a message: what OpenPGP has put there, then the layers of `report`.
     pub(crate) fn around(&self, report: &Report, pgp: Option<&pgp_mime::Report>) -> Around {
-        let outside = pgp.map(|pgp| Around::of_pgp(pgp, self.digest)).unwrap_or_default();
-        outside.with(report, self.digest, None)
+        let pgp = pgp.map(|pgp| ByPgp::new(pgp.clone(), &self.pgp.partner));
+        Around::default().with((report, pgp.as_ref()), self.digest, None)
     }
 
     /// Reads a protected part that was found in a message, with what is around it, and adds what it holds.
@@ -239,7 +176,7 @@ impl CompositeReader {
     pub(crate) fn read_within(
         &self,
         headers: &Headers,
-        mut body: impl Read,
+        mut body: impl Read + Send,
         around: &Around,
         found: &mut Composite,
     ) -> Result<(), Unread> {
@@ -249,7 +186,8 @@ impl CompositeReader {
         read
     }
 
-    /// A receipt that is a part of a message as it stands, with what is around it, and what was signed, if that was copied.
+    /// A receipt that is a part of a message as it stands, with what is around it: the accounts of S/MIME and OpenPGP, and what
+    /// was signed, if that was copied.
     ///
     /// # Errors
     /// It cannot be read.
@@ -258,17 +196,17 @@ impl CompositeReader {
         headers: &Headers,
         body: Vec<u8>,
         around: &Around,
-        (report, signed): (&Report, Option<&[u8]>),
+        (report, pgp, signed): (&Report, Option<&pgp_mime::Report>, Option<&[u8]>),
     ) -> Result<FoundReceipt> {
         let state = around.signature.clone().map_or(SignatureState::None, SignatureState::Proved);
         let receipt = self.receipt(headers, body, state)?;
-        Ok(receipt.with_signature(report, signed, &self.message_id))
+        Ok(receipt.with_signature((report, pgp), signed, &self.message_id))
     }
 
     fn entity(
         &self,
         headers: &Headers,
-        body: &mut dyn Read,
+        body: &mut (dyn Read + Send),
         around: &Around,
         (rooms, depth): (&mut Rooms, usize),
         found: &mut Composite,
@@ -284,11 +222,21 @@ impl CompositeReader {
         let kept = (self.keeps_signed && !around.has_layer).then_some(self.agreement.largest_message);
         let mut collector = Collector::new(&self.staging, &self.message_id, rooms, protection, kept);
         let keys = Keys { decrypt: &self.keys, verify: &self.certificates };
-        let read = smime::read_message(headers, body, keys, &self.options(), &mut collector);
+        let options = self.options();
+        let read = match pgp_mime::is_pgp(headers) {
+            true => {
+                let read = self.pgp.read(headers, body, (keys, &options), &mut collector);
+                read.map(|pgp| (pgp.inner.clone(), Some(pgp)))
+            }
+            false => {
+                let read = smime::read_message(headers, body, keys, &options, &mut collector);
+                read.map(|report| (report, None))
+            }
+        };
         let (leaves, copied, signed) = collector.into_parts();
         let is_receipt_alone = matches!(leaves.as_slice(), [Leaf::Receipt(..)]);
-        let report = match read {
-            Ok(report) => report,
+        let (report, pgp) = match read {
+            Ok((report, pgp)) => (report, pgp.map(|pgp| ByPgp::new(pgp, &self.pgp.partner))),
             Err(error) => match Unproved::of(&error) {
                 // What a receipt says counts for something although its signature proves nothing.
                 Some(unproved) if is_receipt_alone => {
@@ -302,7 +250,8 @@ impl CompositeReader {
                 _ => return Err(why(error)),
             },
         };
-        let around = around.with(&report, self.digest, signed);
+        let around = around.with((&report, pgp.as_ref()), self.digest, signed);
+        let by_pgp = pgp.as_ref().map(|pgp| &*pgp.report);
         if depth == 0 {
             found.whole.clone_from(&around.proved);
         }
@@ -311,10 +260,13 @@ impl CompositeReader {
                 Leaf::Receipt(headers, body) => {
                     let state = around.signature.clone().map_or(SignatureState::None, SignatureState::Proved);
                     let receipt = self.receipt(&headers, body, state).map_err(unreadable)?;
-                    found.receipts.push(receipt.with_signature(&report, copied.as_deref(), &self.message_id));
+                    let accounts = (&report, by_pgp);
+                    let receipt = receipt.with_signature(accounts, copied.as_deref(), &self.message_id);
+                    found.receipts.push(receipt);
                 }
                 Leaf::Protected(headers, part) => {
-                    let mut body = part.read_back().map_err(staging_fault)?;
+                    let mut part = part.into_part().map_err(staging_fault)?;
+                    let mut body = ReadAlone::of(&mut *part);
                     match self.entity(&headers, &mut body, &around, (&mut *rooms, depth + 1), found) {
                         // What else is there counts all the same.
                         Err(Unread::Message { disposition, text, cause }) => {
@@ -337,7 +289,9 @@ impl CompositeReader {
                     let FoundPayload { writer, file_name, media_type, metadata, .. } = payload;
                     let writer = writer.into_part().map_err(staging_fault)?;
                     let around = around.clone();
-                    found.report.get_or_insert_with(|| report.clone());
+                    if found.report.is_none() {
+                        (found.report, found.pgp) = (Some(report.clone()), by_pgp.cloned());
+                    }
                     found.payloads.push(FoundPayload { writer, file_name, media_type, metadata, around });
                 }
             }

@@ -41,7 +41,9 @@ pub(crate) fn is_notification(essence: &str) -> bool {
 
 /// Whether a part is protected by itself, by its media type.
 pub(crate) fn is_protected(essence: &str) -> bool {
-    matches!(essence, "multipart/signed" | "application/pkcs7-mime" | "application/x-pkcs7-mime")
+    let by_smime = matches!(essence, "application/pkcs7-mime" | "application/x-pkcs7-mime");
+    // The second one is OpenPGP's (RFC 3156, 4).
+    by_smime || matches!(essence, "multipart/signed" | "multipart/encrypted")
 }
 
 /// Whether these are the fields of a report; strictly, of one that says that it is a receipt.

@@ -1,6 +1,7 @@
 //! What flows and partners say of payloads in answers.
 
 use crate::agreement::{Agreement, DuplicatePolicy, MdnRequest};
+use crate::header_options::ContentCoding;
 use crate::options::SPEC;
 use model::definition::{Definitions, Destination};
 use model::schema::{FieldPath, Finding, Findings, Section};
@@ -20,6 +21,20 @@ pub(crate) fn partner(agreement: &Agreement, findings: &mut Findings<'_>) {
         let message = "needs receive.duplicates = \"repeat\": a message that is repeated must get the same answer, with the file in it";
         findings.error("receive.answer_within", message);
     }
+    if let Some(why) = no_part(agreement).filter(|_| agreement.answer_within.is_some()) {
+        let message =
+            format!("keeps connections open for nothing: {why}, which never go into answers: take this out");
+        findings.warning("receive.answer_within", message);
+    }
+}
+
+/// Why messages to the partner cannot stand in the answer to one of its own; `None` where they can.
+fn no_part(agreement: &Agreement) -> Option<&'static str> {
+    if agreement.is_protected_by_pgp() {
+        return Some("files go to the partner as messages by PGP/MIME (send.packaging)");
+    }
+    let is_coded = agreement.headers.content_coding != ContentCoding::No;
+    is_coded.then_some("files go to the partner as messages in a coding of HTTP's (send.content_coding)")
 }
 
 /// Whether the answers to what the first flow sends may come to the second one, through the flows that they go through.
@@ -60,6 +75,11 @@ pub(crate) fn definitions(definitions: &Definitions) -> Vec<Finding> {
             }
             let partner = endpoint.partner().and_then(|name| definitions.partners.get(name));
             let side = partner.and_then(|partner| partner.agreement(SPEC.name));
+            if let Some(why) = side.and_then(|side| no_part(&Agreement::of(side))) {
+                let message = format!("has no effect: {why}, which never go into answers");
+                findings.warning(path().key("answer_to"), message);
+                continue;
+            }
             if side.is_some_and(|side| Agreement::of(side).answer_within.is_none()) {
                 let message =
                     "has no effect: no answer to the partner waits for a file (receive.answer_within)";

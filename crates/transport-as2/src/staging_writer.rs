@@ -130,5 +130,25 @@ impl Read for ReadBack<'_> {
     }
 }
 
+/// The same of a part that nobody else uses meanwhile: it may go to another thread, which OpenPGP's reader asks for.
+pub(crate) struct ReadAlone<'a> {
+    part: &'a mut dyn PartWriter,
+    at: u64,
+}
+
+impl<'a> ReadAlone<'a> {
+    pub(crate) fn of(part: &'a mut dyn PartWriter) -> Self {
+        Self { part, at: 0 }
+    }
+}
+
+impl Read for ReadAlone<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.part.read_at(out, self.at).map_err(io::Error::other)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -14,14 +14,14 @@ use suites::eventually;
 
 /// A message that came.
 #[derive(Clone)]
-struct Heard {
+pub(crate) struct Heard {
     /// The header section as it came, with its request line.
-    head: String,
-    body: Vec<u8>,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Heard {
-    fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.head.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
@@ -56,13 +56,13 @@ fn hear(stream: &mut BufReader<TcpStream>) -> Option<Heard> {
 }
 
 /// A partner that answers each message by itself, and keeps all of them.
-struct Partner {
-    url: String,
+pub(crate) struct Partner {
+    pub(crate) url: String,
     heard: Arc<Mutex<Vec<Heard>>>,
 }
 
 impl Partner {
-    fn start(answer: impl Fn(&Heard) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Heard) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/as2", listener.local_addr().unwrap());
         let (answer, heard) = (Arc::new(answer), Arc::new(Mutex::new(Vec::new())));
@@ -85,7 +85,7 @@ impl Partner {
         Self { url, heard }
     }
 
-    fn heard(&self) -> Vec<Heard> {
+    pub(crate) fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
     }
 }
@@ -101,7 +101,7 @@ fn define(hub: &Hub, partner: &Partner, agreed: &str, lines: &str) {
 }
 
 /// An HTTP answer with these fields and this body.
-fn http(status: &str, fields: &str, body: &str) -> Vec<u8> {
+pub(crate) fn http(status: &str, fields: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nConnection: close\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
         .into_bytes()

@@ -3,7 +3,7 @@ use crate::agreement::SendSecurity;
 use crate::mdn::Mdn;
 use crate::testing::Key;
 use proptest::prelude::*;
-use smime::{Cipher, EncryptedContentKey, Entity, KeyTransport, Measured, Payload};
+use smime::{Cipher, EncryptedContentKey, Entity, KeyTransport, Measured, Payload, Wrapping};
 use std::sync::{LazyLock, Mutex};
 use transport::StagedPayload;
 
@@ -56,6 +56,7 @@ fn reader(security: SendSecurity, largest: u64) -> CompositeReader {
     CompositeReader {
         keys: vec![key],
         certificates: vec![THEIRS.certificate.clone()],
+        pgp: PgpReading::default(),
         now: SystemTime::now(),
         agreement: Agreement { receive_security: security, largest_message: largest, ..Agreement::default() },
         digest: Digest::Sha256,
@@ -167,11 +168,11 @@ fn a_receipt_and_a_payload_each_with_its_own_protection_are_told_apart() {
 fn what_proves_payloads_is_around_all_of_them() {
     let signed = |content| written(file(content).sign(THEIRS.signing("s-1")).unwrap());
     let found = read(SendSecurity::Signed, &[receipt(Some(&THEIRS)), signed(b"a quote")]);
-    let Proved { report, signed: copy } = found.proved().unwrap();
+    let Proved { report, signed: copy, .. } = found.proved().unwrap();
     assert!(report.signed_content.as_ref().unwrap().is_leaf && copy.is_none());
     // No signature covers both: what is said of them is that they came in one message.
     let found = read(SendSecurity::Signed, &[signed(b"a quote"), signed(b"another")]);
-    let Proved { report, signed: copy } = found.proved().unwrap();
+    let Proved { report, signed: copy, .. } = found.proved().unwrap();
     assert_eq!((found.payloads.len(), report.parts.len()), (2, 2));
     assert!(report.signed_content.is_none() && copy.is_none());
     // Nor does one inside other layers say what these cover.
@@ -179,7 +180,7 @@ fn what_proves_payloads_is_around_all_of_them() {
     let inner = Entity::new(headers, Payload::new(&body[..], body.len() as u64));
     let outer = written(inner.sign(THEIRS.signing("s-2")).unwrap());
     let found = read(SendSecurity::Signed, &[outer]);
-    let Proved { report, signed: copy } = found.proved().unwrap();
+    let Proved { report, signed: copy, .. } = found.proved().unwrap();
     assert!(!report.signed_content.as_ref().unwrap().is_leaf);
     let copied = copy.unwrap().bytes(1 << 20).unwrap().unwrap();
     assert!(copied.starts_with(b"Content-Type: multipart/mixed"), "{}", String::from_utf8_lossy(&copied));

@@ -17,8 +17,9 @@ use crate::material::{Material, Own};
 use crate::mdn::ReadMdn;
 use crate::names::read_name;
 use crate::outgoing::Envelope;
+use crate::pgp_message::PgpReading;
 use crate::receipt::{PartnerResponse, Proof};
-use crate::receipt_form::is_plain_receipt;
+use crate::receipt_form::{is_plain_receipt, is_protected};
 use crate::receive::Unread;
 use crate::recorded::record;
 use crate::rejection::Rejection;
@@ -103,8 +104,7 @@ impl As2Destination {
         let headers = head.headers.iter().fold(Headers::new(), |headers, (name, value)| {
             headers.clone().with(name.as_str(), value.as_bytes()).unwrap_or(headers)
         });
-        // A payload beside a receipt is not looked for inside PGP/MIME.
-        if pgp_mime::is_pgp(&headers) || !may_hold_payload(head, &headers, envelope) {
+        if !may_hold_payload(head, &headers, envelope) {
             let body = answer_body::read(head, body, receipt_wanted).await?;
             return Ok(Answer { headers, body, content: None });
         }
@@ -154,9 +154,14 @@ impl As2Destination {
         };
         let verifying = material.verifying(&partner, now)?;
         let evidence = partner.agreement.evidence;
+        let definitions = &material.definitions;
         Ok(CompositeReader {
             keys: material.decrypting(&identity, now)?.iter().map(key).collect(),
             certificates: verifying.iter().map(|known| known.certificate.clone()).collect(),
+            pgp: PgpReading {
+                own: material.pgp.decrypting(definitions, &identity, now)?,
+                partner: material.pgp.verifying_keys(definitions, &partner, now)?,
+            },
             now: SystemTime::from(now),
             agreement: partner.agreement,
             digest: Digest::Sha256,
@@ -299,7 +304,7 @@ fn may_hold_payload(head: &Parts, headers: &Headers, envelope: &Envelope<'_>) ->
     }
     let media = headers.content_type();
     let essence = media.as_ref().map(ContentType::essence).unwrap_or_default();
-    if matches!(essence, MIXED | "multipart/signed" | "application/pkcs7-mime" | "application/x-pkcs7-mime") {
+    if essence == MIXED || is_protected(essence) {
         return true;
     }
     // Some servers say in words, between the same names, that they have a message: a payload is a message of its own.

@@ -12,7 +12,7 @@ use crate::receive::{ReadMessage, ReadPart, Unread};
 use crate::rejection::Rejection;
 use crate::reply::ReplyContent;
 use crate::request::RequestHead;
-use crate::staging_writer::ReadBack;
+use crate::staging_writer::{ReadAlone, ReadBack};
 use model::{Error, ErrorKind, Result};
 use net::http::PeerInfo;
 use smime::{ContentType, Digest, Headers};
@@ -91,6 +91,7 @@ impl Receiver {
         let reader = CompositeReader {
             keys: parties.decryption_keys(),
             certificates: parties.pinned(),
+            pgp: parties.pgp.clone(),
             now: SystemTime::from(self.services.clock.now()),
             agreement: parties.partner.agreement.clone(),
             digest: head.mdn.digests.first().copied().unwrap_or(Digest::Sha256),
@@ -107,8 +108,10 @@ impl Receiver {
 fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart, Refused>> {
     let is_around = message.pgp.is_some() || !message.report.layers.is_empty();
     let (agreed, signed) = (reader.agreement.receive_security, message.is_signed());
-    let is_protected_around =
-        is_around && Rejection::unprotected(agreed, message.is_encrypted(), signed).is_none();
+    let suffices = Rejection::unprotected(agreed, message.is_encrypted(), signed).is_none();
+    let is_protected_around = is_around && suffices;
+    // Without an OpenPGP key of ours it is for whoever gets the file.
+    let is_for_another = |kind: &str| kind == "multipart/encrypted" && suffices && reader.pgp.own.is_empty();
     let ReadMessage { report, pgp, parts, signed_content, .. } = message;
     let copied = match &signed_content {
         Some((copy, _)) => copy.bytes(LARGEST_MDN)?,
@@ -117,7 +120,7 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
     let around = reader.around(&report, pgp.as_ref());
     let mut found = Composite::default();
     let mut payloads: Vec<ReadPart> = Vec::new();
-    for part in parts {
+    for mut part in parts {
         let media = part.headers.content_type();
         let kind = media.as_ref().map(ContentType::essence).unwrap_or_default();
         if is_receipt(&part.headers) || is_notification(kind) {
@@ -128,18 +131,21 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
             if body.len() as u64 > most {
                 return Ok(Err(refused(Rejection::TooLarge { most })));
             }
-            match reader.receipt_within(&part.headers, body, &around, (&report, copied.as_deref())) {
+            let signed = (&report, pgp.as_ref(), copied.as_deref());
+            match reader.receipt_within(&part.headers, body, &around, signed) {
                 Ok(receipt) => found.receipts.push(receipt),
                 Err(error) => return Ok(Err(unreadable(&error))),
             }
         } else if is_protected(kind) {
             let before = (found.receipts.len(), found.payloads.len(), found.refused.len());
-            let body = ReadBack::of(&*part.writer);
+            let body = ReadAlone::of(&mut *part.writer);
             match reader.read_within(&part.headers, body, &around, &mut found) {
                 Ok(()) => {}
                 // It is protected by what is around it: such a file may be signed by somebody else, or be for somebody else,
                 // such as an invoice (`.p7m`), and is taken as it came.
-                Err(Unread::Message { .. }) if is_protected_around && kind != "multipart/signed" => {
+                Err(Unread::Message { .. })
+                    if is_protected_around && kind != "multipart/signed" || is_for_another(kind) =>
+                {
                     found.receipts.truncate(before.0);
                     found.payloads.truncate(before.1);
                     found.refused.truncate(before.2);
@@ -165,9 +171,11 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
         payloads.push(ReadPart { writer, file_name, media_type, metadata, headers, _place: None });
     }
     // Where nothing is around the parts, what protects the only payload is what there is to say of the message.
-    let (report, signed_content) = match found.report {
-        Some(own) if pgp.is_none() && report.layers.is_empty() && payloads.len() == 1 => (own, None),
-        _ => (report, signed_content),
+    let (report, pgp, signed_content) = match found.report {
+        Some(own) if pgp.is_none() && report.layers.is_empty() && payloads.len() == 1 => {
+            (own, found.pgp, None)
+        }
+        _ => (report, pgp, signed_content),
     };
     let message = ReadMessage { report, pgp, parts: payloads, is_composite: false, signed_content };
     Ok(Ok(Apart { message, receipts: found.receipts }))

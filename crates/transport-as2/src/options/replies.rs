@@ -17,7 +17,8 @@ pub(super) static DESTINATION: Group = Group::of(&[
         name without its extension) or `{ext}`. It is the message's Message-ID, with or without its angle brackets, or the id \
         of its transfer here (`{transfer}` in a destination's `file_name`). While the connection of that message waits (the \
         partner's `receive.answer_within`), the file goes into its answer, if `mdn.ask` asks for a receipt; else it is sent as a \
-        message of its own.",
+        message of its own. So are files for a partner whose messages are protected by PGP/MIME (`send.packaging = \"pgp\"`) or \
+        have a content coding (`send.content_coding`), always.",
     ),
 ]);
 

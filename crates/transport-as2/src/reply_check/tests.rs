@@ -1,4 +1,5 @@
 use super::*;
+use crate::agreement::Packaging;
 use model::definition::{Endpoint, Flow, Partner};
 use model::schema::{Value, Values};
 use std::sync::Arc;
@@ -14,11 +15,17 @@ fn found(options: Values, receive: Values) -> Vec<String> {
 
 /// The same beside another flow, whose destination has these options.
 fn found_beside(options: Values, receive: Values, other: Option<(&str, Values)>) -> Vec<String> {
+    found_of(options, receive, Values::default(), other)
+}
+
+/// The same of a partner that gets messages like this.
+fn found_of(options: Values, receive: Values, send: Values, other: Option<(&str, Values)>) -> Vec<String> {
     let mut all = Definitions::default();
     let mut endpoint = Endpoint::bare("globex-as2", "https://as2.globex.example/in", &SPEC).unwrap();
     endpoint.options = endpoint.options.with("partner", text("globex"));
     all.endpoints.insert("globex-as2".into(), Arc::new(endpoint));
-    let side = Values::of([("id", text("GLOBEX")), ("receive", Value::Table(receive))]);
+    let tables = [("receive", Value::Table(receive)), ("send", Value::Table(send))];
+    let side = Values::of([("id", text("GLOBEX"))].into_iter().chain(tables));
     let agreements = [(SPEC.name.to_owned(), side)].into();
     let globex = Partner { name: "globex".into(), title: None, contact: None, agreements };
     all.partners.insert("globex".into(), Arc::new(globex));
@@ -51,6 +58,25 @@ fn each_file_answers_a_message_of_its_own_that_waits() {
     assert_eq!(found(answers("{stem}"), waits()), Vec::<String>::new());
     assert_eq!(found(answers("1@globex"), waits()), ["destination[1].answer_to"]);
     assert_eq!(found(answers("{stem}"), Values::default()), ["destination[1].answer_to?"]);
+}
+
+#[test]
+fn a_file_that_never_goes_into_an_answer_is_told_of() {
+    let answers = || Values::of([("answer_to", text("{stem}"))]);
+    let waits = || Values::of([("answer_within", Value::Duration(Duration::from_secs(20)))]);
+    let to = |send: Values| found_of(answers(), waits(), send, None);
+    let by_pgp = |security: &str| to(Values::of([("packaging", text("pgp")), ("security", text(security))]));
+    assert_eq!(by_pgp("signed"), ["destination[1].answer_to?"]);
+    assert_eq!(by_pgp("none"), Vec::<String>::new());
+    assert_eq!(to(Values::of([("content_coding", text("gzip"))])), ["destination[1].answer_to?"]);
+    // Nor is its connection to be kept open.
+    for (packaging, expected) in [(Packaging::Smime, 0), (Packaging::Pgp, 1)] {
+        let (mut all, answer_within) = (Vec::new(), Some(Duration::from_secs(20)));
+        let agreement = Agreement { answer_within, packaging, ..Agreement::default() };
+        partner(&agreement, &mut Findings::of(&mut all, Section::PARTNER, "globex"));
+        assert_eq!(all.len(), expected, "{packaging}");
+        assert!(all.iter().all(|finding| finding.is_warning), "{packaging}");
+    }
 }
 
 #[test]

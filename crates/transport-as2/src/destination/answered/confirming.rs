@@ -161,7 +161,7 @@ impl Between<'_> {
         receipt_signer: Option<Signer<'_>>,
     ) -> Result<Option<Evidence>> {
         // Without a Message-ID nothing refers to it.
-        let Some(Proved { report, signed }) = proved.filter(|_| !head.message_id.is_empty()) else {
+        let Some(Proved { report, pgp, signed }) = proved.filter(|_| !head.message_id.is_empty()) else {
             return Ok(None);
         };
         let part = signed.and_then(SignedCopy::into_part);
@@ -169,15 +169,22 @@ impl Between<'_> {
         let committed = committed.await.map_err(|error| {
             Error::transient(ErrorKind::Internal, "keep what was signed of an answer").caused_by(error)
         })?;
+        // As of a message that came by POST: a signature of OpenPGP is around what S/MIME has signed.
+        let by_pgp = pgp.as_ref().filter(|pgp| pgp.report.signed.is_some());
+        let signer = match by_pgp {
+            Some(pgp) => pgp.key.as_deref().map(Signer::Pgp),
+            None => {
+                verified_by(self.certificates, &report).map(|known| Signer::Certificate(&known.certificate))
+            }
+        };
         evidence::of_received(Received {
             head,
             partner: self.partner,
             identity: &self.identity.name,
             report: &report,
-            pgp: None,
+            pgp: pgp.as_ref().map(|pgp| &*pgp.report),
             mic: content.mic.as_deref(),
-            signer: verified_by(self.certificates, &report)
-                .map(|known| Signer::Certificate(&known.certificate)),
+            signer,
             receipt_signer,
             reply,
             signed_content: committed?,

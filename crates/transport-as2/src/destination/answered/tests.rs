@@ -41,7 +41,13 @@ fn a_payload_is_looked_for_only_where_one_may_be() {
         let (head, headers) = head(status, &[&[("Content-Type", media)][..], names].concat());
         may_hold_payload(&head, &headers, &envelope)
     };
-    for media in ["multipart/mixed; boundary=x", "multipart/signed; boundary=x", "application/pkcs7-mime"] {
+    for media in [
+        "multipart/mixed; boundary=x",
+        "multipart/signed; boundary=x",
+        "multipart/signed; boundary=x; protocol=\"application/pgp-signature\"",
+        "multipart/encrypted; boundary=x",
+        "application/pkcs7-mime",
+    ] {
         assert!(may(200, media, &[]) && may(204, media, &named) && !may(500, media, &named), "{media}");
     }
     // Anything else must say between whom it is, as a message does.
