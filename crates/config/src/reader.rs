@@ -298,6 +298,22 @@ impl<'a> Reader<'a> {
         table.iter().filter_map(read).collect()
     }
 
+    /// The lists of texts of a table by the keys that a person chose; a single text is a list of one. `None` with a problem told.
+    pub(crate) fn lists_by_key(&self, name: &str) -> Option<Vec<(&'a str, Vec<Text<'a>>)>> {
+        let Some(entry) = self.entry(name) else { return Some(Vec::new()) };
+        let key = self.key(name);
+        let Written::Table(table) = &entry.node.value else {
+            self.error(name, format!("must be a table, written [{key}]"));
+            return None;
+        };
+        let errors = self.context.error_count();
+        let read = |(name, entry): (&'a String, &'a Entry)| {
+            (name.as_str(), list_of(self.context, &entry.node, &join(&key, name), Kind::Text))
+        };
+        let lists = table.iter().map(read).collect();
+        (self.context.error_count() == errors).then_some(lists)
+    }
+
     fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }

@@ -2,7 +2,7 @@
 
 use model::schedule::{Calendar, Cron, Pace, Schedule, TimeZone, Window};
 use model::schema::Section;
-use model::{StoredDefinition, parse_duration};
+use model::{PeerText, StoredDefinition, parse_duration};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +42,20 @@ fn texts(list: Option<&Value>) -> Option<Vec<&str>> {
     items(list).into_iter().map(Value::as_str).collect()
 }
 
+/// What a flow's document asks of the metadata of what it receives: `form_application: ORDERS* or PO*`, one text for each key.
+#[must_use]
+pub fn metadata_conditions(flow: &Value) -> Vec<String> {
+    let asked = flow.get("source").and_then(|source| source.get("where")?.as_object());
+    let masks = |list: &Value| -> Vec<String> {
+        let text = |mask: &Value| PeerText::from(mask.as_str().unwrap_or("?")).as_str().to_owned();
+        items(Some(list)).into_iter().map(text).collect()
+    };
+    let of_key = |(key, list): (&String, &Value)| {
+        format!("{}: {}", PeerText::from(key.as_str()).as_str(), masks(list).join(" or "))
+    };
+    asked.into_iter().flatten().map(of_key).collect()
+}
+
 pub(crate) struct FlowDocument<'a>(&'a Value);
 
 impl<'a> FlowDocument<'a> {
@@ -62,6 +76,11 @@ impl<'a> FlowDocument<'a> {
     /// The endpoint or listener that its files come from, by the field that names it.
     pub(crate) fn source(&self, field: &str) -> Option<&'a str> {
         self.0.get("source")?.get(field)?.as_str()
+    }
+
+    /// What it asks of the metadata of what it receives.
+    pub(crate) fn conditions(&self) -> Vec<String> {
+        metadata_conditions(self.0)
     }
 
     /// The kinds of the steps that are done for every destination, in their order.

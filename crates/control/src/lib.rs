@@ -56,6 +56,7 @@ pub use endpoints::{
 pub use engine::StagedPayloads;
 pub use evidence::{EvidencePackage, ExportEvidence, PackageFile};
 pub use export::ExportRequest;
+pub use flow_document::metadata_conditions;
 pub use flows::{
     DryRunAnswer, DryRunFile, DryRunFlow, DryRunStep, FlowDetail, FlowList, FlowRunAnswer, FlowSourceDetail,
     PauseFlow, ResumeFlow, RunFlow,

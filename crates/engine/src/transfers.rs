@@ -108,18 +108,19 @@ fn through_flow(
 /// Adds to a transfer's metadata what its flow says.
 pub fn add_metadata(flow: &Flow, transfer: &mut Transfer) {
     let archived = ArchivedCopy::noted(&transfer.metadata);
-    let added: Vec<_> = flow
-        .metadata
-        .iter()
-        .map(|(key, template)| {
-            let text = template.render(&values_of(flow, transfer, archived.as_ref()));
-            // Bytes of a name that are no text are written as `%E9`.
-            let text = String::from_utf8(text)
-                .unwrap_or_else(|bytes| RemotePath::from_bytes(bytes.into_bytes()).to_text());
-            (key.clone(), Value::from(text))
-        })
-        .collect();
+    let added = added_by(flow, &values_of(flow, transfer, archived.as_ref()));
     transfer.metadata.extend(added);
+}
+
+/// What a flow says of the metadata of its transfers.
+pub(crate) fn added_by(flow: &Flow, values: &TemplateValues<'_>) -> Vec<(String, Value)> {
+    let added = flow.metadata.iter().map(|(key, template)| {
+        // Bytes of a name that are no text are written as `%E9`.
+        let text = String::from_utf8(template.render(values))
+            .unwrap_or_else(|bytes| RemotePath::from_bytes(bytes.into_bytes()).to_text());
+        (key.clone(), Value::from(text))
+    });
+    added.collect()
 }
 
 /// What the fields of templates stand for.
@@ -137,6 +138,7 @@ fn values_of<'a>(
         sequence: transfer.sequence,
         failure: None,
         archive,
+        metadata: &transfer.metadata,
     }
 }
 

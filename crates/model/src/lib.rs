@@ -32,6 +32,7 @@ mod known_host;
 mod mask;
 mod mdn;
 pub mod metadata;
+mod metadata_conditions;
 mod notes;
 mod path;
 mod peer_text;
@@ -81,6 +82,7 @@ pub use known_host::{
 };
 pub use mask::{Mask, MaskError, MaskSpec};
 pub use mdn::{CONTRADICTED_RECEIPT, MdnEntity, UNPROVEN_MDN, UnprovenMdn};
+pub use metadata_conditions::MetadataConditions;
 pub use notes::{GIVEN_ANSWER, MAY_REMAIN, ON_THE_WIRE, PUBLISHING};
 pub use path::RemotePath;
 pub use peer_text::PeerText;

@@ -57,6 +57,15 @@ enum Pattern {
     Expression { unicode: BytesRegex, bytes: BytesRegex },
 }
 
+/// What a mask is compared with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// The names of files.
+    Names,
+    /// Any text.
+    Texts,
+}
+
 /// Longest compiled expression, in bytes: a mask is short, and a huge one is a mistake or an attack.
 const COMPILED_LIMIT: usize = 1 << 20;
 
@@ -66,10 +75,28 @@ impl Mask {
     /// # Errors
     /// Names the pattern that cannot be read.
     pub fn new(spec: &MaskSpec) -> Result<Self, MaskError> {
+        Self::compiled(spec, Of::Names)
+    }
+
+    /// Compiles a mask of texts, such as values in metadata: it may hold `/`, which no file name has.
+    ///
+    /// # Errors
+    /// As [`Mask::new`].
+    pub fn of_text(spec: &MaskSpec) -> Result<Self, MaskError> {
+        Self::compiled(spec, Of::Texts)
+    }
+
+    fn compiled(spec: &MaskSpec, of: Of) -> Result<Self, MaskError> {
         let compile = |patterns: &[String]| -> Result<Vec<Pattern>, MaskError> {
-            patterns.iter().map(|text| Pattern::new(text, spec)).collect()
+            patterns.iter().map(|text| Pattern::new(text, spec, of)).collect()
         };
         Ok(Self { spec: spec.clone(), include: compile(&spec.include)?, exclude: compile(&spec.exclude)? })
+    }
+
+    /// The mask as written.
+    #[must_use]
+    pub const fn spec(&self) -> &MaskSpec {
+        &self.spec
     }
 
     /// Whether a name is taken.
@@ -81,16 +108,20 @@ impl Mask {
 }
 
 impl Pattern {
-    fn new(text: &str, spec: &MaskSpec) -> Result<Self, MaskError> {
+    fn new(text: &str, spec: &MaskSpec, of: Of) -> Result<Self, MaskError> {
         let is_regex = spec.is_regex;
         if !is_regex && (text == "*.*" || text == "*") {
             return Ok(Self::Every);
         }
         let error = |reason: String| MaskError { pattern: text.to_owned(), reason };
         if text.is_empty() {
-            return Err(error("is empty; write '*' for every name".into()));
+            let every = match of {
+                Of::Names => "is empty; write '*' for every name",
+                Of::Texts => "is empty; write '*' for every value",
+            };
+            return Err(error(every.into()));
         }
-        if !is_regex && text.contains('/') {
+        if !is_regex && of == Of::Names && text.contains('/') {
             return Err(error(
                 "a mask is compared with the file name only; put the directory in the endpoint's URL".into(),
             ));
@@ -189,6 +220,17 @@ mod tests {
         }
         assert!(mask(&["*.*"], &[], false).matches(b"no_dot"));
         assert!(mask(&["a+b"], &[], false).matches(b"a+b"));
+    }
+
+    #[test]
+    fn a_mask_of_texts_may_hold_slashes() {
+        let spec = MaskSpec { include: vec!["text/*".into()], ..MaskSpec::default() };
+        assert!(Mask::new(&spec).unwrap_err().to_string().contains("directory"));
+        let mask = Mask::of_text(&spec).unwrap();
+        assert!(mask.matches(b"text/xml; charset=a/b") && !mask.matches(b"application/xml"));
+        assert_eq!(mask.spec(), &spec);
+        let empty = MaskSpec { include: vec![String::new()], ..MaskSpec::default() };
+        assert!(Mask::of_text(&empty).unwrap_err().to_string().contains("every value"));
     }
 
     #[test]

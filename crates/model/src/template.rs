@@ -1,7 +1,12 @@
 //! How a destination names the file: `{stem}-{received:%Y%m%d}{ext}`.
 
+mod name_part;
+
+use crate::metadata::{is_key, texts};
 use crate::schedule::TimeZone;
 use crate::{ArchivedCopy, DateFormat, Timestamp};
+use name_part::name_part;
+use serde_json::{Map, Value};
 
 /// A file name with fields in braces. `{{` and `}}` stand for braces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +67,8 @@ enum Piece {
     /// The last part of the path of the archived copy.
     ArchiveName,
     ArchiveSha256,
+    /// A value of the metadata, by its key.
+    Metadata(String),
 }
 
 /// What a template is for.
@@ -99,6 +106,8 @@ pub struct TemplateValues<'a> {
     pub failure: Option<FailureValues<'a>>,
     /// The copy in an archive, where it is known before the file is archived.
     pub archive: Option<&'a ArchivedCopy>,
+    /// The transfer's metadata. Values may come from anybody; in names they are made safe.
+    pub metadata: &'a Map<String, Value>,
 }
 
 /// Why a file goes on a failure route.
@@ -129,7 +138,10 @@ fn forbidden(character: char) -> String {
     format!("{character:?} cannot be part of a file name: some systems do not allow it")
 }
 
-const FIELDS: [&str; 14] = [
+/// How the fields with values of metadata begin.
+const METADATA: &str = "metadata.";
+
+const FIELDS: [&str; 15] = [
     "name",
     "stem",
     "ext",
@@ -144,6 +156,7 @@ const FIELDS: [&str; 14] = [
     "failure.error",
     "archive.name",
     "archive.sha256",
+    "metadata.KEY",
 ];
 
 impl NameTemplate {
@@ -204,6 +217,12 @@ impl NameTemplate {
         }
         if pieces.is_empty() {
             return Err(error("is empty".into()));
+        }
+        let has_metadata = pieces.iter().any(|piece| matches!(piece, Piece::Metadata(_)));
+        if usage == Use::Name && has_metadata && pieces.iter().all(Piece::may_be_empty) {
+            let advice = "gives an empty name where the metadata has no such key; add a field that is never empty, as in \
+                          \"{stem}-{metadata.KEY}{ext}\"";
+            return Err(error(advice.into()));
         }
         Ok(Self { text: text.to_owned(), pieces, zone: TimeZone::default() })
     }
@@ -288,6 +307,10 @@ impl NameTemplate {
                 Piece::ArchiveSha256 => {
                     name.extend_from_slice(values.archive.map_or("", |copy| &copy.sha256).as_bytes());
                 }
+                Piece::Metadata(key) => {
+                    let told = values.metadata.get(key).map(texts).unwrap_or_default();
+                    name.extend_from_slice(name_part(&told.join(",")).as_bytes());
+                }
                 Piece::Sequence(width) => {
                     name.extend_from_slice(format!("{:0width$}", values.sequence).as_bytes());
                 }
@@ -313,7 +336,28 @@ impl FailureField {
 }
 
 impl Piece {
+    /// Whether it may stand for nothing, or for dots and spaces alone, which are no name.
+    fn may_be_empty(&self) -> bool {
+        match self {
+            Self::Literal(text) => text.chars().all(|character| matches!(character, '.' | ' ')),
+            Self::Extension
+            | Self::Failure(_)
+            | Self::ArchiveName
+            | Self::ArchiveSha256
+            | Self::Metadata(_) => true,
+            _ => false,
+        }
+    }
+
     fn field(text: &str, usage: Use) -> Result<Self, String> {
+        if let Some(key) = text.strip_prefix(METADATA) {
+            return match is_key(key) {
+                true => Ok(Self::Metadata(key.to_owned())),
+                false => Err(format!(
+                    "'{{{text}}}': name a key of the metadata, 1 to 64 of a-z, 0-9, '.', '-' and '_', without a format"
+                )),
+            };
+        }
         let (name, format) = text.split_once(':').map_or((text, None), |(n, f)| (n, Some(f)));
         match (name, format) {
             ("name", None) => Ok(Self::Name),

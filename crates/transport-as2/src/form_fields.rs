@@ -39,6 +39,11 @@ pub(crate) const EXPIRATION: &str = "form_expiration";
 /// The metadata with the sender's own name of its file, as it was written.
 const INPUT_DATA_NAME: &str = "form_input_data";
 
+/// The metadata that fields of a form become.
+pub(crate) fn keys() -> impl Iterator<Item = &'static str> {
+    METADATA.into_iter().map(|(_, key)| key).chain([INPUT_DATA_NAME])
+}
+
 /// Longest RefNum, in digits.
 const LONGEST_REF_NUM: usize = 64;
 

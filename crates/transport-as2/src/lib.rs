@@ -80,6 +80,7 @@ mod receipt_form;
 mod receipt_target;
 pub mod receipt_terms;
 mod receive;
+mod received_keys;
 mod recorded;
 mod refusal;
 mod reject;
@@ -219,6 +220,15 @@ impl Declaration for As2 {
         findings: &mut Findings<'_>,
     ) {
         Check { definitions, findings }.listener(listener);
+    }
+
+    fn check_received(
+        &self,
+        _: &definition::Listener,
+        source: &definition::ReceiveSource,
+        findings: &mut Findings<'_>,
+    ) {
+        received_keys::check(source, findings);
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint, definitions: &Definitions, findings: &mut Findings<'_>) {

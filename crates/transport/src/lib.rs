@@ -30,7 +30,8 @@ pub use evidence::{Evidence, EvidenceContent, LARGEST_EVIDENCE};
 pub use kept::{HeldMessage, Keep, KeepLimits, Kept, KeptMessage, KeptMessages, KeptState, PartialBytes};
 pub use listener::{
     AnswerState, AnsweredMessage, Awaited, Begin, Intake, JudgedBy, Judgement, Listener, Message,
-    OutgoingReceipt, Reception, Resolution, Resolved, Shutdown, StoredReply, Wanted, content_digest,
+    OutgoingReceipt, ReceivedFile, Reception, Resolution, Resolved, Shutdown, StoredReply, Wanted,
+    content_digest,
 };
 pub use offer_notes::OfferNotes;
 pub use payload::{PartWriter, Payload, PayloadReader, StagedPart, StagedPayload};

@@ -98,13 +98,32 @@ pub trait Intake: Send + Sync {
     fn kept(&self) -> &dyn KeptMessages;
 }
 
+/// A file of a message about which a listener asks. Flows choose by its name and by its metadata.
+#[derive(Clone, Copy, Debug)]
+pub struct ReceivedFile<'a> {
+    /// Its name.
+    pub file_name: &'a RemotePath,
+    /// The metadata of its message ([`Message::metadata`]).
+    pub of_message: &'a Map<String, Value>,
+    /// Its own ([`StagedPart::metadata`]), which counts where both have a key.
+    pub metadata: &'a Map<String, Value>,
+}
+
+impl<'a> ReceivedFile<'a> {
+    /// The value of a key, as its transfers will have it.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
+        self.metadata.get(key).or_else(|| self.of_message.get(key))
+    }
+}
+
 /// Whether a received file is accepted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wanted {
     /// A flow accepts it, and no flow that accepts it is paused.
     Yes,
-    /// No flow accepts it.
-    No,
+    /// No flow accepts it. The text says why, for the operator alone: it names flows, and is not sent to the peer.
+    No(String),
     /// A flow that accepts it is paused, as the text says. The peer is asked to send the message again later; until
     /// then no flow accepts any part of it, because the other flows would receive it twice.
     Paused(String),
@@ -178,13 +197,19 @@ pub trait Reception: Send {
     /// Staging has no space (`StorageFull`), or another local error.
     async fn part(&mut self) -> Result<Box<dyn PartWriter>>;
 
-    /// Whether a flow accepts a file of this name from this partner. Asked as soon as the name is known;
-    /// `commit` checks again.
-    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Wanted;
+    /// Whether a flow accepts a file of this name, with this metadata (its own and its message's), from this partner. Asked as
+    /// soon as both are known, with the same metadata as at the commit; `commit` checks again.
+    fn wanted(
+        &self,
+        listener: &str,
+        partner: Option<&str>,
+        file_name: &RemotePath,
+        metadata: &Map<String, Value>,
+    ) -> Wanted;
 
     /// The same for each file of a message, the first as its root: a flow that keeps the files of a message together looks
-    /// at the name of the first alone.
-    fn wanted_files(&self, listener: &str, partner: Option<&str>, file_names: &[&RemotePath]) -> Vec<Wanted>;
+    /// at the name and the metadata of the first alone.
+    fn wanted_files(&self, listener: &str, partner: Option<&str>, files: &[ReceivedFile<'_>]) -> Vec<Wanted>;
 
     /// The message was kept under this key ([`KeptMessages::keep`]): with the commit, what is kept counts as answered.
     fn was_kept(&mut self, key: &str);

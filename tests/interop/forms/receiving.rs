@@ -163,6 +163,56 @@ fn a_listener_asks_for_a_login() {
     assert!(!hub.ended("po.x12").to_string().contains("secret word"));
 }
 
+/// Flows that choose by what a form says, and by its Subject.
+const CHOOSING: &str = r#"enabled = false
+[[flow.incoming.destination]]
+endpoint = "in"
+[flow.orders]
+source = { listener = "as2", partner = "peer", mask = "*", where = { form_application = ["ORDERS*", "PO"] } }
+[[flow.orders.destination]]
+endpoint = "in"
+file_name = "{metadata.form_application}-{stem}{metadata.form_agent}{ext}"
+[flow.urgent]
+source = { listener = "as2", partner = "peer", mask = "*", ignore_case = true, where = { as2_subject = "*urgent/*", form_version = "1.?" } }
+[[flow.urgent.destination]]
+endpoint = "in"
+file_name = "{flow} {metadata.as2_subject}{ext}"
+"#;
+
+#[test]
+fn flows_of_one_partner_choose_by_fields_of_forms_and_by_subject() {
+    let (_peer, hub) = start(&Sides { flow: CHOOSING, ..usual(GISB) });
+    let post = |name: &str, more: &[&str]| {
+        let answer = post_file(&hub, name, name.as_bytes(), &[&ACKNOWLEDGE[..], more].concat());
+        answer["parts"][1]["text"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    };
+    let said = post("po.x12", &["--field", "Application=ORDERS/850"]);
+    assert!(said.contains("request-status=ok*"), "{said}");
+    assert_eq!(hub.wait_for_file("ORDERS_850-po.x12"), b"po.x12");
+    let urgent = ["--header", "Subject: Very Urgent/today", "--field", "Application=INVOIC"];
+    let said = post("plan.x12", &[&urgent[..], &["--field", "Version=1.3"]].concat());
+    assert!(said.contains("request-status=ok*"), "{said}");
+    assert_eq!(hub.wait_for_file("urgent Very Urgent_today.x12"), b"plan.x12");
+
+    // All conditions of a flow must be met. Why none is, the operator reads alone.
+    let said = post("bill.x12", &urgent);
+    assert!(said.contains("request-status=error: ") && !said.contains("orders"), "{said}");
+    let refused = hub.events("message.refused");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    let reason = refused[0]["detail"]["reason"].as_str().unwrap();
+    for words in [
+        "no flow accepts bill.x12 from partner peer: ",
+        "flow orders would, but form_application is \"INVOIC\", and must match \"ORDERS*\" or \"PO\"; ",
+        "flow urgent would, but form_version is missing, and must match \"1.?\"",
+    ] {
+        assert!(reason.contains(words), "{reason}");
+    }
+    assert_eq!((hub.inbox().len(), hub.transfers()), (2, 2), "{:?}", hub.inbox());
+    // What it shows of its source.
+    let shown = hub.gateway.json(&["flow", "show", "orders"]);
+    assert_eq!(shown["conditions"], json!(["form_application: ORDERS* or PO"]), "{shown}");
+}
+
 /// The form of appendix B with the header fields that are printed, in their order and spelling; what the print has lost (the
 /// boundary, the values, the length) is filled in, and the message is not encrypted.
 fn appendix_b(from: &str, to: &str) -> Vec<u8> {

@@ -1,7 +1,10 @@
 //! The names that a source takes: masks that cannot be read, and those that say something else than was meant.
 
 use crate::reader::Reader;
-use model::{Mask, MaskSpec};
+use crate::tree::join;
+use model::metadata::is_key;
+use model::{Mask, MaskSpec, MetadataConditions};
+use std::collections::BTreeMap;
 
 /// The names to take, as written and compiled. Each pattern that cannot be read is named at its place.
 pub(super) fn mask(reader: &Reader<'_>) -> Option<(MaskSpec, Mask)> {
@@ -48,6 +51,58 @@ pub(super) fn mask(reader: &Reader<'_>) -> Option<(MaskSpec, Mask)> {
     let mask = Mask::new(&spec).ok().filter(|_| whole)?;
     Some((spec, mask))
 }
+
+/// What metadata must say (`where`), by the same switches as the names. Each key and pattern that cannot be used is named at its
+/// place.
+pub(super) fn conditions(reader: &Reader<'_>) -> Option<MetadataConditions> {
+    let (is_regex, ignore_case) = (reader.flag("mask_is_regex"), reader.flag("ignore_case"));
+    let given = reader.lists_by_key(WHERE)?;
+    if given.is_empty() && reader.has(WHERE) {
+        reader.warning(WHERE, "has no effect: it names no key of the metadata");
+    }
+    let mut masks = BTreeMap::new();
+    let mut whole = true;
+    for (key, texts) in given {
+        let path = join(&reader.key(WHERE), key);
+        if !is_key(key) {
+            let message = format!(
+                "cannot have the key '{key}': keys of metadata have 1 to 64 of a-z, 0-9, '.', '-' and '_'"
+            );
+            reader.error(WHERE, message);
+            whole = false;
+            continue;
+        }
+        if texts.is_empty() {
+            reader.error(WHERE, format!("has no mask for '{key}'; write '*' for every value"));
+            whole = false;
+            continue;
+        }
+        let mut include = Vec::new();
+        for text in texts {
+            let one =
+                MaskSpec { include: vec![text.value.clone()], exclude: Vec::new(), is_regex, ignore_case };
+            match Mask::of_text(&one) {
+                Ok(_) => {
+                    if let Some(words) = doubt(key, &text.value, is_regex) {
+                        reader.context.warning(text.place, &path, words);
+                    }
+                    include.push(text.value);
+                }
+                Err(error) => {
+                    whole = false;
+                    reader.context.error(text.place, &path, error.to_string());
+                }
+            }
+        }
+        if let Ok(mask) = Mask::of_text(&MaskSpec { include, exclude: Vec::new(), is_regex, ignore_case }) {
+            masks.insert(key.to_owned(), mask);
+        }
+    }
+    whole.then(|| MetadataConditions::new(masks))
+}
+
+/// The field with conditions on metadata.
+const WHERE: &str = "where";
 
 /// Why a pattern, though it can be read, hardly means what was meant, and what to write instead.
 fn doubt(field: &str, pattern: &str, is_regex: bool) -> Option<String> {

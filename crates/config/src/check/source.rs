@@ -3,7 +3,7 @@
 use super::Checker;
 use super::flow::retry;
 use super::location::Location;
-use super::mask::mask;
+use super::mask::{conditions, mask};
 use super::schedule::OFTEN;
 use super::throttle::is_more;
 use crate::problem::Place;
@@ -105,8 +105,9 @@ impl<'a> Checker<'a> {
         }
         let (fields, _) = model::schema::joined(own);
         let options = reader.values(&fields)?;
-        let (spec, mask) = mask?;
-        let source = ReceiveSource { listener, partner, mask, options };
+        let conditions = conditions(reader);
+        let ((spec, mask), conditions) = (mask?, conditions?);
+        let source = ReceiveSource { listener, partner, mask, conditions, options };
         if let Some(listener) = defined.filter(|_| reader.is_complete() && !self.is_alone) {
             self.ask(&listener.transport, (Section::FLOW, flow), "source", |own, findings| {
                 own.check_received(listener, &source, findings);
@@ -125,6 +126,12 @@ impl<'a> Checker<'a> {
     ) -> Option<CheckedSource> {
         if reader.has("partner") {
             reader.error("partner", "can be used with 'listener' only: a polled endpoint has no partner");
+        }
+        if reader.has("where") {
+            reader.error(
+                "where",
+                "can be used with 'listener' only: files that are polled are chosen by their names ('mask')",
+            );
         }
         let endpoint = self.name_in(reader, "endpoint");
         let facts = endpoint.as_ref().and_then(|name| self.endpoints.get(name));

@@ -2,7 +2,7 @@
 
 use super::{POOL, WINDOW};
 use crate::words::{BOOL, DURATION, LIST, ORDER, SETTLE, TEXT};
-use model::schema::{Field, Group, Kind, Rule, Section};
+use model::schema::{Field, Group, Kind, Rule, Section, TEXTS};
 
 /// What is done to files.
 const STEPS: Kind = Kind::List(&Kind::Table(&steps::STEP));
@@ -95,13 +95,13 @@ pub(crate) static SOURCE: Group = Group::of(&[
         "mask_is_regex",
         BOOL,
         "false",
-        "Whether `mask` and `exclude` are regular expressions. They must match the whole name.",
+        "Whether `mask`, `exclude` and the masks in `where` are regular expressions. They must match the whole name or value.",
     ),
     Field::preset(
         "ignore_case",
         BOOL,
         "false",
-        "Whether upper and lower case are the same in `mask` and `exclude`: `*.edi` then also accepts `A.EDI`.",
+        "Whether upper and lower case are the same in `mask`, `exclude` and `where`: `*.edi` then also accepts `A.EDI`.",
     ),
 ]);
 
@@ -204,6 +204,15 @@ pub(crate) static RECEIVED: Group = Group::of(&[
         Kind::Name(Section::PARTNER),
         "With `listener`: the flow accepts files from this partner only. Left out, from any known partner.",
     ),
+    Field::optional(
+        "where",
+        Kind::Map(&TEXTS),
+        "With `listener`: the flow accepts files with such metadata only: `where = { form_application = \"ORDERS*\", \
+        as2_subject = [\"*urgent*\", \"*today*\"] }`. Each key must be in the metadata of the file or its message, and one of its \
+        masks match the whole value; of a list one value does. Masks are as in `mask`, also for `mask_is_regex` and \
+        `ignore_case`, and may hold `/`. Where no flow accepts a message, its sender is told so. Left out, files with any \
+        metadata. Files in answers (`response.flow`) are not chosen by it.",
+    ),
 ]);
 
 /// What every destination has.
@@ -220,7 +229,8 @@ pub(crate) static DESTINATION: Group = Group::of(&[
         "A template for the names of delivered files, such as `{stem}-{received:%Y%m%d}{ext}`. Left out, \
         files keep their names. Fields: name, stem, ext, received (with a time format), flow, transfer, \
         sequence (the place of a part in its message, with a width), counter, archive.name and archive.sha256 (the copy in the \
-        archive of the flow's source, where that has the time in its name), and on a failure route failure.flow, \
+        archive of the flow's source, where that has the time in its name), metadata.KEY (a value of the transfer's metadata, such \
+        as `{metadata.form_application}`; empty where that is missing), and on a failure route failure.flow, \
         failure.destination, failure.endpoint, failure.error. `{counter:6}` is a running number of this destination with at \
         least six digits; `{counter:6:daily}` begins at 1 each day. A number is given once, also over several nodes, and a \
         delivery that is tried again keeps its own; numbers may be left out.",

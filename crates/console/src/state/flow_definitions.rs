@@ -1,6 +1,6 @@
 //! The flows of the definitions in force, as far as pages show them.
 
-use control::{PollTimes, poll_schedules};
+use control::{PollTimes, metadata_conditions, poll_schedules};
 use model::schedule::Schedule;
 use model::{PeerText, Result, StoredDefinition, Timestamp};
 use serde_json::Value;
@@ -13,7 +13,8 @@ use store::Store;
 pub(crate) struct DefinedFlow {
     /// Its title for people.
     pub(crate) title: Option<String>,
-    /// Its source and its destinations, and what takes what failed: `acme-sftp → globex-as2; failed: by-hand`.
+    /// Its source with what it asks of metadata, its destinations, and what takes what failed: `acme-sftp → globex-as2; failed:
+    /// by-hand`, `as2 (form_application: ORDERS*) → erp`.
     pub(crate) route: String,
     /// The endpoints it delivers to that refuse a name that is taken.
     refusing: Vec<String>,
@@ -104,6 +105,8 @@ fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
     let usual = to.iter().filter(|destination| !takes_failures(destination));
     let shown: Vec<String> = usual.map(|destination| safe(&name(destination))).collect();
     let shown = if shown.is_empty() { "?".to_owned() } else { shown.join(", ") };
+    let asked = metadata_conditions(flow);
+    let asked = if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) };
     let failed = on_failure.map(|name| format!("; failed: {}", safe(name))).unwrap_or_default();
     let refuses = |destination: &&&Value| {
         let overwrite = destination.get("overwrite");
@@ -114,7 +117,7 @@ fn defined_flow(flow: &Value, refusing: &BTreeSet<&str>) -> DefinedFlow {
         to.iter().filter(refuses).map(|destination| safe(&name(destination))).collect();
     DefinedFlow {
         title: flow.get("title").and_then(Value::as_str).map(safe),
-        route: format!("{} \u{2192} {shown}{failed}", safe(&from)),
+        route: format!("{}{asked} \u{2192} {shown}{failed}", safe(&from)),
         refusing: refusing.into_iter().collect(),
         schedule: None,
     }
@@ -161,7 +164,9 @@ mod tests {
                 "elsewhere": {"transport": "sftp"},
             }, "flow": {"failing": {"source": {"endpoint": "plain"}, "on_failure": "by-hand", "destination": [
                 {"endpoint": "globex-as2"}, {"endpoint": "archive", "name": "by-hand"},
-            ]}, "inbound": {"source": {"listener": "as2"}}, "many": {"destination": [
+            ]}, "inbound": {"source": {"listener": "as2"}}, "urgent": {"source": {
+                "listener": "as2", "where": {"as2_subject": ["*urgent*", "*today*"], "form_application": "ORDERS*"},
+            }}, "many": {"destination": [
                 {"endpoint": "numbered", "overwrite": "rename"}, {"endpoint": "plain", "overwrite": "refuse"},
                 {"endpoint": "elsewhere", "overwrite": "${env:OVERWRITE}"}, {"endpoint": "plain"},
             ]}}},
@@ -186,6 +191,8 @@ mod tests {
         assert_eq!(flows["failing"].route, "plain \u{2192} globex-as2; failed: by-hand");
         assert_eq!(flows["orders"].refusing, ["archive"]);
         assert_eq!((flows["inbound"].route.as_str(), flows["inbound"].caution()), ("as2 \u{2192} ?", None));
+        let asked = "as2 (as2_subject: *urgent* or *today*, form_application: ORDERS*) \u{2192} ?";
+        assert_eq!(flows["urgent"].route, asked);
         assert_eq!(flows["many"].refusing, ["plain"]);
         assert!(flows["orders"].schedule.is_some() && flows["inbound"].schedule.is_none());
     }

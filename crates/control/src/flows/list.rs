@@ -29,6 +29,8 @@ pub struct FlowDetail {
     pub enabled: bool,
     /// Where its files come from.
     pub source: Option<FlowSourceDetail>,
+    /// What it asks of the metadata of what it receives, one text for each key: `form_application: ORDERS*`.
+    pub conditions: Vec<String>,
     /// The endpoints that it delivers to, without that which only what failed goes to.
     pub destinations: Vec<String>,
     /// The kinds of the steps that are done to its files for every destination.
@@ -140,6 +142,7 @@ fn flow(definition: &StoredDefinition) -> FlowDetail {
         defined: true,
         enabled: document.enabled(),
         source: named("endpoint").map(FlowSourceDetail::Endpoint).or_else(listener),
+        conditions: document.conditions(),
         destinations: document.usual_destinations().into_iter().map(str::to_owned).collect(),
         steps: document.steps().into_iter().map(str::to_owned).collect(),
         on_failure: document.on_failure().map(str::to_owned),
@@ -161,6 +164,7 @@ fn undefined(paused: Suspension) -> FlowDetail {
         defined: false,
         enabled: false,
         source: None,
+        conditions: Vec::new(),
         destinations: Vec::new(),
         steps: Vec::new(),
         on_failure: None,

@@ -2,8 +2,9 @@
 
 use crate::ingest::polled_flow::PolledFlow;
 use crate::ingest::reading::Whole;
-use crate::transfers::name_at;
+use crate::transfers::{added_by, name_at};
 use model::{ArchivedCopy, RemotePath, Result, Retry, Sha256, TemplateValues, TransferId};
+use serde_json::{Map, Value};
 use transport::folder::path_in_archive;
 use uuid::Uuid;
 
@@ -13,14 +14,18 @@ use uuid::Uuid;
 /// Permanent: a destination cannot carry one.
 pub(crate) fn check_names(polled: &PolledFlow, whole: &Whole) -> Result<()> {
     let mut parts = whole.parts.iter().zip(1_u32..);
-    parts.try_for_each(|(part, sequence)| check_name(polled, &part.file_name, sequence))
+    parts.try_for_each(|(part, sequence)| check_name(polled, (&part.file_name, &part.metadata), sequence))
 }
 
-/// Asks each destination about the name that a file would get there.
+/// Asks each destination about the name that a file with this metadata would get there.
 ///
 /// # Errors
 /// Permanent: a destination cannot carry it.
-pub(crate) fn check_name(polled: &PolledFlow, file_name: &RemotePath, sequence: u32) -> Result<()> {
+pub(crate) fn check_name(
+    polled: &PolledFlow,
+    (file_name, metadata): (&RemotePath, &Map<String, Value>),
+    sequence: u32,
+) -> Result<()> {
     let made = polled.destinations();
     // What it will be is not known yet; it is as long as this.
     let archived = path_in_archive(&RemotePath::default(), file_name, Some(polled.context.now()));
@@ -37,7 +42,11 @@ pub(crate) fn check_name(polled: &PolledFlow, file_name: &RemotePath, sequence: 
             sequence,
             failure: None,
             archive: Some(&archived),
+            metadata,
         };
+        let mut metadata = metadata.clone();
+        metadata.extend(added_by(&polled.flow, &values));
+        let values = TemplateValues { metadata: &metadata, ..values };
         match made.check_name(&name_at(destination, file_name, &values)) {
             Err(error) if error.retry() == Retry::Permanent => {
                 return Err(error.with("destination", &destination.name));

@@ -32,7 +32,7 @@ pub(crate) fn describe(source: &dyn Source, found: &FoundOffer) -> Result<Readin
 /// # Errors
 /// Permanent: it cannot carry the name.
 pub(crate) fn check_names(polled: &PolledFlow, described: &Described) -> Result<()> {
-    check_name(polled, &described.file_name, 1)
+    check_name(polled, (&described.file_name, &described.metadata), 1)
 }
 
 /// Records the offer with its transfer. From then on its delivery is due; its source is settled when that has ended.

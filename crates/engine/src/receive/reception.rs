@@ -14,12 +14,12 @@ use model::{
     AuditEvent, CertificateExchange, Error, ErrorKind, Offer, OfferId, OfferIdentity, OfferState, PayloadId,
     RemotePath, Result, Sha256, Timestamp, TransferId,
 };
-use serde_json::Map;
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use store::{ExchangeTaken, IntakeCommit, IntakeCommitted, NewTransfer, NodeLease, TakeExchange};
 use transport::{
-    Evidence, Message, OutgoingReceipt, PartWriter, Reception, StagedPart, StagedPayload, StoredReply,
-    Wanted, content_digest,
+    Evidence, Message, OutgoingReceipt, PartWriter, ReceivedFile, Reception, StagedPart, StagedPayload,
+    StoredReply, Wanted, content_digest,
 };
 
 /// What happens to a message whose key is held by another one now.
@@ -46,17 +46,25 @@ impl Reception for OpenReception {
         blocking("begin a part in staging", move || area.begin()).await
     }
 
-    fn wanted(&self, listener: &str, partner: Option<&str>, file_name: &RemotePath) -> Wanted {
-        self.wanted_files(listener, partner, &[file_name]).pop().unwrap_or(Wanted::No)
+    fn wanted(
+        &self,
+        listener: &str,
+        partner: Option<&str>,
+        file_name: &RemotePath,
+        metadata: &Map<String, Value>,
+    ) -> Wanted {
+        let file = ReceivedFile { file_name, of_message: metadata, metadata };
+        let wanted = self.wanted_files(listener, partner, &[file]).pop();
+        wanted.unwrap_or_else(|| Wanted::No(String::new()))
     }
 
-    fn wanted_files(&self, listener: &str, partner: Option<&str>, file_names: &[&RemotePath]) -> Vec<Wanted> {
+    fn wanted_files(&self, listener: &str, partner: Option<&str>, files: &[ReceivedFile<'_>]) -> Vec<Wanted> {
         let wanted = |route| match route {
             Routes::To(_) => Wanted::Yes,
-            Routes::Nowhere => Wanted::No,
+            Routes::Nowhere(why) => Wanted::No(why),
             Routes::NotNow(NotNow { flow, words, .. }) => Wanted::Paused(format!("flow {flow} is {words}")),
         };
-        self.routes(listener, partner, file_names).into_iter().map(wanted).collect()
+        self.routes(listener, partner, files).into_iter().map(wanted).collect()
     }
 
     fn was_kept(&mut self, key: &str) {
@@ -238,10 +246,10 @@ impl OpenReception {
     }
 
     /// Routes by the definitions under which it began; pauses and full queues take effect at once.
-    fn routes(&self, listener: &str, partner: Option<&str>, file_names: &[&RemotePath]) -> Vec<Routes> {
+    fn routes(&self, listener: &str, partner: Option<&str>, files: &[ReceivedFile<'_>]) -> Vec<Routes> {
         let suspensions = self.context.suspensions();
         let now = (&*suspensions, &self.context.queues);
-        Routes::of_message(&self.definitions, now, (listener, partner), file_names)
+        Routes::of_message(&self.definitions, now, (listener, partner), files)
     }
 
     /// The records of a message. If no flow accepts a file, or the message has no file, it is refused: it is never
@@ -258,13 +266,18 @@ impl OpenReception {
             StagedPart { metadata: metadata.collect(), ..part }
         };
         let parts: Vec<StagedPart> = parts.into_iter().map(with_all).collect();
-        let file_names: Vec<&RemotePath> = parts.iter().map(|part| &part.file_name).collect();
-        let routes = self.routes(&listener, partner.as_deref(), &file_names);
+        let files = parts.iter().map(|part| ReceivedFile {
+            file_name: &part.file_name,
+            of_message: &metadata,
+            metadata: &part.metadata,
+        });
+        let files: Vec<ReceivedFile<'_>> = files.collect();
+        let routes = self.routes(&listener, partner.as_deref(), &files);
         let mut transfers = Vec::new();
         for ((part, place), route) in parts.iter().zip(0..).zip(routes) {
             let flows = match route {
                 Routes::To(flows) => flows,
-                Routes::Nowhere => return Err(no_flow(partner.as_deref(), &part.file_name)),
+                Routes::Nowhere(why) => return Err(no_flow(partner.as_deref(), &part.file_name, why)),
                 Routes::NotNow(not_now) => return Err(accepts_nothing(&not_now, &part.file_name)),
             };
             for flow in flows {
@@ -332,9 +345,9 @@ fn accepts_nothing(not_now: &NotNow, file_name: &RemotePath) -> Error {
         .advice(not_now.advice)
 }
 
-fn no_flow(partner: Option<&str>, file_name: &RemotePath) -> Error {
+fn no_flow(partner: Option<&str>, file_name: &RemotePath, why: String) -> Error {
     Error::permanent(ErrorKind::Rejected, "find a flow for a received file")
         .with("partner", partner.unwrap_or("none"))
         .with("file_name", file_name)
-        .advice("define a flow that receives from this partner with a mask for this name")
+        .advice(why)
 }

@@ -2,9 +2,9 @@
 
 use crate::queues::Queues;
 use crate::suspensions::Suspensions;
-use model::RemotePath;
 use model::definition::{Definitions, Flow, FlowSource};
 use std::sync::Arc;
+use transport::ReceivedFile;
 
 /// The flows that accept a received file.
 pub(crate) enum Routes {
@@ -12,8 +12,8 @@ pub(crate) enum Routes {
     To(Vec<Arc<Flow>>),
     /// One of them accepts nothing now: no flow may accept the file before it does.
     NotNow(NotNow),
-    /// No flow accepts it.
-    Nowhere,
+    /// No flow accepts it, for this reason.
+    Nowhere(String),
 }
 
 /// A flow that accepts nothing now: a person paused it, or the queue of one of its destinations is full.
@@ -31,16 +31,16 @@ impl Routes {
         definitions: &Definitions,
         now: (&Suspensions, &Queues),
         (listener, partner): (&str, Option<&str>),
-        file_names: &[&RemotePath],
+        files: &[ReceivedFile<'_>],
     ) -> Vec<Self> {
-        let of = |(place, name): (usize, &&RemotePath)| {
-            Self::of(definitions, now, (listener, partner), name, place == 0)
+        let of = |(place, file): (usize, &ReceivedFile<'_>)| {
+            Self::of(definitions, now, (listener, partner), file, place == 0)
         };
-        let mut routes: Vec<Self> = file_names.iter().enumerate().map(of).collect();
+        let mut routes: Vec<Self> = files.iter().enumerate().map(of).collect();
         let are_taken =
             matches!(routes.first(), Some(Self::To(flows)) if flows.iter().any(|flow| flow.together));
         for route in routes.iter_mut().skip(1) {
-            if are_taken && matches!(route, Self::Nowhere) {
+            if are_taken && matches!(route, Self::Nowhere(_)) {
                 *route = Self::To(Vec::new());
             }
         }
@@ -53,7 +53,7 @@ impl Routes {
         definitions: &Definitions,
         (suspensions, queues): (&Suspensions, &Queues),
         (listener, partner): (&str, Option<&str>),
-        file_name: &RemotePath,
+        file: &ReceivedFile<'_>,
         is_first: bool,
     ) -> Self {
         let takes = |flow: &&Arc<Flow>| match &flow.source {
@@ -62,11 +62,13 @@ impl Routes {
                     && (is_first || !flow.together)
                     && source.listener == listener
                     && source.partner.as_deref().is_none_or(|wanted| Some(wanted) == partner)
-                    && source.mask.matches(file_name.file_name())
+                    && source.mask.matches(file.file_name.file_name())
             }
             FlowSource::Poll(_) => false,
         };
-        let flows: Vec<Arc<Flow>> = definitions.flows.values().filter(takes).cloned().collect();
+        let by_name = definitions.flows.values().filter(takes).cloned();
+        let (flows, others): (Vec<Arc<Flow>>, Vec<Arc<Flow>>) =
+            by_name.partition(|flow| unmet(flow, file).is_none());
         let not_now = |flow: &Arc<Flow>| {
             let paused = suspensions.flow(&flow.name).map(|paused| {
                 (
@@ -87,6 +89,31 @@ impl Routes {
         if let Some(not_now) = flows.iter().find_map(not_now) {
             return Self::NotNow(not_now);
         }
-        if flows.is_empty() { Self::Nowhere } else { Self::To(flows) }
+        if flows.is_empty() { Self::Nowhere(why_nowhere(&others, file)) } else { Self::To(flows) }
     }
+}
+
+/// The condition of a flow that a file's metadata does not meet, in words; `None` if it meets all.
+fn unmet(flow: &Flow, file: &ReceivedFile<'_>) -> Option<String> {
+    match &flow.source {
+        FlowSource::Receive(source) => source.conditions.unmet(|key| file.value(key)),
+        FlowSource::Poll(_) => None,
+    }
+}
+
+/// Flows of which the reason says why they do not accept a file.
+const MOST_TOLD: usize = 3;
+
+/// Why no flow accepts a file. The others would, if its metadata were another.
+fn why_nowhere(others: &[Arc<Flow>], file: &ReceivedFile<'_>) -> String {
+    let told = |flow: &Arc<Flow>| Some(format!("flow {} would, but {}", flow.name, unmet(flow, file)?));
+    let told = others.iter().take(MOST_TOLD).filter_map(told);
+    let mut told: Vec<String> = told.collect();
+    if told.is_empty() {
+        return "define one whose source has this listener, this partner and a mask for this name".to_owned();
+    }
+    if let more @ 1.. = others.len().saturating_sub(MOST_TOLD) {
+        told.push(format!("{more} more flows would with other metadata"));
+    }
+    format!("{}: change 'where' of its source, or define another flow", told.join("; "))
 }

@@ -108,7 +108,7 @@ both! {
         scene.until("the queue is full", || async { scene.events("endpoint.queue_full").await.len() == 1 }).await;
         offers(&scene, 6);
         let listening = crate::receiving::begin_new(&engine, "A/B/<0>").await;
-        let wanted = || listening.wanted("fake", Some("globex"), &"po.edi".into());
+        let wanted = || listening.wanted("fake", Some("globex"), &"po.edi".into(), &serde_json::Map::new());
         let Wanted::Paused(words) = wanted() else { panic!("{:?}", wanted()) };
         assert!(words.contains("3 or more deliveries wait for endpoint out"), "{words}");
         let refused = crate::receiving::receive(&engine, "A/B/<1>", "po.edi").await.unwrap_err();

@@ -5,6 +5,7 @@
 mod addresses;
 mod answer_messages;
 mod archives;
+mod choosing;
 mod claims;
 mod counting;
 mod database;

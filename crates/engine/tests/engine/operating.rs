@@ -5,6 +5,7 @@ use crate::scene::{Scene, endpoint, flow, polling, receiving, saying};
 use engine::Engine;
 use model::schedule::Schedule;
 use model::{Actor, ErrorKind, PollReport, SkipReason, Suspension, SuspensionKind, TransferState};
+use serde_json::Map;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{EndSuspension, FlowRunResult, NewFlowRun, Store};
@@ -186,7 +187,7 @@ both! {
         scene.flow(receiving("copies", &["other"]));
         let engine = scene.start().await;
         let listening = crate::receiving::begin_new(&engine, "A/B/<0>").await;
-        let wanted = || listening.wanted("fake", Some("globex"), &"po.edi".into());
+        let wanted = || listening.wanted("fake", Some("globex"), &"po.edi".into(), &Map::new());
         assert_eq!(wanted(), Wanted::Yes);
         suspend(&scene, &scene.store, FLOW, "copies").await;
         follows(&scene, &engine, 1).await;
@@ -203,7 +204,8 @@ both! {
         crate::receiving::until_new(&scene, &engine, "A/B/<1>").await;
         assert_eq!(crate::receiving::receive(&engine, "A/B/<2>", "po.edi").await.unwrap().len(), 2);
         scene.until_all(2, TransferState::Completed).await;
-        assert_eq!(listening.wanted("other", None, &"po.edi".into()), Wanted::No);
+        let other = listening.wanted("other", None, &"po.edi".into(), &Map::new());
+        assert!(matches!(&other, Wanted::No(why) if why.contains("this listener")), "{other:?}");
     }
 }
 

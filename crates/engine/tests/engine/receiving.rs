@@ -103,7 +103,8 @@ both! {
         let mut begun = begin_new(&engine, "A/B/<long>").await;
         let (part, _) = part(&mut begun, "po.edi").await;
         scene.define(|all| { all.flows.remove("inbound"); });
-        assert_eq!(begun.wanted("fake", Some("globex"), &"po.edi".into()), transport::Wanted::Yes);
+        let wanted = begun.wanted("fake", Some("globex"), &"po.edi".into(), &Map::new());
+        assert_eq!(wanted, transport::Wanted::Yes);
         begun.commit(message(vec![part]), reply("done")).await.unwrap();
         scene.until_all(1, TransferState::Completed).await;
         // The next one finds no flow.

@@ -10,7 +10,7 @@ use model::definition::{
 };
 use model::schedule::Schedule;
 use model::schema::Values;
-use model::{Actor, Mask, MaskSpec, RevisionKind, Timestamp, TransferId, TransferState};
+use model::{Actor, Mask, MaskSpec, MetadataConditions, RevisionKind, Timestamp, TransferId, TransferState};
 use staging::{RealDisk, Staging};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -414,7 +414,13 @@ pub(crate) fn poll(endpoint: &str) -> PollSource {
 /// A flow that takes what partners send by the listener `fake`.
 pub(crate) fn receiving(name: &str, to: &[&str]) -> Flow {
     let mask = Mask::new(&MaskSpec::default()).unwrap();
-    let source = ReceiveSource { listener: "fake".into(), partner: None, mask, options: Values::default() };
+    let source = ReceiveSource {
+        listener: "fake".into(),
+        partner: None,
+        mask,
+        conditions: MetadataConditions::default(),
+        options: Values::default(),
+    };
     Flow { source: FlowSource::Receive(source), ..flow(name, to) }
 }
 

@@ -9,7 +9,7 @@ use model::definition::{Flow, FlowSource, OnFailure};
 use model::{Mask, MaskSpec, SuspensionKind, TransferId, TransferKind, TransferState};
 use serde_json::{Map, Value};
 use testkit::fake::{Answer, Fault, ScriptedOffer, ScriptedPart};
-use transport::{Reception, StagedPart, Wanted};
+use transport::{ReceivedFile, Reception, StagedPart, Wanted};
 
 fn together(name: &str, to: &[&str]) -> Flow {
     Flow { together: true, ..receiving(name, to) }
@@ -21,6 +21,15 @@ fn of_names(flow: Flow, mask: &str) -> Flow {
     let mask = Mask::new(&MaskSpec { include: vec![mask.into()], ..MaskSpec::default() }).unwrap();
     let source = FlowSource::Receive(model::definition::ReceiveSource { mask, ..source.clone() });
     Flow { source, ..flow }
+}
+
+/// Files with no metadata but their message's.
+pub(crate) fn asked<'a>(
+    names: &'a [model::RemotePath],
+    of_message: &'a Map<String, Value>,
+) -> Vec<ReceivedFile<'a>> {
+    let file = |file_name| ReceivedFile { file_name, of_message, metadata: of_message };
+    names.iter().map(file).collect()
 }
 
 /// A part with its name as its bytes.
@@ -91,11 +100,11 @@ both! {
         let reception = begin_new(&engine, "A/B/<asked>").await;
         let wanted = |names: [&str; 2]| {
             let names = names.map(model::RemotePath::from);
-            let [first, second] = &names;
-            reception.wanted_files("fake", Some("globex"), &[first, second])
+            reception.wanted_files("fake", Some("globex"), &asked(&names, &Map::new()))
         };
         assert_eq!(wanted(["po.xml", "plan.pdf"]), [Wanted::Yes, Wanted::Yes]);
-        assert_eq!(wanted(["plan.pdf", "po.xml"]), [Wanted::No, Wanted::No]);
+        let refused = wanted(["plan.pdf", "po.xml"]);
+        assert!(refused.iter().all(|wanted| matches!(wanted, Wanted::No(_))), "{refused:?}");
         drop(reception);
         // The whole message or nothing of it.
         assert!(receive(&engine, "A/B/<1>", &["plan.pdf", "po.xml"]).await.is_err());
@@ -112,10 +121,12 @@ both! {
         suspend(&scene, &scene.store, SuspensionKind::Flow, "orders").await;
         follows(&scene, &engine, 1).await;
         let reception = begin_new(&engine, "A/B/<asked>").await;
-        let [xml, pdf] = ["po.xml", "plan.pdf"].map(model::RemotePath::from);
-        let wanted = reception.wanted_files("fake", Some("globex"), &[&pdf, &xml]);
-        assert_eq!(wanted, [Wanted::Yes, Wanted::Yes]);
-        let wanted = reception.wanted_files("fake", Some("globex"), &[&xml, &pdf]);
+        let wanted = |names: [&str; 2]| {
+            let names = names.map(model::RemotePath::from);
+            reception.wanted_files("fake", Some("globex"), &asked(&names, &Map::new()))
+        };
+        assert_eq!(wanted(["plan.pdf", "po.xml"]), [Wanted::Yes, Wanted::Yes]);
+        let wanted = wanted(["po.xml", "plan.pdf"]);
         assert!(matches!(wanted[0], Wanted::Paused(_)), "{wanted:?}");
     }
 

@@ -4,7 +4,8 @@ use crate::connection::words;
 use crate::schedule::{Expectation, Schedule};
 use crate::schema::{TransportSpec, Values, joined};
 use crate::{
-    DirectoryTemplate, Error, ErrorKind, Mask, MaskSpec, NameTemplate, NodeName, RemotePath, Result,
+    DirectoryTemplate, Error, ErrorKind, Mask, MaskSpec, MetadataConditions, NameTemplate, NodeName,
+    RemotePath, Result,
 };
 use chrono::{Days, NaiveDate};
 use std::time::Duration;
@@ -68,8 +69,13 @@ impl Flow {
         let mask = Mask::new(&MaskSpec::default()).map_err(|error| {
             Error::permanent(ErrorKind::Internal, "make a mask for every name").caused_by(error)
         })?;
-        let source =
-            ReceiveSource { listener: String::new(), partner: None, mask, options: Values::default() };
+        let source = ReceiveSource {
+            listener: String::new(),
+            partner: None,
+            mask,
+            conditions: MetadataConditions::default(),
+            options: Values::default(),
+        };
         Ok(Self {
             name: name.to_owned(),
             title: None,
@@ -232,6 +238,8 @@ pub struct ReceiveSource {
     pub partner: Option<String>,
     /// Which names.
     pub mask: Mask,
+    /// What the metadata of a file and its message must say (`where`).
+    pub conditions: MetadataConditions,
     /// What the listener's transport declares for sources, defaults filled in.
     pub options: Values,
 }

@@ -21,7 +21,26 @@ fn render(template: &str, name: &[u8]) -> Vec<u8> {
             endpoint: "globex-drop",
             error: "rejected",
         }),
+        metadata: &Map::from_iter([
+            ("as2_subject".to_owned(), Value::from("Orders: ../of/\r\nMay")),
+            ("as2_parts".to_owned(), Value::from(2)),
+            ("query.page".to_owned(), serde_json::json!(["a", 2])),
+        ]),
     })
+}
+
+#[test]
+fn values_of_metadata_are_safe_parts_of_names_and_empty_where_they_are_missing() {
+    for (template, name) in [
+        ("{metadata.as2_subject}-{name}", "Orders_ .._of___May-po.edi"),
+        ("{stem}-{metadata.as2_parts}{ext}", "po-2.edi"),
+        ("{stem}-{metadata.query.page}{ext}", "po-a,2.edi"),
+        ("{stem}-{metadata.form_application}{ext}", "po-.edi"),
+    ] {
+        assert_eq!(String::from_utf8(render(template, b"po.edi")).unwrap(), name, "{template}");
+    }
+    assert!(!NameTemplate::parse("{name}{metadata.a}").unwrap().is_of_the_name_alone());
+    assert!(NameTemplate::parse_text("{metadata.a}").is_ok(), "a text may be empty");
 }
 
 #[test]
@@ -48,6 +67,7 @@ fn counters_are_filled_in_later_and_have_the_day_of_their_zone() {
         sequence: 1,
         archive: None,
         failure: None,
+        metadata: &Map::new(),
     };
     let text = "{stem}-{received:%d}-{counter:4:daily}_{counter}{ext}";
     for (zone, day) in [("UTC", "14"), ("Europe/Berlin", "15")] {
@@ -78,6 +98,7 @@ fn a_text_may_hold_what_no_file_name_may() {
         sequence: 1,
         archive: None,
         failure: None,
+        metadata: &Map::new(),
     };
     assert_eq!(text.render(&values), b"/srv/orders/2023/11/po.edi?");
     for (wrong, words) in [("{counter:6}", "'file_name' alone"), ("a\u{7}", "control"), ("{steam}", "{stem}")]
@@ -101,6 +122,11 @@ fn mistakes_are_named() {
         ("a|b", "'|' cannot be part"),
         ("{name:3}", "does not take a format"),
         ("", "is empty"),
+        ("{name}{metadata}", "'{metadata.KEY}'"),
+        ("{name}{metadata.}", "name a key of the metadata"),
+        ("{name}{metadata.As2}", "name a key of the metadata"),
+        ("{name}{metadata.a:3}", "without a format"),
+        ("{metadata.a}.{metadata.b}{ext}", "gives an empty name"),
     ] {
         let error = NameTemplate::parse(template).unwrap_err().to_string();
         assert!(error.contains(words), "{template}: {error}");

@@ -116,6 +116,7 @@ fn child(
             endpoint: &row.endpoint,
             error: kind(row),
         }),
+        metadata: &transfer.metadata,
     };
     let name = &parent.payload.file_name;
     let deliveries = destinations.into_iter().map(|to| {

@@ -21,6 +21,7 @@ fn named(offer: Option<OfferId>, to: &str, template: &str, received: i64) -> New
         sequence: 1,
         failure: None,
         archive: None,
+        metadata: &new.transfer.metadata,
     });
     let delivery = &mut new.deliveries[0];
     delivery.delivery.file_name = delivery.delivery.file_name.with_file_name(&name);

@@ -19,7 +19,7 @@ use model::{AuditEvent, Error, ErrorKind, RemotePath, Result};
 use net::http::PeerInfo;
 use serde_json::{Map, Value};
 use smime::Weakness;
-use transport::{Message, Reception, StagedPart, StagedPayload, StoredReply, Wanted};
+use transport::{Message, ReceivedFile, Reception, StagedPart, StagedPayload, StoredReply, Wanted};
 
 impl Receiver {
     /// Makes the parts durable, records them with the reply, and only then gives it.
@@ -31,7 +31,9 @@ impl Receiver {
         message: ReadMessage,
         reception: Box<dyn Reception>,
     ) -> Result<StoredReply> {
-        let cause = match self.takes(parties, &message, reception.as_ref()) {
+        let mic = mic_for(head, &message);
+        let metadata = metadata(head, parties, &message, mic.as_deref());
+        let cause = match self.takes(parties, &message, &metadata, reception.as_ref()) {
             Takes::Yes => None,
             Takes::Not(cause) => Some(cause),
             Takes::Later(cause) => return self.come_again(head, parties, peer, &cause).await,
@@ -45,8 +47,6 @@ impl Receiver {
             };
             return self.refuse(head, parties, peer, reception, answer, &cause).await;
         }
-        let mic = mic_for(head, &message);
-        let metadata = metadata(head, parties, &message, mic.as_deref());
         let message_by_pss =
             message.report.signed().is_some_and(|proof| proof.scheme == smime::SignatureScheme::RsaPss);
         let events = self.events(head, parties, &message, peer);
@@ -121,8 +121,14 @@ impl Receiver {
         }
     }
 
-    /// Whether a flow here takes each part of the message.
-    fn takes(&self, parties: &Parties, message: &ReadMessage, reception: &dyn Reception) -> Takes {
+    /// Whether a flow here takes each part of the message, by its name and metadata.
+    fn takes(
+        &self,
+        parties: &Parties,
+        message: &ReadMessage,
+        of_message: &Map<String, Value>,
+        reception: &dyn Reception,
+    ) -> Takes {
         let partner = &parties.partner.name;
         if message.parts.is_empty() {
             return Takes::Not("the message contains no payload".to_owned());
@@ -134,15 +140,18 @@ impl Receiver {
         }
         let names = message.parts.iter().map(|part| RemotePath::from(part.file_name.as_str()));
         let names: Vec<RemotePath> = names.collect();
-        let all: Vec<&RemotePath> = names.iter().collect();
-        let wanted = reception.wanted_files(&self.listener, Some(partner), &all);
+        let files = names.iter().zip(&message.parts).map(|(file_name, part)| ReceivedFile {
+            file_name,
+            of_message,
+            metadata: &part.metadata,
+        });
+        let files: Vec<ReceivedFile<'_>> = files.collect();
+        let wanted = reception.wanted_files(&self.listener, Some(partner), &files);
         for (name, wanted) in names.iter().zip(wanted) {
             match wanted {
                 Wanted::Yes => {}
-                Wanted::No => {
-                    return Takes::Not(format!(
-                        "no flow accepts {name} from partner {partner}: define one whose source has this listener, this partner and a mask for this name"
-                    ));
+                Wanted::No(why) => {
+                    return Takes::Not(format!("no flow accepts {name} from partner {partner}: {why}"));
                 }
                 Wanted::Paused(cause) => return Takes::Later(cause),
             }
@@ -215,6 +224,7 @@ fn metadata(
     message: &ReadMessage,
     mic: Option<&str>,
 ) -> Map<String, Value> {
+    // Flows choose by these keys: a new one belongs into `received_keys`.
     let safe = |text: &str| Value::from(model::PeerText::from(text).as_str());
     let mut metadata = Map::new();
     metadata.insert("as2_from".into(), safe(&head.from));

@@ -280,6 +280,9 @@ fn show(flow: &FlowDetail) -> Result<()> {
         Some(FlowSourceDetail::Listener(name)) => write::line(format_args!("  receives by listener {name}"))?,
         None => {}
     }
+    for condition in &flow.conditions {
+        write::line(format_args!("  takes files with the metadata {condition}"))?;
+    }
     if let Some(polls) = &flow.polls {
         match polls.running {
             true => write::line(format_args!("  polls {}", polls.schedule))?,

@@ -45,9 +45,10 @@ expires_after = "2d"
 endpoint = "folder"
 name = "copy"
 [flow.inbound]
-source = { listener = "as2", partner = "globex", mask = "*" }
+source = { listener = "as2", partner = "globex", mask = "*", ignore_case = true, where = { as2_subject = ["*urgent*", "a/b"] } }
 [[flow.inbound.destination]]
 endpoint = "folder"
+file_name = "{metadata.as2_subject}-{name}"
 "#;
     let (definitions, problems) = check(text);
     assert!(problems.is_empty(), "{problems:#?}");
@@ -85,6 +86,11 @@ endpoint = "folder"
 
     let FlowSource::Receive(receive) = &definitions.flows["inbound"].source else { panic!("receives") };
     assert_eq!((receive.listener.as_str(), receive.partner.as_deref()), ("as2", Some("globex")));
+    for (subject, is_met) in [("Very Urgent", true), ("A/B", true), ("b", false)] {
+        let subject = serde_json::Value::from(subject);
+        let unmet = receive.conditions.unmet(|key| (key == "as2_subject").then_some(&subject));
+        assert_eq!(unmet.is_none(), is_met, "{subject}: {unmet:?}");
+    }
     // Nothing is written of how messages are sent, so that the defaults of that table hold.
     let agreement = definitions.partners["globex"].agreement("as2").unwrap();
     assert_eq!(

@@ -8,7 +8,7 @@ use super::locks::MARKER_LOCKED;
 use crate::folder::Published;
 use crate::{Deliver, Sent};
 use model::{Error, ErrorKind, NameTemplate, RemotePath, Result, TemplateValues, Timestamp, TransferId};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// The key of the note that the file is delivered and its marker may not be: the file's path.
@@ -39,6 +39,7 @@ fn name(marker: &NameTemplate, file_name: &[u8]) -> Vec<u8> {
         sequence: 1,
         failure: None,
         archive: None,
+        metadata: &Map::new(),
     })
 }
 

@@ -55,6 +55,16 @@ const EXAMPLES: &[Example] = &[
         is_whole: true,
         ..example("as2.md")
     },
+    Example {
+        before: "[partner.globex.as2]\nid = \"GLOBEX\"\ncertificates = [\"globex-2026\"]\n\
+                 [certificate.globex-2026]\npem = \"${file:x}\"\n\
+                 [identity.acme.as2]\nid = \"ACME\"\nkeys = [\"acme-2026\"]\n\
+                 [key.acme-2026]\nprivate_key = \"${file:x}\"\ncertificate = \"${file:x}\"\n\
+                 [listener.as2]\ntransport = \"as2\"\nserver = \"partners\"\n\
+                 [endpoint.erp-in]\ntransport = \"file\"\nurl = \"file:///srv/waybill/in\"\n",
+        is_whole: true,
+        ..example("as2.md")
+    },
     example("certificates.md"),
     Example {
         before: "[certificate.globex-2026]\npem = \"${file:x}\"\n",

@@ -228,6 +228,38 @@ fn flows() {
             "error: flow.f.source.listener: there is no listener 'sftp'; choose one of: as2",
         ),
         (
+            &source("after = \"keep\", where = { as2_subject = \"*\" }"),
+            "error: flow.f.source.where: can be used with 'listener' only",
+        ),
+        (
+            &receive("listener = \"as2\", where = \"as2_subject\""),
+            "error: flow.f.source.where: must be a table, written [flow.f.source.where]",
+        ),
+        (
+            &receive("listener = \"as2\", where = { As2_Subject = \"*\" }"),
+            "error: flow.f.source.where: cannot have the key 'As2_Subject'",
+        ),
+        (
+            &receive("listener = \"as2\", where = { as2_subject = [] }"),
+            "error: flow.f.source.where: has no mask for 'as2_subject'",
+        ),
+        (
+            &receive("listener = \"as2\", where = { as2_subject = 1 }"),
+            "error: flow.f.source.where.as2_subject: must be a list of texts",
+        ),
+        (
+            &receive("listener = \"as2\", mask_is_regex = true, where = { as2_subject = \"(\" }"),
+            "error: flow.f.source.where.as2_subject: mask \"(\": ",
+        ),
+        (
+            &receive("listener = \"as2\", where = { as2_subject = \"*urgent*,*today*\" }"),
+            "warning: flow.f.source.where.as2_subject: \"*urgent*,*today*\" is one mask",
+        ),
+        (
+            &receive("listener = \"as2\", where = {}"),
+            "warning: flow.f.source.where: has no effect: it names no key",
+        ),
+        (
             &receive("listener = \"as2\", every = \"60s\""),
             "error: flow.f.source.every: has no effect with 'listener'",
         ),
@@ -275,6 +307,14 @@ fn flows() {
         (
             &destination("endpoint = \"folder\"\nfile_name = \"a*\""),
             "error: flow.f.destination[1].file_name: template \"a*\": '*' cannot be part",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nfile_name = \"{stem}{metadata.Subject}\""),
+            "error: flow.f.destination[1].file_name: template \"{stem}{metadata.Subject}\": '{metadata.Subject}': name a key",
+        ),
+        (
+            &destination("endpoint = \"folder\"\nfile_name = \"{metadata.subject}{ext}\""),
+            "error: flow.f.destination[1].file_name: template \"{metadata.subject}{ext}\": gives an empty name",
         ),
         (
             &destination("endpoint = \"folder\"\nfile_name = \"{archive.name}\""),
