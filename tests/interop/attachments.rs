@@ -202,9 +202,15 @@ fn a_message_is_passed_on_with_its_files_and_the_same_bytes_in_each_attempt() {
     .into_iter()
     .enumerate()
     {
-        hub.define(peer.text("url"), &format!("receive.security = \"none\"\n{send}"));
+        let agreed = format!("receive.security = \"none\"\n{send}");
+        hub.define_with(peer.text("url"), &agreed, "application/octet-stream; charset=utf-8");
         let before = received(&peer).len();
-        tell(&peer, &json!({ "status": 503, "times": 2 }));
+        // The partner does not have it; or it has it, and its answer is lost.
+        let told = match number % 2 == 0 {
+            true => json!({ "status": 503, "times": 2 }),
+            false => json!({ "drop": "after_read", "times": 2 }),
+        };
+        tell(&peer, &told);
         hub.gateway.start();
         let files = files(&format!("{number}-"));
         let body = multipart(&files, [2, 0, 1]);

@@ -62,6 +62,11 @@ impl Hub {
 
     /// The definitions, with lines for the partner's agreement.
     pub fn define(&self, peer_url: &str, agreement: &str) {
+        self.define_with(peer_url, agreement, "application/octet-stream");
+    }
+
+    /// The same, with this media type of what goes out.
+    pub fn define_with(&self, peer_url: &str, agreement: &str, media_type: &str) {
         let text = format!(
             r#"[identity.waybill.as2]
 id = "WAYBILL"
@@ -86,7 +91,7 @@ transport = "as2"
 partner = "peer"
 identity = "waybill"
 url = "{peer_url}"
-media_type = "application/octet-stream"
+media_type = "{media_type}"
 [flow.outgoing]
 source = {{ endpoint = "out", mask = "*", every = "1s", stable_for = "0s", read_limit = 0, after = "delete", error_directory = "{root}/errors" }}
 [[flow.outgoing.destination]]

@@ -179,6 +179,25 @@ fn what_is_agreed_anew_is_for_new_messages_and_not_for_one_that_the_partner_may_
 }
 
 #[test]
+fn a_person_may_ask_for_less_than_the_message_that_the_partner_may_have() {
+    let (peer, mut hub) = start();
+    let way = way_to(&peer, &hub, "unsigned.bin", &json!({ "mdn": "unsigned" }));
+    assert!(failed_for_good(&way).contains("unsigned receipt"), "{way}");
+    hub.gateway.stop();
+    hub.define(peer.text("url"), "mdn.ask = \"unsigned\"");
+    hub.gateway.start();
+    let config = hub.gateway.config();
+    suites::run(&["--config", config.to_str().unwrap(), "transfer", "retry", way["id"].as_str().unwrap()]);
+    let way = hub.ended("unsigned.bin");
+    assert_eq!(way["state"], "completed", "{way}");
+    // It went out again as it was, and the partner has it once.
+    let seen = received(&peer);
+    assert!(seen.len() >= 2, "{seen:?}");
+    assert_identical(&seen);
+    assert_eq!(fs::read_dir(peer.text("inbox")).unwrap().count(), 1);
+}
+
+#[test]
 fn a_lost_answer_is_asked_for_again_and_the_partner_has_one_payload() {
     let (peer, hub) = start();
     let way = way_to(&peer, &hub, "lost.bin", &json!({ "drop": "after_read", "times": 1 }));

@@ -110,7 +110,8 @@ impl Mask {
 impl Pattern {
     fn new(text: &str, spec: &MaskSpec, of: Of) -> Result<Self, MaskError> {
         let is_regex = spec.is_regex;
-        if !is_regex && (text == "*.*" || text == "*") {
+        // Of names, both mean all, as people who know MS-DOS expect.
+        if !is_regex && (text == "*" || (text == "*.*" && of == Of::Names)) {
             return Ok(Self::Every);
         }
         let error = |reason: String| MaskError { pattern: text.to_owned(), reason };

@@ -15,6 +15,7 @@ pub struct NameTemplate {
     pieces: Vec<Piece>,
     /// The clock of its dates.
     zone: TimeZone,
+    usage: Use,
 }
 
 /// A running number in a name that is not known yet: it is given when the delivery is recorded.
@@ -72,7 +73,7 @@ enum Piece {
 }
 
 /// What a template is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Use {
     /// The name of a file.
     Name,
@@ -130,6 +131,12 @@ pub struct TemplateError {
     template: String,
     reason: String,
 }
+
+/// Most bytes of a file name that file systems take.
+const LONGEST_NAME: usize = 255;
+
+/// Most bytes of a value of the metadata in it.
+const LONGEST_VALUE: usize = 100;
 
 /// What Windows does not allow in the names of files, beside `/`: a name must do everywhere.
 pub const FORBIDDEN: [char; 8] = ['\\', ':', '*', '?', '"', '<', '>', '|'];
@@ -224,7 +231,7 @@ impl NameTemplate {
                           \"{stem}-{metadata.KEY}{ext}\"";
             return Err(error(advice.into()));
         }
-        Ok(Self { text: text.to_owned(), pieces, zone: TimeZone::default() })
+        Ok(Self { text: text.to_owned(), pieces, zone: TimeZone::default(), usage })
     }
 
     /// The same with dates by the clock of a zone.
@@ -282,11 +289,38 @@ impl NameTemplate {
     /// The file name without the numbers of its counters, and these.
     #[must_use]
     pub fn render_open(&self, values: &TemplateValues<'_>) -> (Vec<u8>, Vec<NameCounter>) {
+        let has_metadata = self.pieces.iter().any(|piece| matches!(piece, Piece::Metadata(_)));
+        if self.usage != Use::Name || !has_metadata {
+            return self.render_with(values, LONGEST_VALUE);
+        }
+        // Of what somebody else gave less is taken, rather than that no file system takes the name.
+        for longest in (0..=LONGEST_VALUE).rev() {
+            let (mut name, counters) = self.render_with(values, longest);
+            if matches!(self.pieces.last(), Some(Piece::Metadata(_))) {
+                let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |at| at + 1);
+                name.truncate(end.max(counters.last().map_or(0, |counter| counter.at)));
+            }
+            let numbers: usize = counters.iter().map(|counter| counter.width).sum();
+            if name.len() + numbers <= LONGEST_NAME || longest == 0 {
+                return (name, counters);
+            }
+        }
+        self.render_with(values, 0)
+    }
+
+    /// The same, with at most so many bytes of each value of the metadata.
+    fn render_with(&self, values: &TemplateValues<'_>, longest: usize) -> (Vec<u8>, Vec<NameCounter>) {
         let (stem, extension) = split_extension(values.name);
         let mut name = Vec::new();
         let mut counters = Vec::new();
+        let begins_with_metadata =
+            self.usage == Use::Name && matches!(self.pieces.first(), Some(Piece::Metadata(_)));
         for piece in &self.pieces {
             match piece {
+                // Behind a value that is missing, a dot would hide the file.
+                Piece::Literal(text) if name.is_empty() && counters.is_empty() && begins_with_metadata => {
+                    name.extend_from_slice(text.trim_start_matches(['.', ' ']).as_bytes());
+                }
                 Piece::Literal(text) => name.extend_from_slice(text.as_bytes()),
                 Piece::Name => name.extend_from_slice(values.name),
                 Piece::Stem => name.extend_from_slice(stem),
@@ -309,7 +343,7 @@ impl NameTemplate {
                 }
                 Piece::Metadata(key) => {
                     let told = values.metadata.get(key).map(texts).unwrap_or_default();
-                    name.extend_from_slice(name_part(&told.join(",")).as_bytes());
+                    name.extend_from_slice(name_part(&told.join(","), longest).as_bytes());
                 }
                 Piece::Sequence(width) => {
                     name.extend_from_slice(format!("{:0width$}", values.sequence).as_bytes());

@@ -51,7 +51,8 @@ impl Command for FenceExpired {
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<Fenced>, Fault> {
         let time = tx.lease_time(self.now);
         // A frozen node's open transaction still locks its lease until the server ends it. Waiting for that would hold
-        // up this node's own commands in the group.
+        // up this node's own commands in the group. (One that locks a delivery alone, as a note does, is waited for: it
+        // was open before the lease lapsed, and the server ends it as soon.)
         let sql = tx.pick(
             "SELECT node, epoch FROM leases WHERE held AND until_at <= $1 ORDER BY node",
             "SELECT node, epoch FROM leases WHERE held AND until_at <= $1 ORDER BY node FOR UPDATE SKIP LOCKED",

@@ -305,6 +305,18 @@ words! {
     }
 }
 
+impl MdnRequest {
+    /// The one of both that asks for less.
+    #[must_use]
+    pub const fn weaker(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, _) | (_, Self::None) => Self::None,
+            (Self::Unsigned, _) | (_, Self::Unsigned) => Self::Unsigned,
+            (Self::Signed, Self::Signed) => Self::Signed,
+        }
+    }
+}
+
 impl SendSecurity {
     /// Whether it includes a signature.
     #[must_use]

@@ -15,7 +15,7 @@ use crate::mdn::{self, ReadMdn, SignatureState, Trust, Unproved};
 use crate::pgp_message::PgpReading;
 use crate::receive::{MOST_PARTS, Unread, why};
 use crate::rejection::Rejection;
-use crate::staging_writer::ReadAlone;
+use crate::staging_writer::{ReadAlone, StagingWriter};
 use collecting::{Collector, Leaf, Rooms};
 use model::Result;
 use openssl::x509::X509;
@@ -78,6 +78,23 @@ impl Composite {
             true => Some(first.clone()),
             false => self.whole.clone(),
         }
+    }
+
+    /// Takes a payload, with what is around it and the account of that.
+    fn take(
+        &mut self,
+        payload: FoundPayload,
+        around: &Around,
+        (report, by_pgp): (&Report, Option<&pgp_mime::Report>),
+    ) -> Result<(), Unread> {
+        if self.payloads.len() >= MOST_PARTS {
+            return Err(Rejection::TooManyParts { most: MOST_PARTS }.into());
+        }
+        if self.report.is_none() {
+            (self.report, self.pgp) = (Some(report.clone()), by_pgp.cloned());
+        }
+        self.payloads.push(FoundPayload { around: around.clone(), ..payload });
+        Ok(())
     }
 
     /// Names a part that is not taken. Each is an event: of a great many the first ones will do.
@@ -149,6 +166,15 @@ pub(crate) struct FoundPayload<W = Box<dyn PartWriter>> {
     pub(crate) around: Around,
 }
 
+impl FoundPayload<StagingWriter> {
+    /// The same, written to its end.
+    fn staged(self) -> Result<FoundPayload, Unread> {
+        let Self { writer, file_name, media_type, metadata, around } = self;
+        let writer = writer.into_part().map_err(staging_fault)?;
+        Ok(FoundPayload { writer, file_name, media_type, metadata, around })
+    }
+}
+
 impl CompositeReader {
     /// Reads an entity to its end. Blocks; what was staged is removed when it fails.
     ///
@@ -167,6 +193,16 @@ impl CompositeReader {
     pub(crate) fn around(&self, report: &Report, pgp: Option<&pgp_mime::Report>) -> Around {
         let pgp = pgp.map(|pgp| ByPgp::new(pgp.clone(), &self.pgp.partner));
         Around::default().with((report, pgp.as_ref()), self.digest, None)
+    }
+
+    /// Whether a protected part that cannot be read is taken as it came: it is protected for whoever gets the file, such as an
+    /// invoice (`.p7m`), where what is around it is as agreed.
+    fn is_for_another(&self, part: &FoundPayload, around: &Around) -> bool {
+        let kind = part.media_type.as_deref().unwrap_or_default();
+        let is_protected_around = around.cipher.is_some() || around.signature.is_some();
+        let has_no_key = kind == "multipart/encrypted" && self.pgp.own.is_empty();
+        around.lacks(&self.agreement).is_none()
+            && (is_protected_around && kind != "multipart/signed" || has_no_key)
     }
 
     /// Reads a protected part that was found in a message, with what is around it, and adds what it holds.
@@ -264,10 +300,17 @@ impl CompositeReader {
                     let receipt = receipt.with_signature(accounts, copied.as_deref(), &self.message_id);
                     found.receipts.push(receipt);
                 }
-                Leaf::Protected(headers, part) => {
-                    let mut part = part.into_part().map_err(staging_fault)?;
-                    let mut body = ReadAlone::of(&mut *part);
+                Leaf::Protected(headers, payload) => {
+                    let mut payload = payload.staged()?;
+                    let before = (found.receipts.len(), found.payloads.len(), found.refused.len());
+                    let mut body = ReadAlone::of(&mut *payload.writer);
                     match self.entity(&headers, &mut body, &around, (&mut *rooms, depth + 1), found) {
+                        Err(Unread::Message { .. }) if self.is_for_another(&payload, &around) => {
+                            found.receipts.truncate(before.0);
+                            found.payloads.truncate(before.1);
+                            found.refused.truncate(before.2);
+                            found.take(payload, &around, (&report, by_pgp))?;
+                        }
                         // What else is there counts all the same.
                         Err(Unread::Message { disposition, text, cause }) => {
                             found.refuse(Refused { disposition, text, cause });
@@ -283,16 +326,7 @@ impl CompositeReader {
                         found.refuse(Refused::unprotected(&payload.file_name, lacks));
                         continue;
                     }
-                    if found.payloads.len() >= MOST_PARTS {
-                        return Err(Rejection::TooManyParts { most: MOST_PARTS }.into());
-                    }
-                    let FoundPayload { writer, file_name, media_type, metadata, .. } = payload;
-                    let writer = writer.into_part().map_err(staging_fault)?;
-                    let around = around.clone();
-                    if found.report.is_none() {
-                        (found.report, found.pgp) = (Some(report.clone()), by_pgp.cloned());
-                    }
-                    found.payloads.push(FoundPayload { writer, file_name, media_type, metadata, around });
+                    found.take(payload.staged()?, &around, (&report, by_pgp))?;
                 }
             }
         }

@@ -28,7 +28,7 @@ use crate::outgoing::{Envelope, MadeOnce};
 use crate::partnership::Partnership;
 use crate::prepared::{Earlier, NOTE, PreparedMessage};
 use crate::receipt::{Expected, PartnerResponse, Verdict, assess_found};
-use crate::related::{is_related, joined, root_of};
+use crate::related::{is_related, joined};
 use crate::reply_address::{ListenSpecs, reply_url};
 use crate::sent_message::{SentTerms, was_refused};
 use crate::streaming::STREAM_BUFFERS;
@@ -81,7 +81,7 @@ impl Destination for As2Destination {
             partnership.partner.agreement.headers.subject = Some(subject);
         }
         partnership.repeat();
-        let delivery = self.named(delivery, &partnership)?;
+        let delivery = self.named(delivery, &mut partnership)?;
         let mut prepared = self.prepare(&delivery, &partnership).await?;
         let (form, metadata) = (&partnership.partner.agreement.form, delivery.payload.metadata());
         if let Some(error) = expired(form, prepared.seed.date, metadata, self.services.clock.now()) {
@@ -182,8 +182,10 @@ impl As2Destination {
             earlier: prepared.earlier,
         };
         let noted = comes_later(&partnership.partner.agreement).then_some(&noted);
-        if noted.is_some() {
-            self.keep_signed(delivery, &envelope).await?;
+        if noted.is_some()
+            && let Err(error) = self.keep_signed(delivery, &envelope).await
+        {
+            return Err(not_received(delivery, partnership, prepared, error).await.into());
         }
         let exchanged = self.exchange(delivery, (&envelope, noted), &mut prepared.earlier, &url).await;
         let (answer, sent) = match exchanged {
@@ -198,9 +200,10 @@ impl As2Destination {
             let awaiting = Sent::Awaiting { deadline, connection: answer.connection, replies: Vec::new() };
             return Ok(self.with_replies(delivery, awaiting, content, replies_to).await?);
         }
+        let judging = partnership.judging();
         let expected = Expected {
             endpoint: &self.endpoint.name,
-            agreement: &partnership.partner.agreement,
+            agreement: &judging,
             certificates: &partnership.certificates,
             pgp: &partnership.pgp,
             own_fingerprint: &partnership.own.fingerprint,
@@ -350,13 +353,16 @@ impl As2Destination {
     }
 
     /// The delivery of a message with the file names and media types of its terms, of today or as it was; several files in one.
-    fn named(&self, mut delivery: Deliver, partnership: &Partnership) -> Result<Deliver> {
-        let mut root_type = self.media_type(&delivery);
+    fn named(&self, mut delivery: Deliver, partnership: &mut Partnership) -> Result<Deliver> {
+        partnership.root_type = match &partnership.repeated {
+            Some(terms) => terms.root_type.clone(),
+            None => self.media_type(&delivery),
+        };
         if let Some(terms) = &partnership.repeated {
             delivery.file_name = terms.file_name.clone();
-            root_type = root_of(&terms.media_type).unwrap_or(root_type);
         }
-        joined(delivery, root_type, partnership.partner.agreement.headers.file_names)
+        let file_names = partnership.partner.agreement.headers.file_names;
+        joined(delivery, partnership.root_type.clone(), file_names)
     }
 
     pub(crate) fn profile(&self, purpose: Purpose) -> Result<HttpProfile> {

@@ -32,6 +32,11 @@ const METADATA: [(&str, &str); 13] = [
     ("receipt-disposition-to", "form_receipt_to"),
 ];
 
+/// Whether a field becomes metadata, in any case.
+pub(crate) fn is_metadata(name: &str) -> bool {
+    METADATA.iter().any(|(field, _)| field.eq_ignore_ascii_case(name.trim()))
+}
+
 /// The metadata with a form's RefNum, as it was written: so it is given back.
 pub(crate) const REF_NUM: &str = "form_ref_num";
 /// The metadata with a form's Expiration, as RFC 3339 has times.

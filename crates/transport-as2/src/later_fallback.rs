@@ -84,7 +84,7 @@ pub(crate) fn once_more(
         is_spent: false,
     };
     // Else the refused message would go out again as it was.
-    note.insert("answered".to_owned(), true.into());
+    note.extend([("answered".to_owned(), true.into()), ("refused".to_owned(), true.into())]);
     let notes =
         vec![(prepared::NOTE.to_owned(), Value::Object(note)), (fallback::NOTE.to_owned(), noted.to_note()?)];
     let words = format!(

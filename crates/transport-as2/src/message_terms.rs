@@ -36,6 +36,8 @@ pub(crate) struct MessageTerms {
     pub(crate) encrypted_for: String,
     /// Its media type; of several files, that of the whole.
     pub(crate) media_type: String,
+    /// That of its file; of several, of the first.
+    pub(crate) root_type: String,
     pub(crate) file_name: RemotePath,
 }
 
@@ -51,7 +53,7 @@ impl MessageTerms {
     pub(crate) fn of(
         (identity, partner): (&Identity, &Partner),
         (signed_with, encrypted_for): (&str, &str),
-        media_type: String,
+        (media_type, root_type): (String, String),
         file_name: &RemotePath,
     ) -> Self {
         let Agreement {
@@ -96,6 +98,7 @@ impl MessageTerms {
             signed_with: signed_with.to_owned(),
             encrypted_for: encrypted_for.to_owned(),
             media_type,
+            root_type,
             file_name: file_name.clone(),
         }
     }
@@ -127,6 +130,8 @@ impl MessageTerms {
         (agreed.signature_form, agreed.rsa_signature) = (signature_form, rsa_signature);
         (agreed.headers, agreed.mdn) = (headers, mdn);
         (agreed.form.post, agreed.form.report_type) = (false, None);
+        // A form does not go on where it broke off.
+        agreed.restart.offer &= form.as_ref().is_none_or(|form| !form.post);
         if let Some(Form { post, report_type, fields }) = form {
             (agreed.form.post, agreed.form.report_type, agreed.form.fields) = (post, report_type, fields);
         }
@@ -147,17 +152,14 @@ pub(crate) mod tests {
     /// The usual terms, with this fingerprint of our key; the message is encrypted for `theirs` and `archive`.
     pub(crate) fn message_terms(own: &str) -> MessageTerms {
         let parties = (&identity("ACME"), &partner("GLOBEX", Agreement::default()));
-        MessageTerms::of(parties, (own, "theirs, archive"), "text/plain".into(), &RemotePath::from("a.txt"))
+        let types = ("text/plain".to_owned(), "text/plain".to_owned());
+        MessageTerms::of(parties, (own, "theirs, archive"), types, &RemotePath::from("a.txt"))
     }
 
     fn terms(identity: &Identity, partner: &Partner) -> MessageTerms {
         let name = RemotePath::from("order.edi");
-        MessageTerms::of(
-            (identity, partner),
-            ("ours", "theirs, archive"),
-            "application/edifact".into(),
-            &name,
-        )
+        let types = ("multipart/related".to_owned(), "application/edifact; charset=iso-8859-1".to_owned());
+        MessageTerms::of((identity, partner), ("ours", "theirs, archive"), types, &name)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! That is what is in force now (`choice`). A message that the partner may have goes out again as it was, also when something
 //! else has come into force since: drawn anew, it would be delivered twice.
 
-use crate::agreement::{Identity, Partner};
+use crate::agreement::{Agreement, Identity, MdnRequest, Partner, SendSecurity};
 use crate::diagnosis;
 use crate::disposition::Disposition;
 use crate::fallback::{Instead, NotedFallback, ReceiptSigner};
@@ -45,6 +45,10 @@ pub(crate) struct Partnership {
     /// Certificates that messages are encrypted for beside the partner's.
     also: Vec<Arc<Certificate>>,
     verifying: Vec<Arc<Certificate>>,
+    /// The media type of the message's file; of several, of the first. Of the destination, which knows it.
+    pub(crate) root_type: String,
+    /// The receipt that is asked for today: a message that goes out again asks for what it asked for.
+    pub(crate) asks_today: MdnRequest,
     /// The terms of the message of an earlier attempt that the partner may have, or has a part of: it goes out again under them.
     pub(crate) repeated: Option<MessageTerms>,
     material: Arc<Material>,
@@ -73,6 +77,7 @@ impl Partnership {
         let mut partner = Partner::of(definitions.partner(name)?)?;
         let name = endpoint.options.text("identity").ok_or_else(|| missing("identity"))?;
         let mut identity = Identity::of(definitions.identity(name)?)?;
+        let asks_today = partner.agreement.mdn;
         let pinned = Pinned::of(notes, attempt)?;
         let repeated = pinned.terms().cloned();
         if let Some(terms) = &repeated {
@@ -110,6 +115,8 @@ impl Partnership {
             own_keys,
             certificate,
             verifying,
+            root_type: String::new(),
+            asks_today,
             repeated,
             material,
             now,
@@ -126,7 +133,6 @@ impl Partnership {
             Instead::Key(own) => self.own = Arc::clone(own),
             Instead::Certificate(certificate) => self.certificate = Some(Arc::clone(certificate)),
         }
-        self.repeated = None;
         self.described()
     }
 
@@ -141,16 +147,19 @@ impl Partnership {
     /// The terms of a message of today.
     pub(crate) fn terms(&self, media_type: String, file_name: &RemotePath) -> MessageTerms {
         let made_with = (self.own.fingerprint.as_str(), self.recipient_fingerprint.as_str());
-        MessageTerms::of((&self.identity, &self.partner), made_with, media_type, file_name)
+        let types = (media_type, self.root_type.clone());
+        MessageTerms::of((&self.identity, &self.partner), made_with, types, file_name)
     }
 
     /// With what follows from the key and the certificates.
     fn described(mut self) -> Result<Self> {
-        let partner = &self.partner;
+        let mut partner = self.partner.clone();
+        // A message goes out again as it was, and what is weak of it is told of.
+        partner.agreement.legacy |= self.repeated.is_some();
         let encrypted_for: Vec<&X509> = self.encrypted_for().map(|known| &known.certificate).collect();
-        let mut legacy = legacy::of_message(partner, &encrypted_for)?;
+        let mut legacy = legacy::of_message(&partner, &encrypted_for)?;
         if partner.agreement.signs_by_smime() {
-            legacy.extend(legacy::of_own_key(&self.own, &self.identity, partner)?);
+            legacy.extend(legacy::of_own_key(&self.own, &self.identity, &partner)?);
         }
         let fingerprints: Vec<&str> = self.encrypted_for().map(|known| known.fingerprint.as_str()).collect();
         let recipient_fingerprint = match &self.repeated {
@@ -196,16 +205,26 @@ impl Partnership {
         )
     }
 
-    /// What a message by PGP/MIME is signed with and encrypted for now.
+    /// The agreement by which the answer to a message is judged: the receipt must be what was asked for, or what is asked for today
+    /// if that is less, as after a person has looked at a receipt that proved nothing.
+    pub(crate) fn judging(&self) -> Agreement {
+        let agreed = &self.partner.agreement;
+        Agreement { mdn: agreed.mdn.weaker(self.asks_today), ..agreed.clone() }
+    }
+
+    /// What a message of this protection by PGP/MIME is signed with and encrypted for now.
     ///
     /// # Errors
     /// `ConfigInvalid`: there is no key for that, or one cannot be read.
-    pub(crate) fn pgp_sides(material: &Material, endpoint: &Endpoint, now: Timestamp) -> Result<PgpSides> {
+    pub(crate) fn pgp_sides(
+        material: &Material,
+        endpoint: &Endpoint,
+        (security, now): (SendSecurity, Timestamp),
+    ) -> Result<PgpSides> {
         let definitions = &material.definitions;
         let partner = Partner::of(definitions.partner(endpoint.partner().unwrap_or_default())?)?;
         let name = endpoint.options.text("identity").unwrap_or_default();
         let identity = Identity::of(definitions.identity(name)?)?;
-        let security = partner.agreement.send_security;
         let own = match security.signs() {
             true => Some(material.pgp.signing(definitions, &identity, now)?),
             false => None,

@@ -388,14 +388,10 @@ impl PartReceiver for Receiver<'_> {
 /// What is known of a part besides its bytes, name and media type.
 pub(crate) fn metadata_of(part: &Part) -> Map<String, Value> {
     let safe = |raw: &[u8]| PeerText::new(raw).as_str().to_owned();
-    let with_parameters = |media: &ContentType| media.to_string() != media.essence();
     [
         (FILE_NAME, part.file_name_raw().map(|raw| safe(&raw))),
         (CONTENT_ID, part.headers.get("Content-ID").map(safe)),
-        (
-            CONTENT_TYPE,
-            part.content_type().filter(with_parameters).map(|media| safe(media.to_string().as_bytes())),
-        ),
+        (CONTENT_TYPE, part.content_type().map(|media| safe(media.to_string().as_bytes()))),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), Value::from(value?))))

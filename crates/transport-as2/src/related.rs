@@ -33,15 +33,6 @@ pub(crate) fn is_related(media_type: &str) -> bool {
     essence.trim().eq_ignore_ascii_case(RELATED)
 }
 
-/// The media type of the first of several files, as that of the whole says it; that of one file as it is. `None` where the whole
-/// does not say it.
-pub(crate) fn root_of(media_type: &str) -> Option<String> {
-    match is_related(media_type) {
-        true => ContentType::parse(media_type.as_bytes())?.parameter("type"),
-        false => Some(media_type.to_owned()),
-    }
-}
-
 /// The same of a header section.
 pub(crate) fn has_related(head: &[u8]) -> bool {
     let section = [head, b"\r\n"].concat();

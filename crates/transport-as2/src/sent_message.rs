@@ -118,7 +118,8 @@ impl SentMessage {
     /// The agreement as it was for this message; what says how signatures are verified is that of today.
     pub(crate) fn agreement(&self, today: &Agreement) -> Agreement {
         Agreement {
-            mdn: MdnRequest::parse(&self.asked).unwrap_or(today.mdn),
+            // A person who has looked at a receipt that proved nothing may ask for less by now.
+            mdn: MdnRequest::parse(&self.asked).map_or(today.mdn, |asked| asked.weaker(today.mdn)),
             send_security: SendSecurity::parse(&self.security).unwrap_or(today.send_security),
             ..today.clone()
         }

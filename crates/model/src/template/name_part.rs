@@ -3,17 +3,14 @@
 use super::FORBIDDEN;
 use crate::peer_text::needs_escape;
 
-/// Most bytes of one value, so that it leaves room for the rest of a name, which may have 255.
-const LONGEST: usize = 100;
-
 /// The text without what could lead elsewhere, break a line or hide the file: separators, control characters and what Windows
-/// does not allow are written as `_`; spaces and dots at both ends, and what is too long, are left out.
-pub(super) fn name_part(text: &str) -> String {
+/// does not allow are written as `_`; spaces and dots at both ends, and what is behind so many bytes, are left out.
+pub(super) fn name_part(text: &str, longest: usize) -> String {
     let mut part = String::new();
     for character in text.trim_matches(is_cut).chars() {
         let is_plain = character != '/' && !needs_escape(character) && !FORBIDDEN.contains(&character);
         let character = if is_plain { character } else { '_' };
-        if part.len() + character.len_utf8() > LONGEST {
+        if part.len() + character.len_utf8() > longest {
             break;
         }
         part.push(character);
@@ -29,7 +26,9 @@ fn is_cut(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{LONGEST, name_part};
+    use super::name_part;
+
+    const LONGEST: usize = 100;
 
     #[test]
     fn nothing_leads_elsewhere_or_breaks_a_line() {
@@ -42,10 +41,10 @@ mod tests {
             ("a\r\nb\0c\u{202e}d", "a__b_c_d"),
             ("Größe?", "Größe_"),
         ] {
-            assert_eq!(name_part(text), part, "{text:?}");
+            assert_eq!(name_part(text, LONGEST), part, "{text:?}");
         }
-        let long = name_part(&"ü".repeat(300));
+        let long = name_part(&"ü".repeat(300), LONGEST);
         assert_eq!((long.len(), long.chars().count()), (LONGEST, LONGEST / 2));
-        assert_eq!(name_part(&format!("{}. x", "a".repeat(LONGEST - 1))), "a".repeat(LONGEST - 1));
+        assert_eq!(name_part(&format!("{}. x", "a".repeat(LONGEST - 1)), LONGEST), "a".repeat(LONGEST - 1));
     }
 }

@@ -36,9 +36,17 @@ fn values_of_metadata_are_safe_parts_of_names_and_empty_where_they_are_missing()
         ("{stem}-{metadata.as2_parts}{ext}", "po-2.edi"),
         ("{stem}-{metadata.query.page}{ext}", "po-a,2.edi"),
         ("{stem}-{metadata.form_application}{ext}", "po-.edi"),
+        // No name begins or ends with a dot because a key is missing.
+        ("{metadata.form_application}.{name}", "po.edi"),
+        ("{stem}.{metadata.form_application}", "po"),
+        ("{stem}.{counter:3}{metadata.form_application}", "po.000"),
+        (".{metadata.form_application}{name}", ".po.edi"),
     ] {
         assert_eq!(String::from_utf8(render(template, b"po.edi")).unwrap(), name, "{template}");
     }
+    // As much is taken of them as a file system allows.
+    let long = render("{metadata.as2_subject}{counter:5}{metadata.as2_subject}{name}", &[b'n'; 245]);
+    assert_eq!(String::from_utf8(long).unwrap(), format!("Or00000Or{}", "n".repeat(245)));
     assert!(!NameTemplate::parse("{name}{metadata.a}").unwrap().is_of_the_name_alone());
     assert!(NameTemplate::parse_text("{metadata.a}").is_ok(), "a text may be empty");
 }

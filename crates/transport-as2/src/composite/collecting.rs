@@ -18,8 +18,8 @@ use transport::StagingArea;
 pub(super) enum Leaf {
     /// A receipt, whole.
     Receipt(Headers, Vec<u8>),
-    /// A part that is protected by itself.
-    Protected(Headers, StagingWriter),
+    /// A part that is protected by itself; for somebody else, if it cannot be read here.
+    Protected(Headers, FoundPayload<StagingWriter>),
     Payload(FoundPayload<StagingWriter>),
     /// A payload that claims less protection than was agreed: its name, and what is missing. Nothing of it is staged.
     Unprotected(String, Rejection),
@@ -152,29 +152,24 @@ impl PartReceiver for Collector<'_> {
             self.leaves.push(Leaf::Unprotected(file_name, lacks));
             return Ok(Box::new(Bounded { writer: &mut self.nowhere, room: &mut self.rooms.payloads }));
         }
-        let writer = StagingWriter::new(self.staging.begin().map_err(io::Error::other)?);
-        if is_protected(kind) {
-            self.leaves.push(Leaf::Protected(part.headers.clone(), writer));
-            return match self.leaves.last_mut() {
-                Some(Leaf::Protected(_, writer)) => {
-                    Ok(Box::new(Bounded { writer, room: &mut self.rooms.protected }))
-                }
-                _ => Err(lost()),
-            };
-        }
-        self.leaves.push(Leaf::Payload(FoundPayload {
-            writer,
+        let is_protected = is_protected(kind);
+        let payload = FoundPayload {
+            writer: StagingWriter::new(self.staging.begin().map_err(io::Error::other)?),
             file_name: safe_file_name(part.file_name().as_deref(), self.message_id),
             media_type: essence,
             metadata: metadata_of(part),
             around: Around::default(),
-        }));
-        match self.leaves.last_mut() {
-            Some(Leaf::Payload(payload)) => {
-                Ok(Box::new(Bounded { writer: &mut payload.writer, room: &mut self.rooms.payloads }))
-            }
-            _ => Err(lost()),
-        }
+        };
+        self.leaves.push(match is_protected {
+            true => Leaf::Protected(part.headers.clone(), payload),
+            false => Leaf::Payload(payload),
+        });
+        let (payload, room) = match self.leaves.last_mut() {
+            Some(Leaf::Protected(_, payload)) => (payload, &mut self.rooms.protected),
+            Some(Leaf::Payload(payload)) => (payload, &mut self.rooms.payloads),
+            _ => return Err(lost()),
+        };
+        Ok(Box::new(Bounded { writer: &mut payload.writer, room }))
     }
 
     fn signed_content(&mut self) -> io::Result<Option<Box<dyn Write + Send>>> {
@@ -188,8 +183,9 @@ impl PartReceiver for Collector<'_> {
     fn read_back(&mut self) -> io::Result<Option<Box<dyn Read + '_>>> {
         Ok(match self.leaves.last() {
             Some(Leaf::Receipt(_, bytes)) => Some(Box::new(bytes.as_slice())),
-            Some(Leaf::Protected(_, writer)) => Some(Box::new(writer.read_back()?)),
-            Some(Leaf::Payload(payload)) => Some(Box::new(payload.writer.read_back()?)),
+            Some(Leaf::Protected(_, payload) | Leaf::Payload(payload)) => {
+                Some(Box::new(payload.writer.read_back()?))
+            }
             Some(Leaf::Unprotected(..)) | None => None,
         })
     }

@@ -94,6 +94,10 @@ impl As2Destination {
     ) -> Result<Sent> {
         let Failed { error, refused } = failed;
         let Some(disposition) = refused.filter(is_about_keys) else { return Err(error) };
+        // Under the terms of the refused message no other one is made: the next attempt has those of today.
+        if partnership.repeated.is_some() {
+            return Err(error.retry_as(Retry::Transient));
+        }
         if let Some(noted) = NotedFallback::of(&delivery.notes)? {
             // This message stood in the place of another one: once is enough.
             return Err(spent(delivery, noted, error).await);

@@ -254,7 +254,8 @@ impl As2Destination {
             }
             true => {
                 let material = self.materials.of(self.services.directory.definitions());
-                let sides = Partnership::pgp_sides(&material, &self.endpoint, envelope.seed.date)?;
+                let made = (envelope.agreement.send_security, envelope.seed.date);
+                let sides = Partnership::pgp_sides(&material, &self.endpoint, made)?;
                 let made = pgp::build(envelope, &sides, reader, length)?;
                 pgp_names = sides.names;
                 made

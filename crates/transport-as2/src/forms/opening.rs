@@ -1,6 +1,6 @@
 //! Reads a form that arrives up to its message: the fields before `input-data` are kept, and what follows streams.
 
-use crate::form_fields::{INPUT_DATA, Received};
+use crate::form_fields::{INPUT_DATA, Received, is_metadata};
 use crate::rejection::Rejection;
 use bytes::Bytes;
 use futures::stream::try_unfold;
@@ -18,16 +18,11 @@ const MOST_BYTES: usize = 64 * 1024;
 /// Bytes that may follow the message: fields that nothing reads, and what stands behind the form's end.
 const MOST_BEHIND: usize = 64 * 1024;
 
-/// Fields that decide what becomes of a message: they must stand before it.
-const DECIDING: [&str; 11] = [
-    "from",
-    "to",
-    "refnum",
-    "expiration",
-    "input-format",
+/// Fields that decide what becomes of a message, besides those that become metadata, by which flows are chosen: they must stand
+/// before it.
+const DECIDING: [&str; 5] = [
     "disposition-notification-to",
     "disposition-notification-options",
-    "receipt-disposition-to",
     "receipt-report-type",
     "receipt-security-selection",
     "receipt-delivery-option",
@@ -180,8 +175,8 @@ fn after(name: &str) -> Result<()> {
         return Err(Error::permanent(ErrorKind::Protocol, "read the parts of a form")
             .caused_by(Rejection::BadForm { why }));
     }
-    if DECIDING.iter().any(|deciding| name.trim().eq_ignore_ascii_case(deciding)) {
-        let why = "a field about the sender, the receiver or the receipt stands behind input-data: put input-data last";
+    if is_metadata(name) || DECIDING.iter().any(|deciding| name.trim().eq_ignore_ascii_case(deciding)) {
+        let why = "a field about the sender, the receiver, the content or the receipt stands behind input-data: put input-data last";
         return Err(Error::permanent(ErrorKind::Protocol, "read the fields of a form")
             .with("field", shown.as_str())
             .caused_by(Rejection::BadForm { why }));

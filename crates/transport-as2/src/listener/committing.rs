@@ -270,8 +270,6 @@ fn metadata(
     if let Some(form) = &head.form {
         metadata.extend(form.metadata.clone());
     }
-    if message.parts.len() > 1 {
-        metadata.insert("as2_parts".into(), message.parts.len().into());
-    }
+    metadata.insert("as2_parts".into(), message.parts.len().into());
     metadata
 }

@@ -15,6 +15,7 @@ use crate::material::Materials;
 use crate::parties::Parties;
 use crate::receive::{ReadMessage, Reading, Unread, read};
 use crate::reject::{CROWDED, EarlyRejection, declined, try_again_later};
+use crate::rejection::Rejection;
 use crate::reply::{ReplyContent, stored_reply, to_response};
 use crate::request::{RequestHead, unfolded};
 use crate::streaming::{Arriving, BodyReader};
@@ -178,10 +179,9 @@ impl Receiver {
         let declined = declined(head, &parties, going_on::total(head, arriving.length()));
         if let (Some(answer), None) = (&declined, &parties.receipt_to) {
             let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
+            let reason = told_to_operator(&parties, answer);
             self.record(
-                event
-                    .peer_detail("reason", &answer.text)
-                    .detail("disposition", answer.disposition.to_string()),
+                event.peer_detail("reason", &reason).detail("disposition", answer.disposition.to_string()),
             )
             .await?;
             return stored_reply(&self.services, head, Some(&parties), answer);
@@ -382,4 +382,13 @@ pub(super) enum Arrival {
     },
     /// It was not read: this answer asks the sender to send it again later.
     Later(StoredReply),
+}
+
+/// Why a message was declined, in words for the operator: which option limits its size is no concern of the sender.
+fn told_to_operator(parties: &Parties, declined: &ReplyContent) -> String {
+    let too_large = Rejection::TooLarge { most: parties.partner.agreement.largest_message };
+    match declined.text == too_large.text() {
+        true => too_large.to_string(),
+        false => declined.text.clone(),
+    }
 }

@@ -457,7 +457,7 @@ fn of_several_files_the_root_is_first_and_each_has_a_name_of_its_own() {
     let told = |place: usize, key: &str| message.parts[place].metadata.get(key).and_then(Value::as_str);
     assert_eq!(told(0, "as2_file_name"), Some("../bestellungé.xml"));
     assert_eq!(told(0, "as2_content_id"), Some("<po@theirs>"));
-    assert_eq!(told(0, "as2_content_type"), None);
+    assert_eq!(told(0, "as2_content_type"), Some("application/xml"));
     assert_eq!(told(1, "as2_content_id"), Some("<terms@theirs>"));
     assert_eq!(told(1, "as2_content_type"), Some("text/plain; charset=iso-8859-2; name=terms.txt"));
     assert_eq!((told(3, "as2_file_name"), told(3, "as2_content_id")), (None, None));

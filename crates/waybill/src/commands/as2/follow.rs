@@ -109,7 +109,12 @@ pub(super) async fn follow(
         };
         if interrupted || begun.elapsed() >= wait {
             line.clear();
-            return Ok(Followed { waybill: store.waybill(transfer).await?, ended: false });
+            let waybill = match store.waybill(transfer).await {
+                // It is recorded all the same: whoever sends it once more sends it twice.
+                Err(error) if error.retry() == Retry::Transient => None,
+                waybill => waybill?,
+            };
+            return Ok(Followed { waybill, ended: false });
         }
     }
 }
