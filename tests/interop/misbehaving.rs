@@ -195,6 +195,24 @@ fn a_person_may_ask_for_less_than_the_message_that_the_partner_may_have() {
     assert!(seen.len() >= 2, "{seen:?}");
     assert_identical(&seen);
     assert_eq!(fs::read_dir(peer.text("inbox")).unwrap().count(), 1);
+
+    // Also where none is asked for by now, one that refuses the message counts.
+    tell(&peer, &json!({ "mdn": "asked", "drop": "after_read", "times": 1 }));
+    hub.put("refused.bin", &[9; 5000]);
+    let before = seen.len();
+    suites::eventually("a first attempt", crate::hub::PATIENCE, || {
+        (received(&peer).len() > before).then_some(())
+    });
+    hub.gateway.stop();
+    hub.define(peer.text("url"), "mdn.ask = \"none\"");
+    tell(
+        &peer,
+        &json!({ "mdn": "asked", "disposition": "processed/error: decryption-failed", "duplicate": "warning" }),
+    );
+    hub.gateway.start();
+    let way = hub.ended("refused.bin");
+    assert_eq!(way["state"], "failed", "{way}");
+    assert_identical(&received(&peer)[before..]);
 }
 
 #[test]

@@ -135,6 +135,9 @@ pub struct TemplateError {
 /// Most bytes of a file name that file systems take.
 const LONGEST_NAME: usize = 255;
 
+/// Digits of the largest number.
+const LONGEST_NUMBER: usize = 20;
+
 /// Most bytes of a value of the metadata in it.
 const LONGEST_VALUE: usize = 100;
 
@@ -300,7 +303,8 @@ impl NameTemplate {
                 let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |at| at + 1);
                 name.truncate(end.max(counters.last().map_or(0, |counter| counter.at)));
             }
-            let numbers: usize = counters.iter().map(|counter| counter.width).sum();
+            // A number may grow wider than it was asked to be.
+            let numbers: usize = counters.iter().map(|counter| counter.width.max(LONGEST_NUMBER)).sum();
             if name.len() + numbers <= LONGEST_NAME || longest == 0 {
                 return (name, counters);
             }

@@ -315,6 +315,15 @@ impl MdnRequest {
             (Self::Signed, Self::Signed) => Self::Signed,
         }
     }
+
+    /// The same, and an unsigned one rather than none.
+    #[must_use]
+    pub const fn or_unsigned(self) -> Self {
+        match self {
+            Self::None => Self::Unsigned,
+            asked => asked,
+        }
+    }
 }
 
 impl SendSecurity {

@@ -303,12 +303,18 @@ impl CompositeReader {
                 Leaf::Protected(headers, payload) => {
                     let mut payload = payload.staged()?;
                     let before = (found.receipts.len(), found.payloads.len(), found.refused.len());
+                    let was_first = found.report.is_none();
                     let mut body = ReadAlone::of(&mut *payload.writer);
                     match self.entity(&headers, &mut body, &around, (&mut *rooms, depth + 1), found) {
-                        Err(Unread::Message { .. }) if self.is_for_another(&payload, &around) => {
+                        Err(Unread::Message { disposition, .. })
+                            if is_about_keys(&disposition) && self.is_for_another(&payload, &around) =>
+                        {
                             found.receipts.truncate(before.0);
                             found.payloads.truncate(before.1);
                             found.refused.truncate(before.2);
+                            if was_first {
+                                (found.report, found.pgp) = (None, None);
+                            }
                             found.take(payload, &around, (&report, by_pgp))?;
                         }
                         // What else is there counts all the same.
@@ -364,6 +370,12 @@ impl CompositeReader {
             ..ReadOptions::default()
         }
     }
+}
+
+/// Whether a part could not be decrypted, or nothing known has signed it.
+const fn is_about_keys(disposition: &Disposition) -> bool {
+    use DispositionError::{AuthenticationFailed, DecryptionFailed};
+    matches!(disposition, Disposition::Error(DecryptionFailed | AuthenticationFailed))
 }
 
 /// The fields of a part whose body was decoded when it was taken.

@@ -200,7 +200,8 @@ impl As2Destination {
             let awaiting = Sent::Awaiting { deadline, connection: answer.connection, replies: Vec::new() };
             return Ok(self.with_replies(delivery, awaiting, content, replies_to).await?);
         }
-        let judging = partnership.judging();
+        let has_receipt = content.as_ref().is_some_and(|content| content.read.is_some());
+        let judging = partnership.judging(has_receipt || answer.looks_like_mdn());
         let expected = Expected {
             endpoint: &self.endpoint.name,
             agreement: &judging,

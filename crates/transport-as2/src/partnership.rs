@@ -206,10 +206,12 @@ impl Partnership {
     }
 
     /// The agreement by which the answer to a message is judged: the receipt must be what was asked for, or what is asked for today
-    /// if that is less, as after a person has looked at a receipt that proved nothing.
-    pub(crate) fn judging(&self) -> Agreement {
+    /// if that is less, as after a person has looked at a receipt that proved nothing. One that came counts in any case: it may
+    /// refuse the message.
+    pub(crate) fn judging(&self, has_receipt: bool) -> Agreement {
         let agreed = &self.partner.agreement;
-        Agreement { mdn: agreed.mdn.weaker(self.asks_today), ..agreed.clone() }
+        let today = if has_receipt { self.asks_today.or_unsigned() } else { self.asks_today };
+        Agreement { mdn: agreed.mdn.weaker(today), ..agreed.clone() }
     }
 
     /// What a message of this protection by PGP/MIME is signed with and encrypted for now.

@@ -118,8 +118,10 @@ impl SentMessage {
     /// The agreement as it was for this message; what says how signatures are verified is that of today.
     pub(crate) fn agreement(&self, today: &Agreement) -> Agreement {
         Agreement {
-            // A person who has looked at a receipt that proved nothing may ask for less by now.
-            mdn: MdnRequest::parse(&self.asked).map_or(today.mdn, |asked| asked.weaker(today.mdn)),
+            // A person who has looked at a receipt that proved nothing may ask for less by now. What comes counts all the
+            // same: it may refuse the message.
+            mdn: MdnRequest::parse(&self.asked)
+                .map_or(today.mdn, |asked| asked.weaker(today.mdn.or_unsigned())),
             send_security: SendSecurity::parse(&self.security).unwrap_or(today.send_security),
             ..today.clone()
         }
@@ -383,7 +385,10 @@ mod tests {
         let sent = SentMessage::noted(&notes, "<1@acme>").unwrap().unwrap();
         assert_eq!(sent.mic().unwrap().digest, openssl::sha::sha256(b"content"));
         assert_eq!(sent.content_headers(), b"Content-Type: x/y\r\n");
-        assert_eq!(sent.agreement(&Agreement::default()).mdn, MdnRequest::Unsigned);
+        for today in [MdnRequest::None, MdnRequest::Unsigned, MdnRequest::Signed] {
+            let today = Agreement { mdn: today, ..Agreement::default() };
+            assert_eq!(sent.agreement(&today).mdn, MdnRequest::Unsigned);
+        }
         assert_eq!(SentMessage::noted(&notes, "<2@acme>").unwrap(), None);
         assert_eq!((sent.earlier, &sent.proof), (Earlier::Open, &None));
         assert!(!sent.went_on());

@@ -96,7 +96,8 @@ impl As2Destination {
         let Some(disposition) = refused.filter(is_about_keys) else { return Err(error) };
         // Under the terms of the refused message no other one is made: the next attempt has those of today.
         if partnership.repeated.is_some() {
-            return Err(error.retry_as(Retry::Transient));
+            let has_other = partnership.instead(&disposition)?.is_some();
+            return Err(if has_other { error.retry_as(Retry::Transient) } else { error });
         }
         if let Some(noted) = NotedFallback::of(&delivery.notes)? {
             // This message stood in the place of another one: once is enough.

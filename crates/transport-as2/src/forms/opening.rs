@@ -255,10 +255,12 @@ mod tests {
         assert!(
             matches!(error, Some(Unopened::Form(reason)) if reason.contains("follow its input-data or its end"))
         );
-        let late = FORM.replace("submit", "receipt-disposition-to");
-        let opened = open(&form("b"), body(&late, 64)).await.ok().unwrap();
-        let error = opened.body.collect(100).await.unwrap_err();
-        assert!(error.chain().contains("input-data last"), "{}", error.chain());
+        for deciding in ["receipt-disposition-to", "Receipt-Report-Type", "Transaction-Set", "application"] {
+            let late = FORM.replace("submit", deciding);
+            let opened = open(&form("b"), body(&late, 64)).await.ok().unwrap();
+            let error = opened.body.collect(100).await.unwrap_err();
+            assert!(error.chain().contains("input-data last"), "{}", error.chain());
+        }
         assert!(matches!(open(&form(""), body(FORM, 64)).await.err(), Some(Unopened::Form(_))));
         // Two messages in one form: the second one must not be lost.
         let twice = FORM.replace("\"submit\"", "\"INPUT-DATA\"");
