@@ -26,6 +26,9 @@ fn nothing_is_lost_or_doubled_as_the_page_promises_on_postgres() {
     lives(Some("backup"));
 }
 
+/// Messages whose sending has begun.
+const SENT: &str = "select count(*) from notes where key = 'as2'";
+
 /// One gateway's lives: a backup while it runs, its machine lost, restored; moved; its database alone restored.
 fn lives(database: Option<&str>) {
     let mut scene = Scene::new(database);
@@ -33,13 +36,13 @@ fn lives(database: Option<&str>) {
     // These are on their way, and their first attempt is made: the partner keeps them waiting.
     scene.partner.signal("STOP");
     let sent = scene.put("sent", 12);
-    scene.wait_for_row("select count(*) from notes", 12);
+    scene.wait_for_row(SENT, 12);
     // More come, and seals are made, between every two steps of the backup.
     let mut meanwhile = Vec::new();
     let backup = scene.back_up(|| {
         let before = scene.newest_seal();
         meanwhile.extend(scene.put(&format!("meanwhile-{}", meanwhile.len()), 1));
-        scene.wait_for_row("select count(*) from notes", 12 + i64::try_from(meanwhile.len()).unwrap());
+        scene.wait_for_row(SENT, 12 + i64::try_from(meanwhile.len()).unwrap());
         scene.wait_for_seals_after(before);
     });
     // All of them are delivered after the backup; then the machine is gone.
