@@ -297,7 +297,8 @@ impl NameTemplate {
             return self.render_with(values, LONGEST_VALUE);
         }
         // Of what somebody else gave less is taken, rather than that no file system takes the name.
-        for longest in (0..=LONGEST_VALUE).rev() {
+        let mut longest = LONGEST_VALUE;
+        loop {
             let (mut name, counters) = self.render_with(values, longest);
             if matches!(self.pieces.last(), Some(Piece::Metadata(_))) {
                 let end = name.iter().rposition(|byte| !matches!(byte, b'.' | b' ')).map_or(0, |at| at + 1);
@@ -308,8 +309,8 @@ impl NameTemplate {
             if name.len() + numbers <= LONGEST_NAME || longest == 0 {
                 return (name, counters);
             }
+            longest -= 1;
         }
-        self.render_with(values, 0)
     }
 
     /// The same, with at most so many bytes of each value of the metadata.

@@ -20,7 +20,7 @@ use collecting::{Collector, Leaf, Rooms};
 use model::Result;
 use openssl::x509::X509;
 use serde_json::{Map, Value};
-use smime::{DecryptionKey, Digest, Headers, Keys, Limits, ReadOptions, Report};
+use smime::{ContentType, DecryptionKey, Digest, Headers, Keys, Limits, ReadOptions, Report};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -195,10 +195,10 @@ impl CompositeReader {
         Around::default().with((report, pgp.as_ref()), self.digest, None)
     }
 
-    /// Whether a protected part that cannot be read is taken as it came: it is protected for whoever gets the file, such as an
-    /// invoice (`.p7m`), where what is around it is as agreed.
-    fn is_for_another(&self, part: &FoundPayload, around: &Around) -> bool {
-        let kind = part.media_type.as_deref().unwrap_or_default();
+    /// Whether a protected part that cannot be read, of this media type, is taken as it came, where what is around it is as
+    /// agreed: such a file may be signed by somebody else, or be for somebody else, such as an invoice (`.p7m`). Without an
+    /// OpenPGP key of ours, one that is encrypted with OpenPGP is for whoever gets the file.
+    pub(crate) fn is_for_another(&self, kind: &str, around: &Around) -> bool {
         let is_protected_around = around.cipher.is_some() || around.signature.is_some();
         let has_no_key = kind == "multipart/encrypted" && self.pgp.own.is_empty();
         around.lacks(&self.agreement).is_none()
@@ -304,10 +304,12 @@ impl CompositeReader {
                     let mut payload = payload.staged()?;
                     let before = (found.receipts.len(), found.payloads.len(), found.refused.len());
                     let was_first = found.report.is_none();
+                    let media = headers.content_type();
+                    let kind = media.as_ref().map(ContentType::essence).unwrap_or_default();
                     let mut body = ReadAlone::of(&mut *payload.writer);
                     match self.entity(&headers, &mut body, &around, (&mut *rooms, depth + 1), found) {
                         Err(Unread::Message { disposition, .. })
-                            if is_about_keys(&disposition) && self.is_for_another(&payload, &around) =>
+                            if disposition.is_about_keys() && self.is_for_another(kind, &around) =>
                         {
                             found.receipts.truncate(before.0);
                             found.payloads.truncate(before.1);
@@ -370,12 +372,6 @@ impl CompositeReader {
             ..ReadOptions::default()
         }
     }
-}
-
-/// Whether a part could not be decrypted, or nothing known has signed it.
-const fn is_about_keys(disposition: &Disposition) -> bool {
-    use DispositionError::{AuthenticationFailed, DecryptionFailed};
-    matches!(disposition, Disposition::Error(DecryptionFailed | AuthenticationFailed))
 }
 
 /// The fields of a part whose body was decoded when it was taken.

@@ -92,6 +92,13 @@ impl Disposition {
         false
     }
 
+    /// Whether a message could not be decrypted, or no certificate that is known has signed it: it was protected by other keys
+    /// than its recipient has agreed to.
+    pub(crate) const fn is_about_keys(&self) -> bool {
+        use DispositionError::{AuthenticationFailed, DecryptionFailed};
+        matches!(self, Self::Error(DecryptionFailed | AuthenticationFailed))
+    }
+
     /// Reads the value of a `Disposition` field as partners write it: any case, with or without the
     /// mode before `;`, with or without space after it, `processed` or `failed` with their modifiers.
     /// `None` when it is none.

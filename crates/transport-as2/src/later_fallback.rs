@@ -2,7 +2,7 @@
 //! attempt sends another one in its place, with another certificate or key.
 
 use crate::agreement::{Identity, Partner};
-use crate::disposition::{Disposition, DispositionError};
+use crate::disposition::Disposition;
 use crate::fallback::{self, Instead, NotedFallback};
 use crate::material::{Certificate, Material, Own};
 use crate::partnership::Partnership;
@@ -40,9 +40,7 @@ pub(crate) fn once_more(
     message_id: &str,
     now: Timestamp,
 ) -> Result<OnceMore> {
-    use DispositionError::{AuthenticationFailed, DecryptionFailed};
-    let is_about_keys = matches!(disposition, Disposition::Error(DecryptionFailed | AuthenticationFailed));
-    if !is_about_keys || awaited.state.is_final() {
+    if !disposition.is_about_keys() || awaited.state.is_final() {
         return Ok(OnceMore::Not);
     }
     if let Some(noted) = NotedFallback::of(&awaited.notes)? {

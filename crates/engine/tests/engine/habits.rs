@@ -134,7 +134,6 @@ both! {
         scene.place("in").offer(stating(32));
         let _engine = scene.start().await;
         scene.until("it was read", || async { scene.events("offer.backed_off").await.len() == 1 }).await;
-        scene.place("in").remove_offer(&"in/po.edi".into());
         scene.place("in").offer(ScriptedOffer::file("in/po.edi", BYTES));
         delivered_whole(&scene).await;
         let aside = scene.events("payload.quarantined").await;

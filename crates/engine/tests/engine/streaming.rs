@@ -3,11 +3,13 @@
 use crate::database::both;
 use crate::operating::{ENDPOINT, end, follows, suspend};
 use crate::scene::{Scene, endpoint, flow, polling, saying};
+use engine::Engine;
 use model::definition::{Definitions, Flow, OfflineRule, SettleWhen};
-use model::{Content, Outcome, Sha256, TransferState};
+use model::schedule::Schedule;
+use model::{Content, ErrorKind, Outcome, Sha256, TransferState};
 use std::sync::Arc;
 use std::time::Duration;
-use store::FlowInForce;
+use store::{FlowInForce, TransferView};
 use testkit::fake::{Act, Answer, Fault, MemoryFolder, Opening, ScriptedFolder, ScriptedOffer};
 use transport::folder::{Folder, Overwrite};
 
@@ -28,6 +30,24 @@ async fn folders(scene: &Scene) -> (MemoryFolder, Arc<ScriptedFolder>, MemoryFol
     scene.place("in").use_folder(Arc::clone(&read) as Arc<_>, "in", Overwrite::Refuse);
     scene.place("out").use_folder(Arc::new(to.clone()), "out", Overwrite::Refuse);
     (from, read, to)
+}
+
+/// A transfer that fails because somebody took its file away before it was sent.
+async fn lost(scene: &Scene) -> (Engine, TransferView) {
+    scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+    suspend(scene, &scene.store, ENDPOINT, "out").await;
+    let engine = scene.start().await;
+    follows(scene, &engine, 1).await;
+    scene.until("it is recorded", || async { scene.transfers().await.len() == 1 }).await;
+    scene.place("in").remove_offer(&"po.edi".into());
+    end(scene, &scene.store, ENDPOINT, "out").await;
+    let failed = scene.until_all(1, TransferState::Failed).await.remove(0);
+    assert_eq!(scene.events("delivery.retrying").await.len(), 2);
+    let error = scene.events("delivery.failed").await.remove(0).detail["error"].to_string();
+    assert!(error.contains("no longer at its source"), "{error}");
+    assert!(scene.events("endpoint.offline").await.is_empty());
+    scene.until("its source is settled", || async { scene.events("offer.settled").await.len() == 1 }).await;
+    (engine, failed)
 }
 
 both! {
@@ -129,24 +149,32 @@ both! {
     }
 
     a_file_that_is_gone_is_waited_for_and_a_person_can_have_it_sent_again(scene) {
-        scene.flow(streaming(&["out"]));
-        let engine = scene.start().await;
-        suspend(&scene, &scene.store, ENDPOINT, "out").await;
-        follows(&scene, &engine, 1).await;
-        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
-        scene.until("it is recorded", || async { scene.transfers().await.len() == 1 }).await;
-        scene.place("in").remove_offer(&"po.edi".into());
-        end(&scene, &scene.store, ENDPOINT, "out").await;
-        let failed = scene.until_all(1, TransferState::Failed).await.remove(0);
-        assert_eq!(scene.events("delivery.retrying").await.len(), 2);
-        let error = scene.events("delivery.failed").await.remove(0).detail["error"].to_string();
-        assert!(error.contains("no longer at its source"), "{error}");
-        assert!(scene.events("endpoint.offline").await.is_empty());
-        scene.until("it is kept", || async { scene.events("offer.settled").await.len() == 1 }).await;
+        // Its folder is not listed while it is away: it would be on record as gone.
+        let daily = Schedule::every(Duration::from_secs(86_400));
+        scene.flow(polling(streaming(&["out"]), |poll| poll.schedule = daily.clone()));
+        let (_engine, failed) = lost(&scene).await;
         scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
         scene.store.retry_transfer(failed.id, &scene.act(), None::<FlowInForce>).await.unwrap();
         scene.until_all(1, TransferState::Completed).await;
         scene.until("it is settled", || async { scene.place("in").offers().is_empty() }).await;
+    }
+
+    a_file_that_was_seen_to_be_gone_is_a_new_one_when_it_is_there_again(scene) {
+        scene.flow(streaming(&["out"]));
+        let (_engine, failed) = lost(&scene).await;
+        scene.pass(Duration::from_secs(60), 30).await;
+        let retried = scene.store.retry_transfer(failed.id, &scene.act(), None::<FlowInForce>).await;
+        let error = retried.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("no longer where it was found"), "{error}");
+        scene.place("in").offer(ScriptedOffer::file("po.edi", *b"x"));
+        scene.until("it is delivered", || async { scene.place("out").received().len() == 1 }).await;
+        scene.until("both ended", || async {
+            let transfers = scene.transfers().await;
+            transfers.len() == 2 && transfers.iter().all(|one| one.ended_at.is_some())
+        }).await;
+        let states: Vec<_> = scene.transfers().await.iter().map(|one| one.state).collect();
+        assert_eq!(states, [TransferState::Failed, TransferState::Completed]);
     }
 
     a_source_that_does_not_answer_goes_offline_and_its_files_wait(scene) {

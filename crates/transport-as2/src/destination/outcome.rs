@@ -2,7 +2,7 @@
 //! not decrypt or verify.
 
 use super::{As2Destination, Failed};
-use crate::disposition::{Disposition, DispositionError};
+use crate::disposition::Disposition;
 use crate::fallback::{self, NotedFallback};
 use crate::legacy;
 use crate::partnership::Partnership;
@@ -42,12 +42,6 @@ pub(super) async fn note_answered(
         Ok(()) => error,
         Err(failed) => error.with("a note could not be stored", failed.chain()),
     }
-}
-
-/// Whether a disposition says that a message was encrypted for the wrong certificate, or signed by the wrong key.
-fn is_about_keys(disposition: &Disposition) -> bool {
-    use DispositionError::{AuthenticationFailed, DecryptionFailed};
-    matches!(disposition, Disposition::Error(DecryptionFailed | AuthenticationFailed))
 }
 
 impl As2Destination {
@@ -93,7 +87,7 @@ impl As2Destination {
         failed: Failed,
     ) -> Result<Sent> {
         let Failed { error, refused } = failed;
-        let Some(disposition) = refused.filter(is_about_keys) else { return Err(error) };
+        let Some(disposition) = refused.filter(Disposition::is_about_keys) else { return Err(error) };
         // Under the terms of the refused message no other one is made: the next attempt has those of today.
         if partnership.repeated.is_some() {
             let has_other = partnership.instead(&disposition)?.is_some();
@@ -133,7 +127,7 @@ impl As2Destination {
         }
         match self.attempt(delivery, &partnership, &mut prepared).await {
             Ok(sent) => Ok(sent),
-            Err(Failed { error, refused }) if refused.as_ref().is_some_and(is_about_keys) => {
+            Err(Failed { error, refused }) if refused.as_ref().is_some_and(Disposition::is_about_keys) => {
                 Err(spent(delivery, noted, why(error)).await)
             }
             Err(Failed { error, .. }) => Err(why(error)),

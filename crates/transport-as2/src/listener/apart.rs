@@ -106,12 +106,6 @@ impl Receiver {
 
 /// Takes a message apart. Blocks.
 fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart, Refused>> {
-    let is_around = message.pgp.is_some() || !message.report.layers.is_empty();
-    let (agreed, signed) = (reader.agreement.receive_security, message.is_signed());
-    let suffices = Rejection::unprotected(agreed, message.is_encrypted(), signed).is_none();
-    let is_protected_around = is_around && suffices;
-    // Without an OpenPGP key of ours it is for whoever gets the file.
-    let is_for_another = |kind: &str| kind == "multipart/encrypted" && suffices && reader.pgp.own.is_empty();
     let ReadMessage { report, pgp, parts, signed_content, .. } = message;
     let copied = match &signed_content {
         Some((copy, _)) => copy.bytes(LARGEST_MDN)?,
@@ -141,11 +135,7 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
             let body = ReadAlone::of(&mut *part.writer);
             match reader.read_within(&part.headers, body, &around, &mut found) {
                 Ok(()) => {}
-                // It is protected by what is around it: such a file may be signed by somebody else, or be for somebody else,
-                // such as an invoice (`.p7m`), and is taken as it came.
-                Err(Unread::Message { .. })
-                    if is_protected_around && kind != "multipart/signed" || is_for_another(kind) =>
-                {
+                Err(Unread::Message { .. }) if reader.is_for_another(kind, &around) => {
                     found.receipts.truncate(before.0);
                     found.payloads.truncate(before.1);
                     found.refused.truncate(before.2);
