@@ -3,6 +3,7 @@
 mod attachments;
 mod delivery;
 mod made;
+mod on_the_wire;
 mod route_diagram;
 mod source_badge;
 mod steps;
@@ -12,6 +13,7 @@ use crate::pages::mdn::mdn_path;
 use crate::pages::waybill::attachments::AttachmentSection;
 use crate::pages::waybill::delivery::DeliverySection;
 use crate::pages::waybill::made::{MadeSection, OpenSteps, sent};
+use crate::pages::waybill::on_the_wire::OnTheWire;
 use crate::pages::waybill::route_diagram::{Picture, Stop, draw};
 use crate::pages::waybill::source_badge::source_badge;
 use crate::pages::waybill::steps::{Step, steps};
@@ -129,7 +131,10 @@ pub(crate) async fn page(
     let reads_audit = auth.may(Permission::ViewAudit);
     let flows = state.defined_flows().await?;
     let title = flows.get(&waybill.transfer.flow).and_then(|flow| flow.title.clone());
-    let body = body(&state, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit);
+    let mut body = body(&state, &waybill, &mdns, metadata.unwrap_or_default(), reads_audit);
+    for (section, delivery) in body.deliveries.iter_mut().zip(&waybill.deliveries) {
+        section.on_the_wire = OnTheWire::of(&state.store, delivery).await;
+    }
     let body = WaybillBody { title, evidence, ..body };
     if auth.fragment {
         return Ok(Html(body.render()?).into_response());

@@ -254,6 +254,28 @@ async fn a_waybill_shows_the_whole_way_on(world: World) {
     }
 }
 
+both!(a_waybill_shows_how_much_is_on_the_wire, a_waybill_shows_how_much_is_on_the_wire_on);
+
+async fn a_waybill_shows_how_much_is_on_the_wire_on(world: World) {
+    let mut browser = enter(&world).await;
+    let filler = Filler::new(&world.store, world.now()).await;
+    let id = filler.transfer("backup.tar".into(), "orders", Way::Sending, world.now(), None).await;
+    let page = browser.get(&format!("/transfers/{id}")).await.text;
+    for shown in [
+        "On the wire",
+        "50.0 GiB",
+        "100 GiB",
+        "(50 %)",
+        "value=\"50\"",
+        "96.0 MiB/s, 8 min 54 s left, went on at 20.0 GiB",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+    // Of another attempt, or of one that has ended, nothing is said.
+    let id = filler.transfer("other.tar".into(), "orders", Way::Retrying, world.now(), None).await;
+    assert!(!browser.get(&format!("/transfers/{id}")).await.text.contains("On the wire"));
+}
+
 #[tokio::test]
 async fn a_part_of_a_page_is_the_part_of_the_page() {
     let (world, mut browser) = inside().await;

@@ -1,6 +1,7 @@
 //! One delivery with its attempts and its receipt.
 
 use crate::pages::mdn::mdn_path;
+use crate::pages::waybill::on_the_wire::OnTheWire;
 use crate::web::badge::Badge;
 use crate::web::facts::{Facts, facts};
 use crate::web::format::{Moment, between, one_line, path_text, safe_text};
@@ -18,6 +19,8 @@ pub(crate) struct DeliverySection {
     /// What it sends, where that is not what was received.
     pub(crate) sends: Option<String>,
     pub(crate) badge: Badge,
+    /// How far the attempt is that is under way.
+    pub(crate) on_the_wire: Option<OnTheWire>,
     /// Whether nothing more is done for it, unless a person asks for it.
     pub(crate) ended: bool,
     pub(crate) lane: Option<String>,
@@ -77,6 +80,7 @@ impl DeliverySection {
             file_name: path_text(&delivery.file_name),
             sends: None,
             badge: Badge::delivery(delivery.state),
+            on_the_wire: None,
             ended: !open,
             lane: delivery.lane.as_deref().map(safe_text),
             opens: delivery.opens_at.filter(|_| waits).map(Moment),
