@@ -143,7 +143,8 @@ words! {
         MessagePartialKept = "message.partial_kept",
         /// The sender of a message went on where an earlier connection had broken.
         MessageContinued = "message.continued",
-        /// What was kept of a message is removed: its sender did not go on in time, or it made room for another one.
+        /// What was kept of a message is removed: its sender did not go on in time, too little of it had come, or it made room
+        /// for another one.
         MessagePartialRemoved = "message.partial_removed",
         /// A connection was established.
         ConnectionOpened = "connection.opened",

@@ -9,6 +9,7 @@ mod removed;
 
 pub use begin::{NewPartial, PartialBegun};
 pub use removed::AgedPartials;
+use removed::remove_silently;
 
 use crate::command::{Command, place_of};
 use crate::either::on;
@@ -111,12 +112,30 @@ pub struct RecordPartial {
     pub is_whole: bool,
     /// Whether the holder has ended: the segment can be continued.
     pub ended: bool,
+    /// A message that is not whole is removed if its holder has ended with fewer bytes of it, or with none.
+    pub smallest: u64,
     /// Until when it is kept if nothing more comes.
     pub keep_until: Timestamp,
-    /// Events, recorded if the holder still is one.
+    /// Events, recorded if the holder still is one and the message stays.
     pub events: Vec<AuditEvent>,
+    /// Events, recorded if the message is removed.
+    pub removed: Vec<AuditEvent>,
     /// The time.
     pub now: Timestamp,
+}
+
+/// The answer to [`Store::record_partial`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PartialRecorded {
+    /// It is recorded.
+    Recorded,
+    /// Too little of the message has come to go on with: nothing is known of it any more.
+    Removed {
+        /// Segments whose bytes are to be removed.
+        segments: Vec<PayloadId>,
+    },
+    /// Somebody else has taken it over, or it is gone: nothing was recorded.
+    Lost,
 }
 
 impl Store {
@@ -164,11 +183,11 @@ impl Store {
         self.write(partial).await
     }
 
-    /// Records how far a message has come; false if somebody else has taken it over: nothing was recorded.
+    /// Records how far a message has come.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn record_partial(&self, record: RecordPartial) -> Result<bool> {
+    pub async fn record_partial(&self, record: RecordPartial) -> Result<PartialRecorded> {
         self.write(record).await
     }
 
@@ -347,22 +366,29 @@ impl Command for ContinuePartial {
 
 #[async_trait]
 impl Command for RecordPartial {
-    type Answer = bool;
+    type Answer = PartialRecorded;
 
     fn place(&self) -> u128 {
         place_of(&self.key)
     }
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<bool, Fault> {
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<PartialRecorded, Fault> {
         let digest = digest(&self.key);
-        let Some(row) = lock_message(tx, &digest).await? else { return Ok(false) };
+        let Some(row) = lock_message(tx, &digest).await? else { return Ok(PartialRecorded::Lost) };
         if row.id != self.id || row.fence != self.fence || row.answered {
-            return Ok(false);
+            return Ok(PartialRecorded::Lost);
         }
         on!(tx, c => sqlx::query("UPDATE partial_segments SET length = $2 WHERE id = $1")
             .bind(self.segment.uuid()).bind(signed(self.length)?).execute(c).await.map(|_| ()))?;
         let all = segments(tx, &digest).await?;
-        let durable = signed(all.iter().map(|segment| segment.length).sum())?;
+        let durable: u64 = all.iter().map(|segment| segment.length).sum();
+        // It would take the room of the whole message, and save its sender next to nothing.
+        if self.ended && !self.is_whole && durable < self.smallest.max(1) {
+            let segments = remove_silently(tx, &digest).await?;
+            tx.events(&self.removed);
+            return Ok(PartialRecorded::Removed { segments });
+        }
+        let durable = signed(durable)?;
         let total = if self.is_whole { Some(durable) } else { row.total };
         on!(tx, c => sqlx::query(
             "UPDATE partial_messages SET durable = $2, total = $3, last_byte = COALESCE($4, last_byte), used_at = $5, \
@@ -374,7 +400,7 @@ impl Command for RecordPartial {
                 .bind(&digest).execute(c).await.map(|_| ()))?;
         }
         tx.events(&self.events);
-        Ok(true)
+        Ok(PartialRecorded::Recorded)
     }
 }
 

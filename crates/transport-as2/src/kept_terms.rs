@@ -51,7 +51,7 @@ impl KeptTerms {
 pub(crate) fn limits(restart: &Values) -> KeepLimits {
     KeepLimits {
         messages: restart.integer("messages").and_then(|number| u64::try_from(number).ok()).unwrap_or(100),
-        bytes: restart.size("bytes").unwrap_or(64 << 30),
+        bytes: restart.size("bytes").unwrap_or(128 << 30),
     }
 }
 

@@ -1,9 +1,11 @@
 //! Between async HTTP bodies and the blocking streams of `smime`: small bounded channels.
 
+mod again;
 mod kept;
 mod making;
 mod peek;
 
+pub(crate) use again::Compared;
 pub(crate) use making::{BeforeLast, KEPT, Making};
 
 use crate::rejection::Rejection;
@@ -223,13 +225,16 @@ pub(crate) struct Arriving {
     kept: Option<(String, KeptState)>,
     /// Bytes before the first one that arrives.
     before: u64,
+    /// Since when its place is held, where bytes came again before those that are read.
+    begun: Option<Instant>,
 }
 
 impl Arriving {
     pub(crate) fn new(body: Body, held_back: bool) -> Self {
         let (first, standby, going, kept) = (None, None, None, None);
         let length = body.length();
-        Self { body, length, held_back, patience: UNWANTED, first, standby, going, kept, before: 0 }
+        let (patience, before, begun) = (UNWANTED, 0, None);
+        Self { body, length, held_back, patience, first, standby, going, kept, before, begun }
     }
 
     /// Its connection has this place among the others.
@@ -311,7 +316,7 @@ impl Arriving {
     /// before the time that any body may take is over, and the longer one has its place, the faster it must be.
     pub(crate) async fn pump(&mut self, sender: mpsc::Sender<Piece>, most: u64, crowded: impl Fn() -> bool) {
         self.held_back = false;
-        let begun = Instant::now();
+        let begun = self.begun.unwrap_or_else(Instant::now);
         // What is held counts: it is read again meanwhile.
         let mut received = self.before;
         loop {

@@ -43,8 +43,12 @@ pub struct Keep {
     pub keep_for: Duration,
     /// Recorded when it is kept.
     pub events: Vec<AuditEvent>,
+    /// Of a message that is not whole, fewer bytes than this are removed when its connection has ended.
+    pub smallest: u64,
     /// Recorded, with the number of bytes that are durable (`received`), if its connection breaks ([`PartialBytes::broke_off`]).
     pub broken_off: AuditEvent,
+    /// Recorded instead, in the same way, if what has come is removed because it is less than [`Keep::smallest`].
+    pub too_little: AuditEvent,
 }
 
 /// What a listener keeps of all messages that are not whole.

@@ -8,6 +8,9 @@ mod bytes;
 mod follow;
 mod holders;
 mod progress;
+mod removed;
+
+pub(crate) use removed::remove_segments;
 
 use crate::context::Context;
 use crate::crash;
@@ -111,7 +114,7 @@ impl EngineKept {
             PartialBegun::Full { removed } => {
                 remove_segments(&context.staging, removed).await;
                 Ok(Kept::NotKept(format!(
-                    "the listener keeps as much as it may ({} messages, {} bytes)",
+                    "the listener keeps as much as it may ({} messages, {} bytes), or half as much of this partner",
                     keep.limits.messages, keep.limits.bytes
                 )))
             }
@@ -202,7 +205,9 @@ impl EngineKept {
             segment: Arc::clone(&segment),
             start,
             keep_for: keep.keep_for,
+            smallest: keep.smallest,
             broken_off: keep.broken_off,
+            too_little: keep.too_little,
             progress: Arc::clone(&progress),
             stop,
             ended,
@@ -239,18 +244,4 @@ fn open_segments(staging: &Staging, segments: &[PartialSegment], is_new: bool) -
         false => staging.open_segment(last.id, last.length, true)?,
     };
     Ok(Opened { earlier, segment, last: *last })
-}
-
-/// Removes segments that no message has any more.
-pub(crate) async fn remove_segments(staging: &Staging, segments: Vec<PayloadId>) {
-    if segments.is_empty() {
-        return;
-    }
-    let staging = staging.clone();
-    let removed = blocking("remove what was held of a message", move || {
-        segments.into_iter().map(|segment| staging.remove_segment(segment)).fold(Ok(()), Result::and)
-    });
-    if let Err(error) = removed.await {
-        tracing::warn!(error = %error.chain(), "what was held of a message was not removed; the sweep removes it");
-    }
 }

@@ -22,12 +22,18 @@ fn keep(engine: &Engine, goes_on: Option<i64>) -> Keep {
         limits: KeepLimits { messages: 10, bytes: 1 << 30 },
         keep_for: Duration::from_secs(3600),
         events: Vec::new(),
+        smallest: 0,
         broken_off: engine.services().event(EventKind::MessagePartialKept),
+        too_little: engine.services().event(EventKind::MessagePartialRemoved),
     }
 }
 
 async fn open(engine: &Engine, goes_on: Option<i64>) -> KeptMessage {
-    match engine.intake().kept().keep(keep(engine, goes_on)).await.unwrap() {
+    opened(engine, keep(engine, goes_on)).await
+}
+
+async fn opened(engine: &Engine, keep: Keep) -> KeptMessage {
+    match engine.intake().kept().keep(keep).await.unwrap() {
         Kept::Open(kept) => kept,
         other => panic!("{}", word(&other)),
     }
@@ -223,6 +229,20 @@ both! {
         scene.until_by(Duration::from_secs(120), "both are removed", || async { segments(&scene) == 0 }).await;
         assert_eq!(held(&engine).await, None);
         assert_eq!(scene.events("message.partial_removed").await.len(), 1);
+    }
+
+    of_a_message_that_breaks_off_too_early_nothing_is_left(scene) {
+        let engine = scene.start().await;
+        let from_seven_bytes_on = || Keep { smallest: 7, ..keep(&engine, None) };
+        broken_off(opened(&engine, from_seven_bytes_on()).await, b"first ").await;
+        assert_eq!((held(&engine).await, segments(&scene)), (None, 0));
+        let removed = scene.events("message.partial_removed").await;
+        assert_eq!(removed.len(), 1);
+        assert_eq!(removed[0].detail["received"], 6);
+        assert_eq!(scene.events("message.partial_kept").await.len(), 0);
+        // With a byte more it stays.
+        broken_off(opened(&engine, from_seven_bytes_on()).await, b"first a").await;
+        assert_eq!(held(&engine).await.unwrap().length, 7);
     }
 
     where_a_file_is_gone_the_sender_starts_over(scene) {

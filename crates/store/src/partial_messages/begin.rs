@@ -66,7 +66,8 @@ pub enum PartialBegun {
         /// were not used for the longest time and made room.
         removed: Vec<PayloadId>,
     },
-    /// The listener keeps as many messages, or bytes, as it may, and none of this partner's can make room.
+    /// The listener keeps as many messages, or bytes, as it may, or half as many of this partner, and none of this partner's
+    /// can make room.
     Full {
         /// Segments whose bytes are to be removed: of what was kept under the same key.
         removed: Vec<PayloadId>,
@@ -112,16 +113,22 @@ impl Command for NewPartial {
 
 impl NewPartial {
     /// The messages that have to make room for it, by their digests; `None` if it cannot be kept beside the others.
+    ///
+    /// Who sends a message is not proved before its last byte: whoever uses the name of one partner must not take the room of
+    /// all others. Half of it is the most that the messages of one partner have.
     async fn fits(&self, tx: &mut Tx<'_>) -> Result<Option<Vec<String>>, Fault> {
-        let (messages, bytes): (i64, i64) = on!(tx, c => sqlx::query_as(concat!(
-            "SELECT count(*), CAST(COALESCE(SUM(", size!(), "), 0) AS BIGINT) FROM partial_messages \
-             WHERE listener = $1 AND NOT answered"))
-            .bind(&self.listener).fetch_one(c).await)?;
-        let mut messages = unsigned(messages)?.saturating_add(1);
-        let mut bytes = unsigned(bytes)?.saturating_add(self.total.unwrap_or(0));
-        let fits = |messages: u64, bytes: u64| messages <= self.most_messages && bytes <= self.most_bytes;
+        let (messages, bytes, own_messages, own_bytes): (i64, i64, i64, i64) = on!(tx, c => sqlx::query_as(concat!(
+            "SELECT count(*), CAST(COALESCE(SUM(", size!(), "), 0) AS BIGINT), \
+             count(CASE WHEN partner = $2 THEN 1 END), \
+             CAST(COALESCE(SUM(CASE WHEN partner = $2 THEN ", size!(), " END), 0) AS BIGINT) \
+             FROM partial_messages WHERE listener = $1 AND NOT answered"))
+            .bind(&self.listener).bind(&self.partner).fetch_one(c).await)?;
+        let mut all = self.beside(messages, bytes)?;
+        let mut own = self.beside(own_messages, own_bytes)?;
+        let most = Room { messages: self.most_messages, bytes: self.most_bytes };
+        let fits = |all: Room, own: Room| all.is_within(most) && own.is_within(most.half());
         let mut oldest = Vec::new();
-        if fits(messages, bytes) {
+        if fits(all, own) {
             return Ok(Some(oldest));
         }
         // Those of this partner alone: no partner can push out what others have sent. The longest unused one goes first.
@@ -130,13 +137,43 @@ impl NewPartial {
              AND (node IS NULL OR used_at < $3) ORDER BY used_at, digest LIMIT 1000"))
             .bind(&self.listener).bind(&self.partner).bind(self.now - SILENT).fetch_all(c).await)?;
         for (digest, size) in candidates {
-            messages -= 1;
-            bytes = bytes.saturating_sub(unsigned(size)?);
+            let size = unsigned(size)?;
+            (all, own) = (all.without(size), own.without(size));
             oldest.push(digest);
-            if fits(messages, bytes) {
+            if fits(all, own) {
                 return Ok(Some(oldest));
             }
         }
         Ok(None)
+    }
+
+    /// What it takes together with so many others.
+    fn beside(&self, messages: i64, bytes: i64) -> Result<Room, Fault> {
+        let messages = unsigned(messages)?.saturating_add(1);
+        let bytes = unsigned(bytes)?.saturating_add(self.total.unwrap_or(0));
+        Ok(Room { messages, bytes })
+    }
+}
+
+/// Messages, and the bytes of all of them.
+#[derive(Clone, Copy)]
+struct Room {
+    messages: u64,
+    bytes: u64,
+}
+
+impl Room {
+    const fn is_within(self, most: Self) -> bool {
+        self.messages <= most.messages && self.bytes <= most.bytes
+    }
+
+    /// Half of it, rounded up: of a single message the one.
+    const fn half(self) -> Self {
+        Self { messages: self.messages.div_ceil(2), bytes: self.bytes.div_ceil(2) }
+    }
+
+    /// Without one message of this size.
+    const fn without(self, size: u64) -> Self {
+        Self { messages: self.messages.saturating_sub(1), bytes: self.bytes.saturating_sub(size) }
     }
 }

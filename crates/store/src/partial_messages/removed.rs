@@ -90,6 +90,13 @@ pub(super) async fn remove(
     remove_segments(tx, digest).await
 }
 
+/// As [`remove`]; nothing is put on record.
+pub(super) async fn remove_silently(tx: &mut Tx<'_>, digest: &str) -> Result<Vec<PayloadId>, Fault> {
+    on!(tx, c => sqlx::query("DELETE FROM partial_messages WHERE digest = $1")
+        .bind(digest).execute(c).await.map(|_| ()))?;
+    remove_segments(tx, digest).await
+}
+
 async fn remove_segments(tx: &mut Tx<'_>, digest: &str) -> Result<Vec<PayloadId>, Fault> {
     let ids: Vec<Uuid> = on!(tx, c => sqlx::query_scalar(
         "DELETE FROM partial_segments WHERE digest = $1 RETURNING id")
@@ -111,12 +118,10 @@ impl Command for ForgetPartial {
 
     async fn apply(&self, tx: &mut Tx<'_>) -> Result<Vec<PayloadId>, Fault> {
         let digest = digest(&self.key);
-        let is_answered = lock_message(tx, &digest).await?.is_some_and(|row| row.answered);
-        if !is_answered {
-            on!(tx, c => sqlx::query("DELETE FROM partial_messages WHERE digest = $1")
-                .bind(&digest).execute(c).await.map(|_| ()))?;
+        match lock_message(tx, &digest).await? {
+            Some(row) if row.answered => remove_segments(tx, &digest).await,
+            _ => remove_silently(tx, &digest).await,
         }
-        remove_segments(tx, &digest).await
     }
 }
 

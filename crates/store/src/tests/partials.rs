@@ -5,7 +5,7 @@ use crate::either::on;
 use crate::testing::both;
 use crate::{
     ContinuePartial, IntakeBegun, IntakeCommit, IntakeCommitted, NewPartial, NodeLease, PartialBegun,
-    PartialContinued, PartialSegment, RecordPartial, Reply, Store,
+    PartialContinued, PartialRecorded, PartialSegment, RecordPartial, Reply, Store,
 };
 use model::{EventKind, PayloadId};
 use serde_json::json;
@@ -53,9 +53,19 @@ fn record(key: &str, id: Uuid, fence: i64, segment: PayloadId, length: u64) -> R
         last_byte: Some(7),
         is_whole: false,
         ended: false,
+        smallest: 0,
         keep_until: after(now(), 60_000),
         events: Vec::new(),
+        removed: Vec::new(),
         now: now(),
+    }
+}
+
+async fn is_recorded(store: &Store, record: RecordPartial) -> bool {
+    match store.record_partial(record).await.unwrap() {
+        PartialRecorded::Recorded => true,
+        PartialRecorded::Lost => false,
+        removed @ PartialRecorded::Removed { .. } => panic!("{removed:?}"),
     }
 }
 
@@ -103,7 +113,7 @@ both! {
         assert!(store.holds_partial(KEY, id, fence).await.unwrap());
         let told = vec![event(&lease, EventKind::MessagePartialKept)];
         let end = RecordPartial { ended: true, events: told, ..record(KEY, id, fence, first, 40) };
-        assert!(store.record_partial(end).await.unwrap());
+        assert!(is_recorded(&store, end).await);
         assert_eq!(events(&store, EventKind::MessagePartialKept).await, 1);
         let held = store.take_partial(&lease, KEY, now()).await.unwrap().unwrap();
         assert_eq!((held.durable, held.last_byte, held.total), (40, Some(7), Some(100)));
@@ -113,7 +123,7 @@ both! {
         assert_eq!(on, PartialContinued::Continued { id, segments, is_new: false });
         // Its one file has the rest.
         let whole = RecordPartial { is_whole: true, ..record(KEY, id, held.fence, first, 90) };
-        assert!(store.record_partial(whole).await.unwrap());
+        assert!(is_recorded(&store, whole).await);
         let held = store.take_partial(&lease, KEY, now()).await.unwrap().unwrap();
         assert_eq!((held.durable, held.total), (90, Some(90)));
     }
@@ -124,13 +134,13 @@ both! {
         let message = new(&leases[0], KEY, first);
         let id = message.id;
         let (fence, _) = begun(&store, message).await;
-        assert!(store.record_partial(record(KEY, id, fence, first, 40)).await.unwrap());
+        assert!(is_recorded(&store, record(KEY, id, fence, first, 40)).await);
         // The other node takes it over while the first one still writes.
         let held = store.take_partial(&leases[1], KEY, now()).await.unwrap().unwrap();
         assert_eq!((held.durable, held.fence), (40, fence + 1));
         let told = vec![event(&leases[0], EventKind::MessagePartialKept)];
         let late = RecordPartial { ended: true, events: told, ..record(KEY, id, fence, first, 70) };
-        assert!(!store.record_partial(late).await.unwrap());
+        assert!(!is_recorded(&store, late).await);
         assert!(!store.holds_partial(KEY, id, fence).await.unwrap());
         assert_eq!(events(&store, EventKind::MessagePartialKept).await, 0);
         let stale = store.continue_partial(goes_on(&leases[0], KEY, fence, segment())).await.unwrap();
@@ -138,7 +148,7 @@ both! {
         let on = store.continue_partial(goes_on(&leases[1], KEY, held.fence, second)).await.unwrap();
         let segments = vec![PartialSegment { id: first, length: 40 }, PartialSegment { id: second, length: 0 }];
         assert_eq!(on, PartialContinued::Continued { id, segments, is_new: true });
-        assert!(store.record_partial(record(KEY, id, held.fence, second, 25)).await.unwrap());
+        assert!(is_recorded(&store, record(KEY, id, held.fence, second, 25)).await);
         let held = store.take_partial(&leases[0], KEY, now()).await.unwrap().unwrap();
         assert_eq!(held.durable, 65);
         let known = store.known_segments(&[first, second, segment()]).await.unwrap();
@@ -153,7 +163,7 @@ both! {
         let (fence, _) = begun(&store, earlier).await;
         let (again, removed) = begun(&store, new(&lease, KEY, second)).await;
         assert_eq!((again, removed), (fence + 1, vec![first]));
-        assert!(!store.record_partial(record(KEY, id, fence, first, 40)).await.unwrap());
+        assert!(!is_recorded(&store, record(KEY, id, fence, first, 40)).await);
         let held = store.take_partial(&lease, KEY, now()).await.unwrap().unwrap();
         assert!(held.durable == 0 && held.id != id);
         // Of another sender nothing is known under the same transfer id.
@@ -235,10 +245,80 @@ both! {
         assert!(matches!(store.begin_partial(large).await.unwrap(), PartialBegun::Full { .. }));
         assert!(store.take_partial(&lease, "other", now()).await.unwrap().is_some());
         // Whole messages are counted by their length, whatever has come of them.
-        let second = NewPartial { total: Some(901), most_messages: 9, ..of("hooli", "second", segment()) };
-        assert!(matches!(store.begin_partial(second).await.unwrap(), PartialBegun::Full { .. }));
-        let small = NewPartial { total: Some(800), most_messages: 9, ..of("hooli", "small", segment()) };
-        begun(&store, small).await;
+        let sized = |key: &str, total| {
+            NewPartial { total: Some(total), most_messages: 9, most_bytes: 380, ..of("hooli", key, segment()) }
+        };
+        let full = store.begin_partial(sized("second", 181)).await.unwrap();
+        assert!(matches!(full, PartialBegun::Full { .. }));
+        begun(&store, sized("small", 180)).await;
+    }
+
+    a_partner_takes_no_more_than_half_of_what_a_listener_keeps_whatever_it_claims(store) {
+        let lease = lease(&store, "n1").await;
+        // Ten messages are kept, and 1000 bytes.
+        for (listener, total, share) in [("number", 10, 5), ("bytes", 500, 1)] {
+            let of = |partner: &str, key: String, total| {
+                let (partner, listener) = (partner.into(), listener.into());
+                NewPartial { partner, listener, total: Some(total), ..new(&lease, &key, segment()) }
+            };
+            let mut made_room = 0;
+            for number in 0..12 {
+                let message = of("globex", format!("{listener}-{number}"), total);
+                let (key, id, own) = (message.key.clone(), message.id, message.segment);
+                let (fence, removed) = begun(&store, message).await;
+                made_room += removed.len();
+                // A byte has come, and the connection breaks.
+                let end = RecordPartial { ended: true, ..record(&key, id, fence, own, 1) };
+                assert!(is_recorded(&store, end).await);
+            }
+            assert_eq!(made_room, 12 - share, "{listener}");
+            // The other half is left for others.
+            let larger = of("initech", format!("{listener}-larger"), 501);
+            let full = store.begin_partial(larger).await.unwrap();
+            assert_eq!(full, PartialBegun::Full { removed: Vec::new() }, "{listener}");
+            let (_, removed) = begun(&store, of("initech", format!("{listener}-half"), 500)).await;
+            assert!(removed.is_empty(), "{listener}");
+        }
+    }
+
+    a_message_that_ends_with_less_than_the_smallest_one_leaves_nothing(store) {
+        let lease = lease(&store, "n1").await;
+        let first = segment();
+        let message = new(&lease, KEY, first);
+        let id = message.id;
+        let (fence, _) = begun(&store, message).await;
+        let little = |length| RecordPartial { smallest: 50, ..record(KEY, id, fence, first, length) };
+        // More may come.
+        assert!(is_recorded(&store, little(1)).await);
+        let end = RecordPartial {
+            ended: true,
+            events: vec![event(&lease, EventKind::MessagePartialKept)],
+            removed: vec![event(&lease, EventKind::MessagePartialRemoved)],
+            ..little(49)
+        };
+        let removed = PartialRecorded::Removed { segments: vec![first] };
+        assert_eq!(store.record_partial(end.clone()).await.unwrap(), removed);
+        assert_eq!((rows(&store, "messages").await, rows(&store, "segments").await), (0, 0));
+        assert_eq!(events(&store, EventKind::MessagePartialKept).await, 0);
+        assert_eq!(events(&store, EventKind::MessagePartialRemoved).await, 1);
+        assert!(!is_recorded(&store, end).await);
+        // Nothing at all is removed whatever the smallest one is; what is whole stays, and so does what is large enough.
+        for (key, length, smallest, is_whole, stays) in [
+            ("empty", 0, 0, false, false),
+            ("empty and whole", 0, 50, true, true),
+            ("whole", 49, 50, true, true),
+            ("large enough", 50, 50, false, true),
+            ("a byte", 1, 0, false, true),
+        ] {
+            let own = segment();
+            let message = new(&lease, key, own);
+            let id = message.id;
+            let (fence, _) = begun(&store, message).await;
+            let end = RecordPartial { ended: true, smallest, is_whole, ..record(key, id, fence, own, length) };
+            let recorded = store.record_partial(end).await.unwrap();
+            assert_eq!(recorded == PartialRecorded::Recorded, stays, "{key}");
+            assert_eq!(store.partial_length(key).await.unwrap(), stays.then_some(length), "{key}");
+        }
     }
 
     a_node_without_its_lease_takes_nothing_over(store) {

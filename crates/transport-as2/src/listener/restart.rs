@@ -10,14 +10,14 @@ use crate::parties::Parties;
 use crate::reject::{try_again_later, with_peer};
 use crate::reply::{plain_reply, to_response};
 use crate::request::RequestHead;
-use crate::streaming::{Arriving, BodyReader, GoesOn, Going};
+use crate::streaming::{Arriving, BodyReader, Compared, Going};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG};
 use http::{HeaderMap, Response, StatusCode};
 use model::definition::Definitions;
 use model::{AuditEvent, Error, ErrorKind, EventKind, Result};
 use net::http::{Body, PeerInfo};
 use std::time::Duration;
-use transport::{Begin, Keep, Kept, KeptMessage, PartialBytes, StoredReply};
+use transport::{Begin, Keep, Kept, KeptMessage, StoredReply};
 
 /// The longest time until what is kept of a message is durable. Its answer does not wait longer.
 const LONGEST_END: Duration = Duration::from_secs(30);
@@ -25,6 +25,9 @@ const LONGEST_END: Duration = Duration::from_secs(30);
 /// The answer over a connection whose message came over another one meanwhile.
 const GOES_ON_ELSEWHERE: &str =
     "This message is being received over another connection: send it again later.";
+
+/// Why nothing is kept of a message whose connection broke.
+const TOO_LITTLE: &str = "its connection broke before as much had come as receive.restart.smallest says";
 
 /// By what a message is known that is kept: two senders with one transfer id never meet.
 fn key(etag: &str, from: &str, to: &str) -> String {
@@ -196,7 +199,7 @@ impl Receiver {
     ) -> Result<Opened> {
         let Some(going) = arriving.going.take() else { return Ok(Opened::Reader(reader)) };
         let (key, total, on) = (going.key.clone(), going.total, going.on);
-        let KeptMessage { bytes, state } = match self
+        let KeptMessage { bytes, mut state } = match self
             .intake
             .kept()
             .keep(self.keep(head, parties, peer, going))
@@ -229,11 +232,23 @@ impl Receiver {
             return self.goes_on_elsewhere(head, parties, peer).await.map(Opened::Refused);
         }
         let compared = match on {
-            Some(on) if on.first < on.held => compare(arriving, bytes, on).await?,
-            _ => Compared::Same(bytes),
+            Some(on) if on.first < on.held => {
+                arriving.compare(bytes, &mut state, on, || self.admission.is_crowded()).await
+            }
+            _ => Ok(Compared::Same(bytes)),
         };
-        let Compared::Same(bytes) = compared else {
-            return self.refuse_overlap(head, parties, arriving, peer, &key).await.map(Opened::Refused);
+        let bytes = match compared {
+            Ok(Compared::Same(bytes)) => bytes,
+            Ok(Compared::Other) => {
+                return self.refuse_overlap(head, parties, arriving, peer, &key).await.map(Opened::Refused);
+            }
+            // How much is held is on record once the end of this connection is.
+            Ok(Compared::BrokeOff(error)) => return Err(error),
+            Err(error) => {
+                let event = self.refusal(peer, Some(head)).partner(&parties.partner.name).error(&error);
+                self.record(event).await?;
+                return Err(error);
+            }
         };
         arriving.is_kept(key, state, before);
         Ok(Opened::Reader(reader.kept(bytes, total)))
@@ -284,7 +299,9 @@ impl Receiver {
             limits: self.limits,
             keep_for: parties.partner.agreement.kept.keep_for,
             events: continued.into_iter().collect(),
+            smallest: parties.partner.agreement.kept.smallest,
             broken_off: event(EventKind::MessagePartialKept),
+            too_little: event(EventKind::MessagePartialRemoved).detail("reason", TOO_LITTLE),
             key,
         }
     }
@@ -312,52 +329,4 @@ impl Receiver {
 fn partner_between(definitions: &Definitions, from: &str, to: &str) -> Option<Partner> {
     identity_named(definitions, to)?;
     partner_named(definitions, from)
-}
-
-/// Whether the bytes that come again are those that are held.
-enum Compared {
-    Same(Box<dyn PartialBytes>),
-    Other,
-}
-
-/// Compares the bytes that come again with those that are held.
-async fn compare(arriving: &mut Arriving, mut bytes: Box<dyn PartialBytes>, on: GoesOn) -> Result<Compared> {
-    let mut at = on.first;
-    while at < on.held {
-        let Some(mut piece) = arriving.next().await? else {
-            return Err(
-                Error::transient(ErrorKind::Unreachable, "receive the whole message").with("received", at)
-            );
-        };
-        let left = usize::try_from(on.held - at).unwrap_or(usize::MAX);
-        let again = piece.split_to(left.min(piece.len()));
-        arriving.put_back(piece);
-        let count = again.len() as u64;
-        let compared = tokio::task::spawn_blocking(move || {
-            let is_same = is_held(&*bytes, &again, at);
-            (bytes, is_same)
-        });
-        let is_same;
-        (bytes, is_same) = compared.await.map_err(|error| {
-            Error::transient(ErrorKind::Internal, "compare bytes of a message").caused_by(error)
-        })?;
-        if !is_same? {
-            return Ok(Compared::Other);
-        }
-        at += count;
-    }
-    Ok(Compared::Same(bytes))
-}
-
-/// Whether these bytes are held at an offset. Blocks.
-fn is_held(bytes: &dyn PartialBytes, again: &[u8], at: u64) -> Result<bool> {
-    let mut held = vec![0; again.len()];
-    let mut read = 0;
-    while read < held.len() {
-        match bytes.read_at(&mut held[read..], at + read as u64)? {
-            0 => return Ok(false),
-            count => read += count,
-        }
-    }
-    Ok(held == again)
 }

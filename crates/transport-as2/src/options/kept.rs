@@ -16,7 +16,7 @@ pub(super) static PARTNER: Group = Group::of(&[
         Kind::Size,
         "1MiB",
         "The smallest message that is kept, in bytes of its body. One whose size is not known from its header is kept only \
-        with 0.",
+        with 0. Nothing is kept of a message whose connection breaks before so many of its bytes have come.",
     ),
     Field::preset(
         "keep_for",
@@ -33,14 +33,15 @@ pub(super) static LISTENER: Group = Group::of(&[
         "messages",
         Kind::Integer { min: 0, max: 1_000_000 },
         "100",
-        "The most messages that are kept. A further one makes room by removing the messages of the same partner that were not \
-        used for the longest time; where that does not help, it is received without being kept.",
+        "The most messages that are kept; half of them at most are of one partner. A further one makes room by removing the \
+        messages of the same partner that were not used for the longest time; where that does not help, it is received without \
+        being kept.",
     ),
     Field::preset(
         "bytes",
         Kind::Size,
-        "64GiB",
-        "The most bytes of all messages that are kept, counted whole from their first byte on. A larger message is received \
-        without being kept.",
+        "128GiB",
+        "The most bytes of all messages that are kept, counted whole from their first byte on; half of them at most are of one \
+        partner. A larger message is received without being kept.",
     ),
 ]);

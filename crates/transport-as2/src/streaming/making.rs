@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Bytes that are kept, for the process's budget: more than what the system has in its buffers for a connection (4 MiB, where
 /// nothing else is set).
-pub(crate) const KEPT: usize = 8 * 1024 * 1024;
+pub(crate) const KEPT: usize = 6 * 1024 * 1024;
 
 /// What is done before the last bytes of a message leave; its error ends the message there.
 pub(crate) type BeforeLast = Box<dyn FnOnce() -> io::Result<()> + Send>;

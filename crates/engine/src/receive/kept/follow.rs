@@ -4,12 +4,13 @@ use crate::context::Context;
 use crate::crash;
 use crate::receive::kept::holders::Holders;
 use crate::receive::kept::progress::Progress;
+use crate::receive::kept::removed::remove_segments;
 use crate::staged::blocking;
 use model::{AuditEvent, Result, Timestamp};
 use staging::Segment;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{PartialSegment, RecordPartial};
+use store::{PartialRecorded, PartialSegment, RecordPartial};
 use tokio::sync::watch;
 use transport::Shutdown;
 use uuid::Uuid;
@@ -39,7 +40,9 @@ pub(super) struct Following {
     /// The place of its first byte in the message.
     pub(super) start: u64,
     pub(super) keep_for: Duration,
+    pub(super) smallest: u64,
     pub(super) broken_off: AuditEvent,
+    pub(super) too_little: AuditEvent,
     pub(super) progress: Arc<Progress>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) ended: watch::Sender<bool>,
@@ -129,7 +132,9 @@ impl Following {
         let received = self.start + length;
         // A reader that stops for what it has read is no broken connection; nor is there anything to tell where nothing came.
         let broke = ended && self.progress.has_broken() && received > 0;
-        let broken_off = broke.then(|| self.broken_off.clone().detail("received", received));
+        let told = |event: &AuditEvent| -> Vec<AuditEvent> {
+            broke.then(|| event.clone().detail("received", received)).into_iter().collect()
+        };
         let record = RecordPartial {
             key: self.key.clone(),
             id: self.id,
@@ -139,13 +144,22 @@ impl Following {
             last_byte,
             is_whole: ended && is_whole,
             ended,
+            smallest: self.smallest,
             keep_until: until(now, self.keep_for),
-            events: broken_off.into_iter().collect(),
+            events: told(&self.broken_off),
+            removed: told(&self.too_little),
             now,
         };
-        let held = self.context.store.record_partial(record).await?;
+        let recorded = self.context.store.record_partial(record).await?;
         crash::point("kept.recorded");
         self.last.length = length;
-        Ok(held)
+        match recorded {
+            PartialRecorded::Recorded => Ok(true),
+            PartialRecorded::Removed { segments } => {
+                remove_segments(&self.context.staging, segments).await;
+                Ok(false)
+            }
+            PartialRecorded::Lost => Ok(false),
+        }
     }
 }
