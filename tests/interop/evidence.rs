@@ -36,6 +36,12 @@ pub(crate) fn verify(package: &Path, more: &[&str]) -> (i32, Value) {
     (status.code().unwrap(), said)
 }
 
+/// What a check found, in words.
+fn found<'a>(said: &'a Value, check: &str) -> &'a str {
+    let mut checks = said["checks"].as_array().unwrap().iter();
+    checks.find(|one| one["check"] == check).unwrap()["found"].as_str().unwrap()
+}
+
 /// The outcome of a check, or of several, in their order.
 pub(crate) fn outcomes(said: &Value, check: &str) -> Vec<String> {
     let checks = said["checks"].as_array().unwrap();
@@ -306,12 +312,12 @@ fn evidence_of_sent_messages_is_whole_in_every_form() {
     }
 }
 
-/// A message that OpenSSL signed, of an entity: detached, or with its content inside.
-fn signed_by_openssl(hub: &Hub, entity: &[u8], opaque: bool, id: &str) -> Message {
+/// A message that OpenSSL signed by a digest, of an entity: detached, or with its content inside.
+fn signed_by_openssl(hub: &Hub, entity: &[u8], (digest, opaque): (&str, bool), id: &str) -> Message {
     let file = |name: &str| hub.root.path().join(name);
     fs::write(file("entity"), entity).unwrap();
     let mut command = Command::new("openssl");
-    command.args(["cms", "-sign", "-binary", "-md", "sha256", "-in"]).arg(file("entity"));
+    command.args(["cms", "-sign", "-binary", "-md", digest, "-in"]).arg(file("entity"));
     command.arg("-signer").arg(&hub.peer_certificate).arg("-inkey").arg(&hub.peer_key);
     if opaque {
         command.args(["-nodetach", "-outform", "DER"]);
@@ -360,7 +366,8 @@ fn evidence_of_opaque_signatures_and_of_several_parts_is_checked_by_openssl_too(
         let name = format!("{what}-{opaque}.bin");
         let entity = entity.replace("FILE", &name);
         let id = format!("<{name}@peer>");
-        let answer = signed_by_openssl(&hub, entity.as_bytes(), opaque, &id).post(hub.gateway.http).unwrap();
+        let message = signed_by_openssl(&hub, entity.as_bytes(), ("sha256", opaque), &id);
+        let answer = message.post(hub.gateway.http).unwrap();
         assert!(answer.text().contains("; processed\r\n"), "{name}: {}", answer.text());
         let way = hub.ended(&name);
         let package = save(&hub, way["id"].as_str().unwrap(), &format!("{name}.zip"));
@@ -373,6 +380,36 @@ fn evidence_of_opaque_signatures_and_of_several_parts_is_checked_by_openssl_too(
         let said = checked_by_hand(&directory);
         assert_eq!(said.matches("CMS Verification successful").count(), 2, "{name}: {said}");
         assert_eq!(fs::read(directory.join("verified.bin")).unwrap(), entity.as_bytes(), "{name}");
+
+        // The file that came is the content, or in it.
+        let file = hub.root.path().join("file");
+        fs::write(&file, if what == "several" { "one" } else { "orders" }).unwrap();
+        let (code, said) = verify(&package, &["--payload", path(&file)]);
+        let expected = if what == "plain" { "holds" } else { "open" };
+        assert_eq!((code, outcomes(&said, "payload")), (0, vec![expected.to_owned()]), "{name}: {said}");
+        fs::write(&file, "order").unwrap();
+        let (code, said) = verify(&package, &["--payload", path(&file)]);
+        assert_eq!((code, outcomes(&said, "payload")), (2, vec!["fails".to_owned()]), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_package_says_which_of_its_signatures_are_weak() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "receive.security = \"signed\"\nlegacy = true");
+    hub.gateway.start();
+    let entity = b"Content-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=weak.bin\r\n\r\norders";
+    let asked = "signed-receipt-protocol=optional, pkcs7-signature; signed-receipt-micalg=optional, sha1";
+    let message = signed_by_openssl(&hub, entity, ("sha1", false), "<weak@peer>");
+    let message = message.with("Disposition-Notification-Options", Some(asked));
+    let answer = message.post(hub.gateway.http).unwrap();
+    assert!(answer.text().contains("; processed\r\n"), "{}", answer.text());
+    let way = hub.ended("weak.bin");
+    let (code, said) = verify(&save(&hub, way["id"].as_str().unwrap(), "weak.zip"), &[]);
+    assert_eq!(code, 0, "{said}");
+    for check in ["signature", "MIC", "receipt", "Received-content-MIC"] {
+        assert_eq!(outcomes(&said, check), ["holds"], "{check}: {said}");
+        assert!(found(&said, check).ends_with("; weak by today's measure: SHA-1"), "{check}: {said}");
     }
 }
 
@@ -386,6 +423,16 @@ fn evidence_is_kept_as_agreed() {
     let id = hub.ended("digest.bin")["id"].as_str().unwrap().to_owned();
     let package = save(&hub, &id, "whole.zip");
     assert_eq!(verify(&package, &[]).0, 0);
+    // A file from elsewhere is compared with the content in the package.
+    let file = hub.root.path().join("kept-elsewhere");
+    let (status, _, error) = suites::run(&["as2", "verify", "--payload", path(&file), path(&package)]);
+    assert!(status.code() == Some(1) && error.contains("kept-elsewhere"), "{error}");
+    for (bytes, expected, outcome) in [(&payload[..], 0, "holds"), (&b"a forgery"[..], 2, "fails")] {
+        fs::write(&file, bytes).unwrap();
+        let (code, said) = verify(&package, &["--payload", path(&file)]);
+        assert_eq!((code, outcomes(&said, "payload")), (expected, vec![outcome.to_owned()]), "{said}");
+        assert_eq!(outcomes(&said, "content"), ["holds"], "{said}");
+    }
     // As the flow's retention leaves it, which looks every ten minutes.
     assert!(hub.gateway.stop().success());
     suites::tamper(&hub.gateway, None, "UPDATE payloads SET removed_at = staged_at");
@@ -398,7 +445,6 @@ fn evidence_is_kept_as_agreed() {
     );
     assert_eq!(outcomes(&said, "MIC"), ["holds"], "{said}");
     // Whoever has the file can prove it.
-    let file = hub.root.path().join("kept-elsewhere");
     fs::write(&file, &payload).unwrap();
     let (code, said) = verify(&package, &["--payload", path(&file)]);
     assert_eq!(

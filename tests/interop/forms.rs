@@ -354,3 +354,39 @@ fn a_notification_fails_the_delivery_that_was_acknowledged() {
     assert_eq!(post(&hub, &unknown)["status"], 400);
     assert!(!hub.events("receipt.unmatched").is_empty());
 }
+
+#[test]
+fn a_notification_by_the_number_of_an_earlier_form_does_not_fail_the_one_in_its_place() {
+    let (peer, mut hub) = start(&usual(GISB));
+    tell(&peer, &json!({ "status": "EEDM105: no such partner" }));
+    hub.put("po.x12", &random(2000));
+    let way = hub.ended("po.x12");
+    assert_eq!(way["state"], "failed", "{way}");
+    let refused = forms(&peer, 1)[0].clone();
+    // Under other terms it goes out as another form.
+    hub.gateway.stop();
+    let agreement = format!("{GISB}\nsend.cipher = \"aes128-cbc\"");
+    usual(&agreement).define(&hub, peer.text("url"));
+    hub.gateway.start();
+    tell(&peer, &json!({ "reset": true }));
+    let config = hub.gateway.config();
+    let id = way["id"].as_str().unwrap();
+    let (status, out, error) = suites::run(&["--config", config.to_str().unwrap(), "transfer", "retry", id]);
+    assert!(status.success(), "{out} {error}");
+    let sent = forms(&peer, 2)[1].clone();
+    assert_eq!(hub.ended("po.x12")["state"], "completed");
+    let number = |form: &Value| form["fields"]["refnum"].as_str().unwrap().to_owned();
+    assert_ne!(number(&refused), number(&sent));
+
+    let notify = |number: &str| {
+        let line = format!("Original-RefNum: {number}");
+        let (from, to) = (format!("from={PEER}"), format!("to={WE}"));
+        let fields = ["--field", &from, "--field", &to, "--field", "input-format=error"];
+        post(&hub, &[&["--notify", &line][..], &fields].concat())
+    };
+    assert_eq!(notify(&number(&refused))["status"], 200);
+    assert_eq!(hub.events("receipt.ignored").len(), 1);
+    assert_eq!(hub.ended("po.x12")["state"], "completed");
+    assert_eq!(notify(&number(&sent))["status"], 200);
+    assert_eq!(hub.ended("po.x12")["state"], "failed");
+}

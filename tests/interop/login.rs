@@ -251,6 +251,32 @@ fn the_message_after_a_401_is_the_same_to_the_last_byte() {
     }
 }
 
+/// Anybody may post a message that names a URL for its receipt.
+#[test]
+fn a_receipt_goes_over_plain_http_without_the_password_of_an_endpoint_with_https() {
+    for lines in ["credential = \"globex\"", "credential = \"globex\"\nauthentication = \"basic\""] {
+        let (url, requests) = asks_once();
+        let mut hub = Hub::alone();
+        // The same host and port.
+        let endpoint = url.replace("http://", "https://");
+        define(&hub, &endpoint, lines, PASSWORD, "mdn.hosts = [\"127.0.0.1\"]");
+        hub.gateway.start();
+        let message = hub.good("order.bin", b"an order").with("Receipt-Delivery-Option", Some(&url));
+        assert_eq!(message.post(hub.gateway.http).unwrap().status, 200);
+        let way = eventually("an attempt to send the receipt is on record", PATIENCE, || {
+            let found = hub.gateway.json(&["transfer", "list"]);
+            let receipt = found.as_array().unwrap().iter().find(|one| one["kind"] == "receipt")?;
+            let way = hub.gateway.json(&["transfer", "show", receipt["id"].as_str().unwrap()]);
+            attempts(&way).first()?["ended"].is_string().then_some(way)
+        });
+        assert!(attempts(&way)[0]["error"].as_str().unwrap().contains("401"), "{way}");
+        let heard: Vec<Heard> = requests.try_iter().collect();
+        assert!(!heard.is_empty());
+        let has_login = |heard: &Heard| heard.fields.iter().any(|(name, _)| name == "authorization");
+        assert!(!heard.iter().any(has_login), "{lines}");
+    }
+}
+
 #[test]
 fn a_message_under_a_content_coding_is_decoded_by_apache() {
     let peer = start_peer();

@@ -301,6 +301,11 @@ fn a_message_that_gnupg_packaged_is_taken_and_its_receipt_verifies_there() {
     changed[middle] = if changed[middle] == b'A' { b'B' } else { b'A' };
     let answer = send("changed", &changed);
     assert!(answer.text().contains("decryption-failed"), "{}", answer.text());
+    assert!(answer.head.contains("application/pgp-signature"), "{}", answer.head);
+    // Under the Message-ID of one that was accepted, nothing signed denies it.
+    let answer = send("good", &changed);
+    assert!(answer.text().contains("decryption-failed"), "{}", answer.text());
+    assert!(answer.head.contains("multipart/report"), "{}", answer.head);
     // Only encrypted, where a signature was agreed.
     let unsigned = gpg.run(&["--armor", "-r", "other@waybill.example", "--encrypt"], &entity);
     let answer = send("unsigned", &unsigned);

@@ -131,6 +131,42 @@ fn a_repetition_that_was_signed_and_encrypted_anew_is_one_and_other_content_is_n
 }
 
 #[test]
+fn what_is_refused_under_the_id_of_an_accepted_message_is_refused_without_a_signature() {
+    let mut hub = Hub::alone();
+    hub.define("http://127.0.0.1:9/as2", "");
+    hub.gateway.start();
+    let message = hub.good("kept.bin", &random(10_000));
+    let id = message.field("Message-ID").unwrap().to_owned();
+    let first = message.post(hub.gateway.http).unwrap();
+    assert!(first.text().contains("; processed\r\n"), "{}", first.text());
+    assert!(first.head.contains("multipart/signed"), "{}", first.head);
+    let mut body = message.body.clone();
+    let middle = body.len() / 2;
+    body[middle] ^= 1;
+    let damaged = message.with_body(body);
+    let other = hub.good("kept.bin", &random(10_000)).with("Message-ID", Some(&id));
+    let unknown = "signed-receipt-protocol=required, pkcs7-signature; signed-receipt-micalg=required, md6";
+    let options = "Disposition-Notification-Options";
+    for (what, posted) in [
+        ("damaged", damaged.clone()),
+        ("damaged, with a digest that nobody knows", damaged.with(options, Some(unknown))),
+        ("another file", other),
+    ] {
+        let answer = posted.post(hub.gateway.http).unwrap();
+        assert!(answer.text().contains("; processed/error: "), "{what}: {}", answer.text());
+        assert!(answer.head.contains("multipart/report"), "{what}: {}", answer.head);
+    }
+    // What it asks for is no reason to refuse what was accepted.
+    assert_eq!(message.with(options, Some(unknown)).post(hub.gateway.http).unwrap(), first);
+    assert_eq!(message.post(hub.gateway.http).unwrap(), first);
+    // What was not accepted is refused over our signature, as it asks for.
+    let new = damaged.with("Message-ID", Some("<new@peer.example>")).post(hub.gateway.http).unwrap();
+    assert!(new.head.contains("multipart/signed"), "{}", new.head);
+    assert_eq!((hub.transfers(), hub.events("message.repeated").len()), (1, 2));
+    hub.is_unmoved();
+}
+
+#[test]
 fn a_repeated_message_is_an_error_where_that_was_agreed() {
     let mut hub = Hub::alone();
     hub.define("http://127.0.0.1:9/as2", "receive.duplicates = \"error\"");

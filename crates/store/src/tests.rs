@@ -7,6 +7,7 @@ mod by_hand;
 mod cancelling;
 mod claims;
 mod commits;
+mod contradicting;
 mod crash;
 mod evidence;
 mod exchange;

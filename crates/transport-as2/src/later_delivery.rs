@@ -24,10 +24,9 @@ const LARGEST: u64 = 2 * LARGEST_MDN as u64;
 
 /// Where a receipt is sent later.
 pub(crate) struct ReceiptDestination {
-    /// An endpoint of the partner, at the URL of the message.
+    /// An endpoint of the partner, at the URL of the message. It has the endpoint's login at the endpoint's own server, and
+    /// nowhere else.
     sender: As2Destination,
-    /// Whether the endpoint's login is used: at the endpoint's own server, and nowhere else.
-    logs_in: bool,
 }
 
 impl ReceiptDestination {
@@ -57,9 +56,12 @@ impl ReceiptDestination {
         let denied = |reason| failed(ErrorKind::PermissionDenied, reason);
         let url = read_url(url).map_err(|unreadable| denied(unreadable.reason))?;
         target(definitions, &partner, &url).map_err(denied)?;
-        let logs_in = endpoint.is_at_server_of(url.as_str());
+        let options = match endpoint.is_at_server_of(url.as_str()) {
+            true => endpoint.options.clone(),
+            false => endpoint.options.clone().without("credential"),
+        };
         let urls = vec![EndpointUrl { url, weight: 1 }];
-        Ok(Self { sender: sender(Arc::new(Endpoint { urls, ..Endpoint::clone(endpoint) })), logs_in })
+        Ok(Self { sender: sender(Arc::new(Endpoint { urls, options, ..Endpoint::clone(endpoint) })) })
     }
 
     fn shown(&self) -> String {
@@ -162,7 +164,7 @@ impl Destination for ReceiptDestination {
             answer_timeout: sender.answer_timeout(),
             whole_timeout: None,
         };
-        let login = if self.logs_in { sender.login(Purpose::Deliver)? } else { None };
+        let login = sender.login(Purpose::Deliver)?;
         delivery.log.may_act()?;
         let answer = self.post_logged_in((&fields, &body), &meta, login.as_ref()).await?;
         let (head, body) = answer.into_parts();

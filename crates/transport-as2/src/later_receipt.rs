@@ -6,13 +6,14 @@ use crate::agreement::MdnRequest;
 use crate::material::hexadecimal;
 use crate::mdn::{ReadMdn, SignatureState};
 use crate::mic_mismatch;
-use crate::names::same_message_id;
+use crate::names::{is_ref_num, same_message_id};
 use crate::prepared::{Earlier, NOTE, was_answered};
 use crate::receipt::{Expected, PartnerResponse, Proof, Verdict, examine};
 use crate::related;
-use crate::sent_message::{SentMessage, was_refused};
+use crate::sent_message::{SentMessage, message_ids, was_refused};
 use model::{Error, ErrorKind, PeerText, Receipt, ReceiptKind, Timestamp};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use transport::{Awaited, Payload};
 
@@ -23,7 +24,7 @@ pub(crate) enum Judged {
     /// The partner refuses it, or has proved that it has other bytes.
     Refusal {
         error: Error,
-        /// Whether it counts although an earlier one proved the delivery.
+        /// Whether it is as well proved as was agreed, and counts although an earlier one proved the delivery.
         may_contradict: bool,
     },
     /// Nothing.
@@ -69,7 +70,11 @@ pub(crate) async fn judge(
     let names_this = names_this.is_none_or(|id| same_message_id(id, expected.message_id));
     match proved {
         Ok(proof) => Judged::Proof(Box::new(proof)),
-        Err(error) if is_refusal => Judged::Refusal { error, may_contradict: is_trusted },
+        Err(error) if is_refusal => {
+            // That its sender has had the message denies no receipt for it.
+            let may_contradict = is_trusted && !disposition.is_duplicate();
+            Judged::Refusal { error, may_contradict }
+        }
         // It is the partner's, about this message, and says that it has something else.
         Err(error) if is_trusted && names_this && expected.mic.is_some() => {
             Judged::Refusal { error, may_contradict: false }
@@ -160,12 +165,23 @@ pub(crate) fn correlation(original_message_id: &str) -> String {
     format!("<{bare}>")
 }
 
+/// The Message-ID of the message of these notes that a receipt names by its RefNum alone: the last one that was drawn, or one
+/// that was sent before it under other terms.
+pub(crate) fn named_by_number<'a>(notes: &'a BTreeMap<String, Value>, number: &str) -> Option<&'a str> {
+    if !is_ref_num(number) {
+        return None;
+    }
+    let last = notes.get(NOTE).and_then(|note| note.get("message_id")?.as_str());
+    last.into_iter().chain(message_ids(notes)).find(|message_id| same_message_id(number, message_id))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::agreement::{Agreement, SendSecurity};
     use crate::disposition::Disposition;
     use crate::mdn::{self, Mdn, Trust};
+    use crate::names::{names_ref_num, ref_num_of};
     use crate::testing::Key;
     use bytes::Bytes;
     use http::StatusCode;
@@ -303,6 +319,7 @@ pub(crate) mod tests {
         let refused = "x; processed/error: decryption-failed";
         let later = "x; processed/error: unexpected-processing-error";
         let duplicate = "x; processed/warning: duplicate-document";
+        let had = "x; processed/error: duplicate-document";
         for (what, found, expected) in [
             ("signed, right", judged(processed, partner, Some(mic()), Signed, first()).await, "proof"),
             ("unsigned", judged(processed, None, Some(mic()), Signed, first()).await, "nothing"),
@@ -325,6 +342,8 @@ pub(crate) mod tests {
                 judged(refused, partner, None, Signed, (Earlier::None, None)).await,
                 "fails!",
             ),
+            // That it came twice denies nothing.
+            ("had already", judged(had, partner, None, Signed, first()).await, "fails"),
             ("again", judged(duplicate, partner, None, Signed, (Earlier::Open, Some(mic()))).await, "proof"),
             (
                 "again, unsigned",
@@ -379,6 +398,22 @@ pub(crate) mod tests {
             assert_eq!(of("<r1@globex>"), of("<r1@globex>"));
             assert_eq!(of("<r1@globex>") != of("<r2@globex>"), differs);
         }
+    }
+
+    #[test]
+    fn a_number_names_the_message_whose_number_it_is() {
+        let notes = BTreeMap::from([
+            (NOTE.to_owned(), serde_json::json!({ "message_id": "<2@acme>" })),
+            ("as2_sent:<1@acme>".to_owned(), serde_json::json!({})),
+        ]);
+        let number = |message_id: &str| correlation(&names_ref_num(&ref_num_of(message_id)));
+        for (message_id, expected) in
+            [("<2@acme>", Some("<2@acme>")), ("<1@acme>", Some("<1@acme>")), ("<0@acme>", None)]
+        {
+            assert_eq!(named_by_number(&notes, &number(message_id)), expected);
+        }
+        // A Message-ID is no number.
+        assert_eq!(named_by_number(&notes, "<2@acme>"), None);
     }
 
     #[test]

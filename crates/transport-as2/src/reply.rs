@@ -135,7 +135,8 @@ fn signed_by_pgp(
     parties: Option<&Parties>,
     message: MdnMessage,
 ) -> Result<MdnMessage> {
-    let Some((key, partner)) = parties.and_then(|of| Some((of.pgp_own.as_ref()?, &of.partner))) else {
+    let signed_for = parties.filter(|_| head.mdn.signed);
+    let Some((key, partner)) = signed_for.and_then(|of| Some((of.pgp_own.as_ref()?, &of.partner))) else {
         return Ok(message);
     };
     let digest = legacy::receipt_digest(&head.mdn.digests, &partner.agreement);

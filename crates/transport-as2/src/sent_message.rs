@@ -132,6 +132,11 @@ fn key(message_id: &str) -> String {
     format!("{NOTE}{message_id}")
 }
 
+/// The Message-IDs of the messages that are noted as sent.
+pub(crate) fn message_ids(notes: &BTreeMap<String, Value>) -> impl Iterator<Item = &str> {
+    notes.keys().filter_map(|key| key.strip_prefix(NOTE))
+}
+
 /// The note of a refusal of this message, in the last attempt.
 pub(crate) fn refusal_note(message_id: &str, attempt: u32) -> Value {
     json!({ "message_id": message_id, "attempt": attempt })

@@ -373,7 +373,8 @@ pub enum Judgement {
         receipt: Receipt,
         /// What it means.
         error: Error,
-        /// Whether it counts although an earlier receipt proved the delivery: it is as well proved as that one.
+        /// Whether it counts although an earlier receipt proved the delivery: it is as well proved as that one. One whose detail does
+        /// not say `signed` never counts where that one's does.
         may_contradict: bool,
     },
     /// It proves nothing, and anybody may have sent it: the delivery still waits.

@@ -194,6 +194,7 @@ fn another_file_under_a_message_id_is_refused_later_too_but_not_while_its_receip
     assert_eq!((&said["http_status"], &said["mdn_way"]), (&json!(200), &json!("async")), "{said}");
     let disposition = said["disposition"].as_str().unwrap();
     assert!(disposition.ends_with("/error: unexpected-processing-error"), "{said}");
+    assert_eq!(said["mdn_signed"], false, "{said}");
     receipts(&hub, 2, "completed");
     assert_eq!(hub.events("message.content_differs").len(), 1);
     assert_eq!((hub.transfers(), hub.inbox().len()), (3, 1));

@@ -1,9 +1,11 @@
 //! Receipts in an order that nobody wishes for: the delivery ends as docs/as2.md says, and nothing is sent twice as two messages.
 
-use super::{attempts, posts, sent, start};
-use crate::hub::{random, received, tell};
+use super::{attempts, defined, posts, report, sent, start, until_awaited};
+use crate::hub::{PATIENCE, random, received, tell};
 use crate::misbehaving::assert_identical;
 use serde_json::{Value, json};
+use std::fs;
+use suites::{KeyPair, eventually};
 
 const REFUSED: &str = "processed/error: unexpected-processing-error";
 
@@ -52,6 +54,47 @@ fn a_refusal_of_an_earlier_attempt_does_not_contradict_the_receipt_of_the_next_o
     let seen = received(&peer);
     assert_eq!(seen.len(), 2, "{seen:?}");
     assert_identical(&seen);
+}
+
+#[test]
+fn another_message_is_sent_after_a_signed_refusal_and_none_after_one_that_anybody_can_post() {
+    let (peer, mut hub) = defined("fallback = \"once\"");
+    let theirs = KeyPair::make(&hub.root.path().join("keys"), "peer-new");
+    let document = hub.gateway.directory().join("definitions/hub.toml");
+    let text = fs::read_to_string(&document).unwrap();
+    let usual = "certificates = [\"peer\"]";
+    assert!(text.contains(usual), "{text}");
+    let two = "certificates = [\"peer\", { name = \"peer-new\", from = \"2099-01-01T00:00:00Z\" }]";
+    let pem = theirs.certificate.display();
+    let new = format!("[certificate.peer-new]\npem = \"${{file:{pem}}}\"\n");
+    fs::write(&document, format!("{}\n{new}", text.replace(usual, two))).unwrap();
+    hub.gateway.start();
+
+    tell(&peer, &json!({ "async": "held" }));
+    hub.put("posted.bin", &random(2_000));
+    until_awaited(&hub, "posted.bin");
+    let id = received(&peer)[0]["message_id"].as_str().unwrap().trim_matches(['<', '>']).to_owned();
+    let refusal = report(&format!("<{id}>"), "processed/error: decryption-failed");
+    assert_eq!(refusal.post(hub.gateway.http).unwrap().status, 200);
+    let way = hub.ended("posted.bin");
+    assert_eq!((&way["state"], attempts(&way).len()), (&json!("failed"), 1), "{way}");
+    let error = attempts(&way)[0]["error"].as_str().unwrap();
+    assert!(error.contains("not as well proved as was agreed"), "{error}");
+    // The partner has it, and says so.
+    tell(&peer, &json!({ "release": true }));
+    eventually("the partner's receipt counts", PATIENCE, || {
+        (hub.ended("posted.bin")["state"] == "completed").then_some(())
+    });
+    assert_eq!(received(&peer).len(), 1, "{:?}", received(&peer));
+
+    // It has changed its key, and signs its refusal with the new one.
+    tell(&peer, &json!({ "async": "after", "key": theirs.key, "cert": theirs.certificate }));
+    hub.put("changed.bin", &random(2_000));
+    let way = hub.ended("changed.bin");
+    assert_eq!((&way["state"], attempts(&way).len()), (&json!("completed"), 2), "{way}");
+    let seen = received(&peer);
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    assert_ne!(seen[1]["message_id"], seen[2]["message_id"], "{seen:?}");
 }
 
 #[test]

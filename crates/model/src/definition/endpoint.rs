@@ -132,10 +132,14 @@ impl Endpoint {
         self.urls.first().map(|address| &address.url)
     }
 
-    /// Whether a URL leads to the same host and port as this endpoint's first address.
+    /// Whether a URL leads to the server of this endpoint's first address: the same scheme, host and port. By another scheme
+    /// it would be reached without TLS.
     #[must_use]
     pub fn is_at_server_of(&self, url: &str) -> bool {
-        let server = |url: &Url| Some((url.host_str()?.to_ascii_lowercase(), url.port_or_known_default()));
+        let server = |url: &Url| {
+            let host = url.host_str()?.to_ascii_lowercase();
+            Some((url.scheme().to_owned(), host, url.port_or_known_default()))
+        };
         let other = Url::parse(url).ok();
         let other = other.as_ref().and_then(server);
         other.is_some() && other == self.url().and_then(server)
@@ -165,12 +169,14 @@ mod tests {
     use crate::schema::TransportSpec;
 
     #[test]
-    fn a_url_is_at_the_server_of_an_endpoint_by_its_host_and_port() {
+    fn a_url_is_at_the_server_of_an_endpoint_by_its_scheme_host_and_port() {
         const SPEC: TransportSpec = TransportSpec::new("as2", "For a test.");
         let endpoint = Endpoint::bare("globex", "https://AS2.globex.example/in", &SPEC).unwrap();
         for (url, expected) in [
             ("https://as2.globex.example:443/mdn", true),
             ("https://as2.globex.example:8443/mdn", false),
+            ("http://as2.globex.example:443/mdn", false),
+            ("http://as2.globex.example/in", false),
             ("https://mdn.globex.example/in", false),
             ("not a url", false),
             ("mailto:as2@globex.example", false),

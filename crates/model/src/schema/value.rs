@@ -109,6 +109,13 @@ impl Values {
         self
     }
 
+    /// The same without a field.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.remove(name);
+        self
+    }
+
     /// Sets a value that was checked against its declaration.
     pub fn set(&mut self, field: &Field, value: Value) {
         self.0.insert(field.name, value);

@@ -195,14 +195,36 @@ async fn delivery_states(tx: &mut Tx<'_>, head: &Head) -> Result<Vec<DeliverySta
     Ok(states.collect::<Result<_, _>>()?)
 }
 
-/// Sets the transfer's state when all its deliveries are final, with its event; `None` if one is not final, or the
-/// transfer does not change.
+/// Sets the transfer's state when all its deliveries are final, with its event, and makes its child on the failure route if it
+/// fails; `None` if a delivery is not final, or the transfer does not change.
 pub(crate) async fn end_transfer(
     tx: &mut Tx<'_>,
     head: &Head,
     now: Timestamp,
     by: &NodeName,
     actor: &Actor,
+) -> Result<Option<TransferState>, Fault> {
+    end(tx, head, now, by, actor, true).await
+}
+
+/// The same where a later receipt has contradicted that of a delivery. The failure route is not followed: the file has arrived
+/// there, and a person decides.
+pub(crate) async fn contradict_transfer(
+    tx: &mut Tx<'_>,
+    head: &Head,
+    now: Timestamp,
+    by: &NodeName,
+) -> Result<Option<TransferState>, Fault> {
+    end(tx, head, now, by, &Actor::System, false).await
+}
+
+async fn end(
+    tx: &mut Tx<'_>,
+    head: &Head,
+    now: Timestamp,
+    by: &NodeName,
+    actor: &Actor,
+    follows_route: bool,
 ) -> Result<Option<TransferState>, Fault> {
     let states = delivery_states(tx, head).await?;
     let Some(event) = TransferState::ended_by(&states) else { return Ok(None) };
@@ -221,7 +243,10 @@ pub(crate) async fn end_transfer(
         _ => EventKind::TransferFailed,
     };
     let failed = matches!(event, TransferEvent::Fail | TransferEvent::PartlyFail);
-    let child = if failed { failure::make_child(tx, head.id(), now, by).await? } else { None };
+    let child = match failed && follows_route {
+        true => failure::make_child(tx, head.id(), now, by).await?,
+        false => None,
+    };
     let delivered = states.iter().filter(|state| **state == DeliveryState::Delivered).count();
     let event = tx
         .derived(now, by, kind)

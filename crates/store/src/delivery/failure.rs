@@ -18,6 +18,9 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use sqlx::types::Json;
 
+/// The key of the delivery's note with the number of the attempt that a receipt had proved, and a later one contradicted.
+pub(crate) const CONTRADICTED_ATTEMPT: &str = "contradicted_attempt";
+
 /// A delivery that failed for good.
 #[derive(sqlx::FromRow)]
 struct FailedRow {
@@ -26,9 +29,20 @@ struct FailedRow {
     state: String,
     error: Option<String>,
     error_kind: Option<String>,
+    attempt: i64,
+    contradicted: Option<Json<Value>>,
 }
 
-/// Makes the child of a transfer that has just failed, if it has a failure route.
+impl FailedRow {
+    /// Whether its last attempt was proved, and nothing but a later receipt has failed it.
+    fn is_contradicted(&self) -> bool {
+        let attempt = self.contradicted.as_ref().and_then(|note| note.0.as_i64());
+        self.state == DeliveryState::Failed.as_str() && attempt == Some(self.attempt)
+    }
+}
+
+/// Makes the child of a transfer that has just failed, if it has a failure route, and if something else failed it than receipts
+/// that contradict earlier ones: there the file has arrived, and a person decides.
 pub(crate) async fn make_child(
     tx: &mut Tx<'_>,
     failed: TransferId,
@@ -51,10 +65,15 @@ pub(crate) async fn make_child(
         " FROM transfers t JOIN payloads p ON p.id = t.payload_id WHERE t.id = $1"))
         .bind(id).fetch_one(c).await)?;
     let parent = row.transfer()?;
-    let causes: Vec<FailedRow> = on!(tx, c => sqlx::query_as(
-        "SELECT destination, endpoint, state, error, error_kind FROM deliveries \
-         WHERE transfer_id = $1 AND state IN ('failed', 'expired') ORDER BY id")
-        .bind(id).fetch_all(c).await)?;
+    let rows: Vec<FailedRow> = on!(tx, c => sqlx::query_as(
+        "SELECT d.destination, d.endpoint, d.state, d.error, d.error_kind, d.attempt, n.value AS contradicted \
+         FROM deliveries d LEFT JOIN notes n ON n.delivery_id = d.id AND n.key = $2 \
+         WHERE d.transfer_id = $1 AND d.state IN ('failed', 'expired') ORDER BY d.id")
+        .bind(id).bind(CONTRADICTED_ATTEMPT).fetch_all(c).await)?;
+    let (contradicted, causes): (Vec<_>, Vec<_>) = rows.into_iter().partition(FailedRow::is_contradicted);
+    if causes.is_empty() && !contradicted.is_empty() {
+        return Ok(None);
+    }
     let mut attached = attachments_of(tx, &[id]).await?;
     if !attached.unreadable.is_empty() {
         tracing::error!(transfer = %failed, "the attachments of this transfer cannot be read: it goes nowhere");

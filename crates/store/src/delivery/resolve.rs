@@ -4,6 +4,7 @@ use crate::command::{Command, place_of};
 use crate::delivery::Failure;
 use crate::delivery::change::{self, Change, Head};
 use crate::delivery::evidence::NewEvidence;
+use crate::delivery::failure::CONTRADICTED_ATTEMPT;
 use crate::delivery::insert::receipt_digest;
 use crate::delivery::note::write_note;
 use crate::delivery::receipt_notes::{still_holds, was_recorded, write_unproven};
@@ -36,7 +37,8 @@ pub enum ReceiptSays {
         error: Failure,
         /// When the delivery is tried again, where that can help and an attempt is left.
         retry_at: Option<Timestamp>,
-        /// Whether it counts although the delivery was delivered before.
+        /// Whether it counts although the delivery was delivered before; unsigned, it never does where a signed receipt has
+        /// proved that.
         may_contradict: bool,
     },
     /// It proves nothing: the delivery still waits.
@@ -220,6 +222,7 @@ impl Command for Resolve {
         let was = row.state()?;
         let moved = match resolved(was, &self.says)? {
             None if was == DeliveryState::Failed && self.corrects(tx, row.id).await? => Some(proved(was)?),
+            Some(_) if was == DeliveryState::Delivered && self.is_weaker(tx, row.id).await? => None,
             moved => moved,
         };
         let goes_on = !moved.unwrap_or(was).is_final() && head.state()? != TransferState::Cancelled;
@@ -246,15 +249,21 @@ impl Resolve {
 
     /// Whether it is a signed proof of a delivery that an unsigned refusal has failed: anybody could have sent that one.
     async fn corrects(&self, tx: &mut Tx<'_>, delivery: Uuid) -> Result<bool, Fault> {
-        let is_signed =
-            |receipt: &Receipt| receipt.detail.get("signed").and_then(Value::as_bool) == Some(true);
         if !matches!(&self.says, ReceiptSays::Proof(proof) if is_signed(proof)) {
             return Ok(false);
         }
-        let refusal: Option<Json<Value>> = on!(tx, c => sqlx::query_scalar("SELECT receipt FROM deliveries WHERE id = $1")
-            .bind(delivery).fetch_one(c).await)?;
-        let refusal = refusal.and_then(|Json(receipt)| serde_json::from_value::<Receipt>(receipt).ok());
+        let refusal = receipt_of(tx, delivery).await?;
         Ok(refusal.is_some_and(|receipt| !receipt.positive && !is_signed(&receipt)))
+    }
+
+    /// Whether it is an unsigned refusal of a delivery that a signed receipt has proved: anybody could have sent it, whatever
+    /// is agreed by now.
+    async fn is_weaker(&self, tx: &mut Tx<'_>, delivery: Uuid) -> Result<bool, Fault> {
+        if !matches!(&self.says, ReceiptSays::Refusal { receipt, .. } if !is_signed(receipt)) {
+            return Ok(false);
+        }
+        let proof = receipt_of(tx, delivery).await?;
+        Ok(proof.is_some_and(|receipt| receipt.positive && is_signed(&receipt)))
     }
 
     /// Moves the delivery to this state.
@@ -276,7 +285,7 @@ impl Resolve {
         let (change, kind) = match &self.says {
             ReceiptSays::Refusal { receipt, error, retry_at, .. } => {
                 self.note(tx, delivery, true).await?;
-                keep_contradicted(tx, delivery).await?;
+                keep_contradicted(tx, row).await?;
                 let change = Change { failures: row.failures + 1, error: Some(error.columns()), ..change };
                 match (state, retry_at) {
                     (DeliveryState::Retrying, Some(due_at)) => {
@@ -312,6 +321,8 @@ impl Resolve {
         let was_ended = matches!(was, DeliveryState::Expired | DeliveryState::Failed);
         let transfer_ended = if was_ended && had_failed {
             change::correct_transfer(tx, &head, change.now, &self.by).await?
+        } else if was == DeliveryState::Delivered {
+            change::contradict_transfer(tx, &head, change.now, &self.by).await?
         } else {
             change::end_transfer(tx, &head, change.now, &self.by, &Actor::System).await?
         };
@@ -390,14 +401,33 @@ impl Resolve {
     }
 }
 
-/// Keeps the receipt of a delivery that another one contradicts, if it has one.
-async fn keep_contradicted(tx: &mut Tx<'_>, delivery: DeliveryId) -> Result<(), Fault> {
-    let proved: Option<Json<Value>> = on!(tx, c => sqlx::query_scalar("SELECT receipt FROM deliveries WHERE id = $1")
-        .bind(delivery.uuid()).fetch_one(c).await)?;
-    match proved.filter(|receipt| !receipt.0.is_null()) {
-        Some(receipt) => write_note(tx, delivery, CONTRADICTED_RECEIPT, &receipt.0).await,
+/// Keeps the receipt of a delivery that another one contradicts, if it has one, and which attempt it proved.
+async fn keep_contradicted(tx: &mut Tx<'_>, row: &DeliveryRow) -> Result<(), Fault> {
+    let delivery = DeliveryId::new(row.id);
+    if row.state()? == DeliveryState::Delivered {
+        write_note(tx, delivery, CONTRADICTED_ATTEMPT, &row.attempt.into()).await?;
+    }
+    match noted_receipt(tx, row.id).await? {
+        Some(receipt) => write_note(tx, delivery, CONTRADICTED_RECEIPT, &receipt).await,
         None => Ok(()),
     }
+}
+
+/// The receipt of a delivery, as it is on record.
+async fn noted_receipt(tx: &mut Tx<'_>, delivery: Uuid) -> Result<Option<Value>, Fault> {
+    let receipt: Option<Json<Value>> = on!(tx, c => sqlx::query_scalar("SELECT receipt FROM deliveries WHERE id = $1")
+        .bind(delivery).fetch_one(c).await)?;
+    Ok(receipt.map(|receipt| receipt.0).filter(|receipt| !receipt.is_null()))
+}
+
+/// The same, read; none where it cannot be read.
+async fn receipt_of(tx: &mut Tx<'_>, delivery: Uuid) -> Result<Option<Receipt>, Fault> {
+    let receipt = noted_receipt(tx, delivery).await?;
+    Ok(receipt.and_then(|receipt| serde_json::from_value(receipt).ok()))
+}
+
+fn is_signed(receipt: &Receipt) -> bool {
+    receipt.detail.get("signed").and_then(Value::as_bool) == Some(true)
 }
 
 /// The state to which a receipt moves a delivery; `None` if it changes nothing.

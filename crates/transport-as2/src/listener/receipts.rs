@@ -13,12 +13,11 @@ use crate::fallback::{self, ReceiptSigner};
 use crate::later_evidence::of_awaited;
 use crate::later_fallback::{OnceMore, once_more};
 use crate::later_receipt::{
-    Judged, correlation, digest, earlier, judge, not_proving, proving, was_sent_once,
+    Judged, correlation, digest, earlier, judge, named_by_number, not_proving, proving, was_sent_once,
 };
 use crate::legacy;
 use crate::material::{Certificate, Material};
 use crate::mdn::{LARGEST_MDN, ReadMdn, SignatureState};
-use crate::names::is_ref_num;
 use crate::prepared::{NOTE, is_current};
 use crate::receipt::{Expected, PartnerResponse};
 use crate::reject::with_peer;
@@ -159,10 +158,9 @@ impl Receiver {
             let reason = format!("no message {message_id} was sent from here");
             return self.unmatched(head, peer, Some(partner), &reason, NOT_AWAITED).await.map(Some);
         };
-        // One that is named by its number has a Message-ID all the same.
-        let drawn = awaited.notes.get(NOTE).and_then(|note| note.get("message_id")?.as_str());
-        let drawn = drawn.filter(|_| is_ref_num(message_id)).map(str::to_owned);
-        let message_id = drawn.as_deref().unwrap_or(message_id);
+        // One that is named by its number has a Message-ID all the same. An earlier one of which nothing was noted keeps its
+        // number: what refuses it is not about the message that was sent in its place.
+        let message_id = named_by_number(&awaited.notes, message_id).unwrap_or(message_id);
         let sent = SentMessage::noted(&awaited.notes, message_id)?;
         if !is_from_receiver(arrived, &awaited, sent.as_ref()) {
             let reason = format!(
@@ -296,6 +294,10 @@ impl Receiver {
             }
             Some(_) | None => OnceMore::Not,
         };
+        let follows = match follows {
+            OnceMore::Sent(..) if !may_contradict => OnceMore::Unusable(UNPROVED.to_owned()),
+            follows => follows,
+        };
         let mut notes = vec![(ANSWERED.to_owned(), refusal_note(message_id, awaited.attempt))];
         if is_joined_wrongly {
             // As after such an answer: the next attempt sends all of it under another transfer id.
@@ -361,6 +363,10 @@ impl Receiver {
 
 /// How often a receipt is judged while its delivery changes. Then its sender gets no answer, and sends it again.
 const MOST_JUDGEMENTS: usize = 8;
+
+/// Why no other message is sent after a refusal of which it is not certain that the partner sent it: the partner may have the
+/// refused one.
+const UNPROVED: &str = "the refusal is not as well proved as was agreed: anybody could have posted it";
 
 /// What of a delivery its receipt is judged by, besides what was noted of the message once for all.
 fn judged_by(awaited: &Awaited) -> JudgedBy {

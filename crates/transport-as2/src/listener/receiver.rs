@@ -16,7 +16,7 @@ use crate::parties::Parties;
 use crate::receive::{ReadMessage, Reading, Unread, read};
 use crate::reject::{CROWDED, EarlyRejection, declined, try_again_later};
 use crate::rejection::Rejection;
-use crate::reply::{ReplyContent, stored_reply, to_response};
+use crate::reply::{ReplyContent, to_response};
 use crate::request::{RequestHead, unfolded};
 use crate::streaming::{Arriving, BodyReader};
 use crate::unknown::UnknownAnswer;
@@ -177,15 +177,6 @@ impl Receiver {
             return self.refuse_more_receipts(head, &parties.partner, peer).await;
         }
         let declined = declined(head, &parties, going_on::total(head, arriving.length()));
-        if let (Some(answer), None) = (&declined, &parties.receipt_to) {
-            let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
-            let reason = told_to_operator(&parties, answer);
-            self.record(
-                event.peer_detail("reason", &reason).detail("disposition", answer.disposition.to_string()),
-            )
-            .await?;
-            return stored_reply(&self.services, head, Some(&parties), answer);
-        }
         match self.plan(head, &parties, arriving, peer).await? {
             Plan::Read => {}
             Plan::LastByte { byte } => {
@@ -206,9 +197,9 @@ impl Receiver {
             )
             .with("message_id", model::PeerText::from(head.message_id.as_str()))),
             Begin::New(reception) => match declined {
-                // A receipt that comes later is recorded before it is sent, as that of any other message.
+                // Not before its key is reserved: nothing is declined over our signature that was accepted before.
                 Some(answer) => {
-                    let cause = answer.text.clone();
+                    let cause = told_to_operator(&parties, &answer);
                     self.refuse(head, &parties, peer, reception, answer, &cause).await
                 }
                 None if going_on::goes_on(head) => {

@@ -4,6 +4,10 @@
 //! A partner may sign and encrypt a repetition anew, so that its bytes differ: what counts is the content, which has to be
 //! read for that. Nothing of it is kept. What it is answered goes into the answer, or later to where its sender wants its
 //! receipt.
+//!
+//! What is no repetition is refused by a receipt that is not signed, whatever it asks for: a signature does not cover the
+//! Message-ID (RFC 8551, 3.1), so that anybody can post something under it, and a signed refusal would deny the message that was
+//! accepted.
 
 use super::Receiver;
 use super::apart::Apart;
@@ -80,7 +84,7 @@ impl Receiver {
                         .detail("first_content", first.to_string())
                         .detail("reason", format!("its {} was used before for other content", key_of(head).0))
                 };
-                self.refuse_other(head, &parties, peer, by_pss, of_content).await
+                self.refuse_other(head, &parties, peer, of_content).await
             }
             _ => match other_message_id(&earlier.reply, head) {
                 Some(first) => {
@@ -89,7 +93,7 @@ impl Receiver {
                             .peer_detail("first_message_id", first)
                             .detail("reason", "its RefNum was used before with another Message-ID")
                     };
-                    self.refuse_other(head, &parties, peer, by_pss, of_id).await
+                    self.refuse_other(head, &parties, peer, of_id).await
                 }
                 None => {
                     // What it asks for, and the MIC of what is around it, are its own.
@@ -111,9 +115,7 @@ impl Receiver {
         let event = self.refusal(peer, Some(head)).partner(&parties.partner.name);
         let event = event.peer_detail("reason", &cause).detail("disposition", disposition.to_string());
         self.record(parties.diagnosis.told(event)).await?;
-        let answer = ReplyContent { disposition, mic: None, by_pss: false, text };
-        let reply = self.not_stored(head, parties, &answer)?;
-        self.say_no(head, parties, peer, reply).await
+        self.say_no(head, parties, peer, (disposition, text)).await
     }
 
     /// The same message once more, with its MIC where another one stood in the answer in which it came first, and whether it is
@@ -168,7 +170,6 @@ impl Receiver {
         head: &RequestHead,
         parties: &Parties,
         peer: &PeerInfo,
-        by_pss: bool,
         with_reason: impl FnOnce(AuditEvent) -> AuditEvent,
     ) -> Result<StoredReply> {
         let event = self.services.event(EventKind::MessageContentDiffers).partner(&parties.partner.name);
@@ -183,19 +184,22 @@ impl Receiver {
              own."
         );
         let disposition = Disposition::Error(DispositionError::UnexpectedProcessingError);
-        let reply = self.not_stored(head, parties, &ReplyContent { disposition, mic: None, by_pss, text })?;
-        self.say_no(head, parties, peer, reply).await
+        self.say_no(head, parties, peer, (disposition, text)).await
     }
 
-    /// Gives an answer that says no. While the receipt of the first message is still on its way to the same sender, which would
-    /// take it for the answer to this one, the sender is asked to come again.
+    /// Gives an answer that says no, and is not signed. While the receipt of the first message is still on its way to the same
+    /// sender, which would take it for the answer to this one, the sender is asked to come again.
     async fn say_no(
         &self,
         head: &RequestHead,
         parties: &Parties,
         peer: &PeerInfo,
-        reply: StoredReply,
+        (disposition, text): (Disposition, String),
     ) -> Result<StoredReply> {
+        let mut unsigned = head.clone();
+        unsigned.mdn.signed = false;
+        let answer = ReplyContent { disposition, mic: None, by_pss: false, text };
+        let reply = self.not_stored(&unsigned, parties, &answer)?;
         let given = self.give_again(head, parties, peer, reply, true).await?;
         Ok(given.unwrap_or_else(|| {
             try_again_later(

@@ -39,7 +39,8 @@ pub(crate) struct VerifyEvidence {
     /// the seals in the package must be signed by one of them. May be given several times.
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Vec<PathBuf>,
-    /// The content of the message, where the package does not have it.
+    /// The content of the message. It takes the place of the content where the package does not have it; else it is compared with
+    /// that.
     #[arg(long, value_name = "FILE")]
     pub(crate) payload: Option<PathBuf>,
     /// The evidence package.

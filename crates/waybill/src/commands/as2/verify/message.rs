@@ -2,12 +2,12 @@
 
 use super::Check;
 use super::package::{Package, hashed};
-use super::signature::{chain, signature_and_mic};
+use super::signature::{chain, signature_and_mic, weak, weak_mic};
 use super::signer::{Known, Signer, Verifier};
 use super::trail::Trail;
-use control::evidence::RECEIPT_FILE;
+use control::evidence::{CONTENT, RECEIPT_FILE};
 use model::evidence::{PGP_RECEIPT_SIGNER, PGP_SIGNER, RECEIPT_SIGNER, SIGNED_HEAD, SIGNER};
-use model::{PeerText, Result};
+use model::{PeerText, Result, Sha256, quoted};
 use openssl::x509::X509;
 use pgp_mime::PartnerKey;
 use smime::{Headers, Limits, Mic};
@@ -20,6 +20,7 @@ const DATES_CHECK: &str = "certificate dates";
 
 pub(super) fn checks(package: &mut Package, trail: &Trail) -> Result<Vec<Check>> {
     let mut checks = vec![content(package, trail)?];
+    checks.extend(payload(package)?);
     let signer = match (package.piece(PGP_SIGNER)?, package.piece(SIGNER)?) {
         (Some(armour), _) => Signer::of_armour(&armour),
         (None, Some(der)) => X509::from_der(&der).ok().map(Signer::Certificate),
@@ -88,6 +89,43 @@ fn content(package: &mut Package, trail: &Trail) -> Result<Check> {
     })
 }
 
+/// Whether a file from elsewhere is the content that the package has, or a file of the message. Where the content was removed
+/// from the package, the file takes its place in the other checks.
+fn payload(package: &Package) -> Result<Option<Check>> {
+    const WHAT: &str = "payload";
+    let manifest = &package.manifest;
+    if manifest.content.is_some() && !package.has(CONTENT) {
+        return Ok(None);
+    }
+    let Some((bytes, hash)) = package.given()? else { return Ok(None) };
+    let found = format!("the file has {bytes} bytes and SHA-256 {hash}");
+    let is_same = |length: u64, sha256: Option<Sha256>| length == bytes && sha256 == Some(hash);
+    let of_message = manifest.transfers.iter().find(|of| is_same(of.bytes, of.sha256));
+    Ok(Some(match (&manifest.content, of_message) {
+        (Some(content), _) if is_same(content.bytes, content.sha256) => {
+            Check::holds(WHAT, format!("{found}, as the content"))
+        }
+        // Several parts, a transfer encoding, a layer inside the signature.
+        (_, Some(of)) => Check::open(
+            WHAT,
+            format!(
+                "{found}, as the package says of {}; signature and MIC cover other bytes, and whether the file is in them was \
+                 not checked",
+                quoted(&of.file_name)
+            ),
+        ),
+        (Some(content), None) => {
+            let expected = content.sha256.map(|hash| hash.to_string()).unwrap_or_default();
+            let found = format!("{found}; the content has {} bytes and SHA-256 {expected}", content.bytes);
+            Check::fails(WHAT, found)
+        }
+        (None, None) if manifest.transfers.is_empty() => {
+            Check::open(WHAT, format!("{found}; the package names nothing to compare it with"))
+        }
+        (None, None) => Check::fails(WHAT, format!("{found}, and no file of the message has these")),
+    }))
+}
+
 /// The certificates and OpenPGP keys that may have signed the receipt.
 fn receipt_signers(package: &mut Package) -> Result<Vec<Signer>> {
     let names: Vec<String> = package.manifest.pieces.keys().cloned().collect();
@@ -152,7 +190,8 @@ fn receipt(package: &mut Package, signers: &[Signer]) -> Result<Confirmed> {
             let owner = signer.map(Signer::owner).unwrap_or_default();
             let component = proved.component.clone();
             let by = signer.cloned().map(|signer| Verifier { signer, component });
-            (Check::holds(RECEIPT_CHECK, format!("{owner} signed {disposition}")), by)
+            let weak = weak(&proved.weaknesses);
+            (Check::holds(RECEIPT_CHECK, format!("{owner} signed {disposition}{weak}")), by)
         }
         SignatureState::None => (
             Check::open(
@@ -200,11 +239,13 @@ fn received_mic(package: &mut Package, received: Option<&str>) -> Result<Check> 
     let Some(theirs) = Mic::parse(received) else {
         // Some leave the algorithm out.
         let digest = received.split(',').next().unwrap_or_default().trim();
-        let is_same = told.is_some_and(|told| told.base64() == digest);
-        return Ok(Check::is(WHAT, is_same, shown));
+        let same = told.filter(|told| told.base64() == digest);
+        let weak = same.as_ref().map(weak_mic).unwrap_or_default();
+        return Ok(Check::is(WHAT, same.is_some(), format!("{shown}{weak}")));
     };
+    let weak = weak_mic(&theirs);
     if told.as_ref() == Some(&theirs) {
-        return Ok(Check::holds(WHAT, shown));
+        return Ok(Check::holds(WHAT, format!("{shown}{weak}")));
     }
     let (Some(head), Some(content)) = (package.piece(SIGNED_HEAD)?, package.content()?) else {
         // By which other rule it was made shows only with the content.
@@ -214,7 +255,9 @@ fn received_mic(package: &mut Package, received: Option<&str>) -> Result<Check> 
     let head = head.strip_suffix(b"\r\n").unwrap_or(&head);
     Ok(match smime::every_mic(head, content, theirs.algorithm) {
         Ok(every) => match every.into_iter().find(|ruled| ruled.mic == theirs) {
-            Some(ruled) => Check::holds(WHAT, format!("{shown}, made of the {}", ruled.rule.describe())),
+            Some(ruled) => {
+                Check::holds(WHAT, format!("{shown}, made of the {}{weak}", ruled.rule.describe()))
+            }
             None => Check::fails(WHAT, format!("{shown} differs from every MIC of the message")),
         },
         Err(error) => Check::fails(WHAT, chain(&error)),

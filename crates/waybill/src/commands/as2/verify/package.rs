@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Cursor, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Longest of the small files, in bytes.
 pub(super) const SMALL: u64 = 8 << 20;
@@ -223,8 +223,16 @@ impl Package {
             return self.content_of_its_own().map(Some);
         }
         let Some(payload) = &self.payload else { return Ok(None) };
-        let file = File::open(payload).map_err(|error| file_error("open the content", payload, error))?;
-        Ok(Some(Box::new(file)))
+        Ok(Some(Box::new(opened(payload)?)))
+    }
+
+    /// Length and SHA-256 of the content from elsewhere, where it was given.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn given(&self) -> Result<Option<(u64, Sha256)>> {
+        let Some(payload) = &self.payload else { return Ok(None) };
+        hashed(opened(payload)?).map(Some).map_err(|error| error.with("path", payload.display()))
     }
 
     fn content_of_its_own(&self) -> Result<Box<dyn Read>> {
@@ -347,6 +355,10 @@ impl Package {
     }
 }
 
+fn opened(payload: &Path) -> Result<File> {
+    File::open(payload).map_err(|error| file_error("open the content", payload, error))
+}
+
 /// Length and SHA-256 of all that is read.
 ///
 /// # Errors
@@ -361,7 +373,7 @@ pub(super) fn hashed(mut content: impl Read) -> Result<(u64, Sha256)> {
                 length += count as u64;
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::local_io("read an evidence package", error)),
+            Err(error) => return Err(Error::local_io("read a file to check it", error)),
         }
     }
 }

@@ -130,14 +130,19 @@ fn by_pgp(
 }
 
 /// What of a signature is weak, in words to append.
-fn weak(weaknesses: &[Weakness]) -> String {
+pub(super) fn weak(weaknesses: &[Weakness]) -> String {
     let weak: Vec<String> = weaknesses.iter().map(ToString::to_string).collect();
     if weak.is_empty() { String::new() } else { format!("; weak by today's measure: {}", weak.join(", ")) }
 }
 
+/// The same of a MIC.
+pub(super) fn weak_mic(mic: &Mic) -> String {
+    weak(Weakness::of_digest(mic.algorithm).as_slice())
+}
+
 fn same_mic(told: Option<&Mic>, found: &Mic) -> Check {
     match told {
-        Some(told) => Check::is(MIC_CHECK, told == found, format!("{found}")),
+        Some(told) => Check::is(MIC_CHECK, told == found, format!("{found}{}", weak_mic(found))),
         None => Check::open(MIC_CHECK, "none is recorded"),
     }
 }
