@@ -64,7 +64,7 @@ impl CertificateList {
     }
 
     fn is_replaced(&self, ending: &CertificateDetail, by: &CertificateUse, now: Timestamp) -> bool {
-        let is_list = matches!(by.field.rsplit('.').next(), Some("keys" | "certificates"));
+        let is_list = matches!(by.field.rsplit('.').next(), Some("keys" | "certificates" | "pgp_keys"));
         let mut others = self.certificates.iter().filter(|other| other.position == 0);
         is_list
             && others.any(|other| {
@@ -202,6 +202,8 @@ mod tests {
         assert_eq!(ending(vec![server]), [("partners".to_owned(), 7)]);
         let old = || certificate("old", "a", 3, &[GLOBEX]);
         assert_eq!(ending(vec![old(), certificate("new", "b", 400, &[GLOBEX])]), []);
+        let pgp = |name, print, end| certificate(name, print, end, &[("partner.globex", "as2.pgp_keys")]);
+        assert_eq!(ending(vec![pgp("old", "a", 3), pgp("new", "b", 400)]), []);
         // A new one that ends soon as well, one of another partner, and another authority replace nothing.
         assert_eq!(ending(vec![old(), certificate("new", "b", 20, &[GLOBEX])]).len(), 2);
         let other = certificate("new", "b", 400, &[("partner.initech", "as2.certificates")]);

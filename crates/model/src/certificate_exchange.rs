@@ -208,8 +208,8 @@ pub struct CertificateAnswers {
 /// What a partner says of one certificate.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CertificateAnswer {
-    /// Its serial number in decimal.
-    pub serial: String,
+    /// Its serial number in decimal; more than one where it can be read in more than one way.
+    pub serials: Vec<String>,
     /// Whether it is accepted; `None` while the partner has not decided.
     pub accepted: Option<bool>,
     /// Why not.

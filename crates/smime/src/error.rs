@@ -128,6 +128,11 @@ pub enum Error {
         #[source]
         source: openssl::error::ErrorStack,
     },
+    /// The receiver refuses what was found inside, such as a payload that is not signed. It passes inside an I/O error, and is a
+    /// fault of the message: behind a cipher that does not prove its content it looks to the peer like a failed decryption, and
+    /// behind one that does it is told once the content is proved.
+    #[error(transparent)]
+    Refused(Box<dyn std::error::Error + Send + Sync>),
     /// The stream below failed.
     #[error("reading or writing the message failed")]
     Io(#[source] io::Error),

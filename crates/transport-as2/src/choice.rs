@@ -127,6 +127,24 @@ impl Choices {
         usable
     }
 
+    /// The one that the other side is to use now for messages that we read: to encrypt for, or to sign with.
+    #[must_use]
+    pub fn to_read_with(&self, now: Timestamp) -> Option<&Dated> {
+        let mut usable: Vec<&Dated> =
+            self.all.iter().filter(|dated| dated.reads && dated.is_in_force(now)).collect();
+        usable.sort_by_key(|dated| Reverse(dated.from));
+        usable.first().copied()
+    }
+
+    /// Whether the one of this name is in force for messages that we read, and none has taken its place for them, also where it
+    /// is still in force for those that we send.
+    #[must_use]
+    pub fn is_newest_to_read_with(&self, name: &str, now: Timestamp) -> bool {
+        let newest = self.to_read_with(now);
+        let dated = self.named(name).filter(|dated| dated.reads && dated.is_in_force(now));
+        dated.zip(newest).is_some_and(|(dated, newest)| dated.from == newest.from)
+    }
+
     /// The name of the one at a place among those that read now.
     #[must_use]
     pub fn name_read(&self, place: usize, now: Timestamp) -> Option<&str> {
@@ -137,11 +155,14 @@ impl Choices {
     #[must_use]
     pub fn standing(&self, name: &str, now: Timestamp) -> Option<Standing> {
         let dated = self.named(name)?;
-        let newest = self.sending(now).first().and_then(|best| best.from);
+        let newest = match dated.sends {
+            true => self.sending(now).first().and_then(|best| best.from),
+            false => self.to_read_with(now).and_then(|best| best.from),
+        };
         Some(match (dated.from, dated.until, newest) {
             (Some(from), _, _) if now < from => Standing::NotYet(from),
             (_, Some(until), _) if until <= now => Standing::Over(until),
-            (from, _, Some(newest)) if dated.sends && from < Some(newest) => Standing::Replaced(newest),
+            (from, _, Some(newest)) if from < Some(newest) => Standing::Replaced(newest),
             _ => Standing::InForce,
         })
     }

@@ -287,6 +287,16 @@ impl CompositeReader {
             },
         };
         let around = around.with((&report, pgp.as_ref()), self.digest, signed);
+        // It could be what somebody made of a message that was recorded: the answer must not tell that it could be decrypted.
+        let is_malleable = report.encrypted().is_some_and(|cipher| !cipher.is_authenticated());
+        let unsigned = leaves.iter().find_map(|leaf| match leaf {
+            Leaf::Unprotected(_, lacks) if around.signature.is_none() => Some(*lacks),
+            _ => None,
+        });
+        if let Some(lacks) = unsigned.filter(|_| is_malleable) {
+            let cause = smime::Error::Refused(Box::new(lacks));
+            return Err(why(smime::Error::Undecipherable { cause: Box::new(cause) }));
+        }
         let by_pgp = pgp.as_ref().map(|pgp| &*pgp.report);
         if depth == 0 {
             found.whole.clone_from(&around.proved);

@@ -392,15 +392,16 @@ impl As2Destination {
     async fn prepare(&self, delivery: &Deliver, partnership: &Partnership) -> Result<PreparedMessage> {
         let today = || partnership.terms(self.media_type(delivery), &delivery.file_name);
         let terms = partnership.repeated.clone().unwrap_or_else(today);
-        if let Some(note) = delivery.notes.get(NOTE)
-            && let Some(mut prepared) = PreparedMessage::from_note(note, &terms, &partnership.own_keys)?
-        {
+        let is_repeated = partnership.repeated.is_some();
+        let earlier =
+            PreparedMessage::from_notes(&delivery.notes, (&terms, is_repeated), &partnership.own_keys)?;
+        if let Some(mut prepared) = earlier {
             // By a receipt that came later.
             let refused = was_refused(&delivery.notes, &prepared.seed.message_id, delivery.claim.attempt);
             let reply_url = partnership.partner.agreement.receipts.reply_url();
             // With another URL for its receipt it would be another message. That takes the place of one that the partner
             // does not have; one that it may have goes out again with the URL that it had.
-            if partnership.repeated.is_some() || prepared.reply_url.as_deref() == reply_url {
+            if is_repeated || prepared.reply_url.as_deref() == reply_url {
                 if prepared.earlier == Earlier::Answered {
                     // From here on the partner may have it.
                     delivery.log.note(NOTE, prepared.to_open_note(&partnership.own_keys)?).await?;

@@ -12,6 +12,7 @@ use model::definition::Definitions;
 use model::{AuditEvent, Error, TELL_PARTNER, Timestamp};
 use openssl::x509::X509;
 use smime::{SignedForm, certificate_names};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// Most certificates and keys that are compared.
@@ -153,9 +154,8 @@ impl Known {
             Some((sha256, _)) => fingerprint(certificate).is_ok_and(|own| own == *sha256),
             None => certificate_names(certificate).is_ok_and(|names| names.iter().any(|name| name == named)),
         };
-        let all = self.definitions.certificates.values().take(MOST_COMPARED);
-        let mut all =
-            all.filter_map(|one| Some((one.name.as_str(), X509::from_pem(one.pem.as_bytes()).ok()?)));
+        let mut all = compared(&self.definitions.certificates, &self.partner.certificates)
+            .filter_map(|one| Some((one.name.as_str(), X509::from_pem(one.pem.as_bytes()).ok()?)));
         let found = all.find(|(_, certificate)| is_it(certificate));
         let would_match = match (&found, carried) {
             (Some((name, _)), _) => {
@@ -163,8 +163,12 @@ impl Known {
                 Some(format!("the certificate '{name}', {why}"))
             }
             (None, Some((sha256, subject))) => Some(format!(
-                "a certificate that is not defined here: {subject}, SHA-256 {sha256}. Do not take it from the message: ask the \
-                 partner for it over another way"
+                "a certificate that is not {}: {subject}, SHA-256 {sha256}. Do not take it from the message: ask the \
+                 partner for it over another way",
+                match self.definitions.certificates.len() {
+                    0..=MOST_COMPARED => "defined here".to_owned(),
+                    _ => format!("one of the partner's, nor of the {MOST_COMPARED} that were compared"),
+                }
             )),
             (None, None) => None,
         };
@@ -183,7 +187,7 @@ impl Known {
 
     /// The same work whatever the message names: how long an answer takes must not tell failed decryptions apart.
     fn decryption(&self, recipients: &[String]) -> Found {
-        let keys = self.definitions.keys.values().take(MOST_COMPARED);
+        let keys = compared(&self.definitions.keys, &self.identity.keys);
         let mut found = None;
         for key in keys {
             let Some(pem) = &key.certificate else { continue };
@@ -194,7 +198,7 @@ impl Known {
             }
         }
         let would_match = found.map(|name| format!("our key '{name}', {}", self.why_not_decrypting(&name)));
-        let now = match self.identity.keys.sending(self.now).first() {
+        let now = match self.identity.keys.to_read_with(self.now) {
             Some(dated) => self.our_certificate(&dated.name),
             None => "none at the moment".to_owned(),
         };
@@ -281,10 +285,20 @@ pub(crate) fn of_receipt(
         let certificate = X509::from_pem(pem.as_bytes()).ok();
         certificate.and_then(|found| fingerprint(&found).ok()).is_some_and(|own| own == sha256)
     };
-    let mut all = definitions.certificates.values().take(MOST_COMPARED);
+    let mut all = compared(&definitions.certificates, &partner.certificates);
     let Some(found) = all.find(|one| is_it(&one.pem)) else { return error };
     let why = why_not_verifying(definitions, partner, &found.name, now);
     error.with("would match", format!("the certificate '{}', {why}", found.name))
+}
+
+/// The definitions that are compared: those of a list first, then others, and not more than [`MOST_COMPARED`].
+fn compared<'a, T>(
+    definitions: &'a BTreeMap<String, Arc<T>>,
+    listed: &'a Choices,
+) -> impl Iterator<Item = &'a Arc<T>> {
+    let own = listed.names().filter_map(|name| definitions.get(name));
+    let others = definitions.iter().filter(|(name, _)| listed.named(name).is_none());
+    own.chain(others.map(|(_, one)| one)).take(MOST_COMPARED)
 }
 
 /// A certificate in words by which both sides can compare it.

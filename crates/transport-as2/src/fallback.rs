@@ -112,6 +112,17 @@ impl NotedFallback {
     }
 }
 
+/// What a message was signed with, or encrypted for.
+#[derive(Clone, Copy)]
+pub(crate) enum Tried<'a> {
+    /// It was neither.
+    Nothing,
+    /// One of the list, by its name.
+    Listed(&'a str),
+    /// One that was taken off the list since: what is in force now is another one.
+    Unlisted,
+}
+
 /// What a message is sent with once more.
 #[derive(Clone)]
 pub(crate) enum Instead {
@@ -129,20 +140,32 @@ impl Instead {
     pub(crate) fn after(
         disposition: &Disposition,
         material: &Material,
-        (identity, own): (&Identity, &Own),
-        (partner, certificate): (&Partner, Option<&Certificate>),
+        (identity, signed): (&Identity, Tried<'_>),
+        (partner, encrypted): (&Partner, Tried<'_>),
         now: Timestamp,
     ) -> Result<Option<Self>> {
         let agreement = &partner.agreement;
         if agreement.fallback == Fallback::No {
             return Ok(None);
         }
-        Ok(match (disposition, certificate) {
-            (Disposition::Error(DispositionError::DecryptionFailed), Some(tried)) => {
-                material.encrypting_instead(partner, &tried.name, now)?.map(Self::Certificate)
-            }
-            (Disposition::Error(DispositionError::AuthenticationFailed), _) if agreement.signs_by_smime() => {
-                material.signing_instead(identity, &own.name, now)?.map(Self::Key)
+        Ok(match disposition {
+            Disposition::Error(DispositionError::DecryptionFailed) => match encrypted {
+                Tried::Listed(name) => {
+                    material.encrypting_instead(partner, name, now)?.map(Self::Certificate)
+                }
+                Tried::Unlisted if !partner.certificates.sending(now).is_empty() => {
+                    material.encrypting(partner, now)?.map(Self::Certificate)
+                }
+                Tried::Unlisted | Tried::Nothing => None,
+            },
+            Disposition::Error(DispositionError::AuthenticationFailed) if agreement.signs_by_smime() => {
+                match signed {
+                    Tried::Listed(name) => material.signing_instead(identity, name, now)?.map(Self::Key),
+                    Tried::Unlisted if !identity.keys.sending(now).is_empty() => {
+                        Some(Self::Key(material.signing(identity, now)?))
+                    }
+                    Tried::Unlisted | Tried::Nothing => None,
+                }
             }
             _ => None,
         })

@@ -3,7 +3,7 @@
 
 use crate::agreement::{Identity, Partner};
 use crate::disposition::Disposition;
-use crate::fallback::{self, Instead, NotedFallback};
+use crate::fallback::{self, Instead, NotedFallback, Tried};
 use crate::material::{Certificate, Material, Own};
 use crate::partnership::Partnership;
 use crate::prepared;
@@ -55,16 +55,22 @@ pub(crate) fn once_more(
     };
     let keys = identity.keys.names().map(|name| material.own(identity, name));
     let keys: Vec<Arc<Own>> = keys.collect::<Result<_>>()?;
-    let Some(own) = keys.iter().find(|own| own.fingerprint == sent.own_fingerprint) else {
-        return Ok(OnceMore::Not);
+    let signed = match keys.iter().find(|own| own.fingerprint == sent.own_fingerprint) {
+        Some(own) => Tried::Listed(&own.name),
+        None => Tried::Unlisted,
     };
     let certificates = partner.certificates.names().map(|name| material.certificate(name));
     let certificates: Vec<Arc<Certificate>> = certificates.collect::<Result<_>>()?;
     // The partner's comes first.
     let first = sent.recipient_fingerprint.split(", ").next();
-    let tried = certificates.iter().find(|known| Some(known.fingerprint.as_str()) == first);
-    let parties = ((identity, &**own), (partner, tried.map(Arc::as_ref)));
-    let Some(instead) = Instead::after(disposition, material, parties.0, parties.1, now)? else {
+    let encrypted = match certificates.iter().find(|known| Some(known.fingerprint.as_str()) == first) {
+        Some(known) => Tried::Listed(&known.name),
+        // The operator may have changed it while the receipt was awaited.
+        None if !sent.recipient_fingerprint.is_empty() => Tried::Unlisted,
+        None => Tried::Nothing,
+    };
+    let instead = Instead::after(disposition, material, (identity, signed), (partner, encrypted), now)?;
+    let Some(instead) = instead else {
         return Ok(OnceMore::Not);
     };
     // What cannot be used is not noted: the next attempt would begin with it.
@@ -93,7 +99,7 @@ pub(crate) fn once_more(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::agreement::{Agreement, As2Id, Fallback, SendSecurity};
     use crate::choice::Choices;
@@ -105,7 +111,8 @@ mod tests {
     use std::time::SystemTime;
     use uuid::Uuid;
 
-    fn material() -> Arc<Material> {
+    /// With our key `ours`, and the partner's certificates `old` and `new`.
+    pub(crate) fn material() -> Arc<Material> {
         let mut definitions = Definitions::default();
         for name in ["ours", "old", "new"] {
             let key = Key::new(name);
@@ -194,6 +201,12 @@ mod tests {
             panic!("once is enough");
         };
         assert_eq!((key.as_str(), &spent["is_spent"]), (fallback::NOTE, &json!(true)));
+        // The operator has put the new one in the place of the old one while the receipt was awaited.
+        let changed = Partner { certificates: names(&["new"]), ..partner(Fallback::Once) };
+        let said = Disposition::parse(unread).unwrap();
+        let (open, parties) = (awaited(waits, None), (&identity, &changed));
+        let follows_change = once_more(&said, &material, parties, (&open, &sent), "<1@acme>", now).unwrap();
+        assert!(matches!(follows_change, OnceMore::Sent(_, words) if words.contains("'new'")));
         for (said, fallback, state) in [
             (unread, Fallback::No, waits),
             (unread, Fallback::Once, DeliveryState::Delivered),

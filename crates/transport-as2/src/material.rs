@@ -12,7 +12,7 @@ use model::{Error, ErrorKind, Result, Timestamp};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
+use openssl::pkey::{Id, PKey};
 use openssl::x509::X509;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -213,7 +213,12 @@ impl Material {
         others.retain(|dated| dated.until.is_none_or(|until| now < until));
         let others = self.all_certificates(partner, others)?;
         let expired = partner.agreement.accept_expired;
-        Ok(others.into_iter().find(|found| found.validity.allows(now, expired)))
+        // Nothing can be encrypted for a key of another kind.
+        let is_usable = |found: &Arc<Certificate>| {
+            let key = found.certificate.public_key();
+            key.is_ok_and(|key| matches!(key.id(), Id::RSA | Id::EC))
+        };
+        Ok(others.into_iter().find(|found| found.validity.allows(now, expired) && is_usable(found)))
     }
 
     fn all_own(&self, identity: &Identity, dated: Vec<&Dated>) -> Result<Vec<Arc<Own>>> {

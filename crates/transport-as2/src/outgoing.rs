@@ -27,6 +27,12 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::OnceCell;
 
+/// The version of how a message is made of its note and its payload. Each change of this crate or of `smime` that gives other
+/// bytes for the same note must raise it. Bytes of two versions are never sent under one Message-ID: the partner would take them
+/// for one message, may join them to one (restart), and with AES-GCM they are two plaintexts under one key and nonce. What
+/// becomes of a message that another version began is decided where its note is read (`prepared`).
+pub(crate) const RECIPE: u32 = 1;
+
 /// Our key with its certificate.
 #[derive(Clone)]
 pub struct OwnKey {

@@ -6,7 +6,7 @@
 use crate::agreement::{Agreement, Identity, MdnRequest, Partner, SendSecurity};
 use crate::diagnosis;
 use crate::disposition::Disposition;
-use crate::fallback::{Instead, NotedFallback, ReceiptSigner};
+use crate::fallback::{Instead, NotedFallback, ReceiptSigner, Tried};
 use crate::legacy;
 use crate::material::{Certificate, Material, Own, usable};
 use crate::message_terms::MessageTerms;
@@ -90,7 +90,7 @@ impl Partnership {
             }
             None => signing(&material, &identity, &partner, now)?,
         };
-        let certificate = match pinned.certificate(&material, &partner)? {
+        let certificate = match pinned.certificate(&material, &partner, now)? {
             Some(certificate) => Some(certificate),
             // Its content key was encrypted when it was drawn: the certificate may be gone.
             None if repeated.is_some() => None,
@@ -196,13 +196,14 @@ impl Partnership {
     /// # Errors
     /// `ConfigInvalid`: a key or certificate cannot be read.
     pub(crate) fn instead(&self, disposition: &Disposition) -> Result<Option<Instead>> {
-        Instead::after(
-            disposition,
-            &self.material,
-            (&self.identity, &*self.own),
-            (&self.partner, self.certificate.as_deref()),
-            self.now,
-        )
+        let encrypted = match &self.certificate {
+            Some(known) => Tried::Listed(&known.name),
+            // A message that goes out again, for a certificate that is gone.
+            None if self.partner.agreement.encrypts_by_smime() => Tried::Unlisted,
+            None => Tried::Nothing,
+        };
+        let signed = (&self.identity, Tried::Listed(&self.own.name));
+        Instead::after(disposition, &self.material, signed, (&self.partner, encrypted), self.now)
     }
 
     /// The agreement by which the answer to a message is judged: the receipt must be what was asked for, or what is asked for today
@@ -363,13 +364,24 @@ impl Pinned {
     }
 
     /// The certificate, if it is still one of the partner's and messages to it are encrypted.
-    fn certificate(&self, material: &Material, partner: &Partner) -> Result<Option<Arc<Certificate>>> {
+    fn certificate(
+        &self,
+        material: &Material,
+        partner: &Partner,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Certificate>>> {
         if matches!(self, Self::Nothing) || !partner.agreement.encrypts_by_smime() {
             return Ok(None);
         }
         let all = partner.certificates.names().map(|name| material.certificate(name));
         let all: Vec<_> = all.collect::<Result<_>>()?;
-        Ok(all.into_iter().find(|known| self.is(&known.fingerprint)))
+        let found = all.into_iter().find(|known| self.is(&known.fingerprint));
+        // A new message is not encrypted for one that was given up since it was chosen.
+        let may_be_used = |known: &Arc<Certificate>| {
+            let dated = partner.certificates.named(&known.name);
+            dated.is_some_and(|dated| dated.sends && dated.until.is_none_or(|until| now < until))
+        };
+        Ok(found.filter(|known| matches!(self, Self::Terms(_)) || may_be_used(known)))
     }
 }
 

@@ -4,7 +4,8 @@
 use crate::agreement::Agreement;
 use crate::message_terms::MessageTerms;
 use crate::names::new_message_id;
-use crate::outgoing::{MessageSeed, OwnKey, cipher, key_transport};
+use crate::outgoing::{MessageSeed, OwnKey, RECIPE, cipher, key_transport};
+use crate::spool;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{Error, ErrorKind, Result, Timestamp};
@@ -29,6 +30,8 @@ struct Note {
     message_id: String,
     boundary: String,
     date_micros: i64,
+    /// How its bytes are made: the [`RECIPE`] of the version that drew it.
+    recipe: u32,
     /// The content key, encrypted for ourselves: the database alone does not open the message.
     content_key: Option<String>,
     terms: MessageTerms,
@@ -66,6 +69,8 @@ pub(crate) struct PreparedMessage {
     /// The URL that it names for its receipt; none where that comes in the answer. It is none of the terms: what the partner
     /// may have is sent again with the URL that it had, whatever our address is by now.
     pub(crate) reply_url: Option<String>,
+    /// The [`RECIPE`] of the version that drew it: another one than ours of a message in staging alone.
+    recipe: u32,
     pub(crate) earlier: Earlier,
     /// Whether the partner may have it though it answered: its receipt neither proves nor refuses it.
     pub(crate) may_have: bool,
@@ -105,7 +110,15 @@ impl PreparedMessage {
             content_key,
         };
         let reply_url = agreement.receipts.reply_url().map(str::to_owned);
-        Ok(Self { seed, terms, reply_url, earlier: Earlier::None, may_have: false, refused: false })
+        Ok(Self {
+            seed,
+            terms,
+            reply_url,
+            recipe: RECIPE,
+            earlier: Earlier::None,
+            may_have: false,
+            refused: false,
+        })
     }
 
     /// Whether the partner may have it from an earlier attempt.
@@ -113,18 +126,33 @@ impl PreparedMessage {
         self.earlier == Earlier::Open || self.may_have
     }
 
-    /// Reads the note of an earlier attempt, with any of our keys; `None` when it was drawn under other terms.
-    pub(crate) fn from_note(note: &Value, terms: &MessageTerms, own: &[OwnKey]) -> Result<Option<Self>> {
+    /// The message of an earlier attempt, read with any of our keys; `None` before the first, and where another message takes its
+    /// place: it was drawn under other terms, or cannot be repeated and the partner does not have it. `is_repeated` says that
+    /// the partner may have it or has a part of it, by all notes (`partnership`).
+    ///
+    /// # Errors
+    /// Permanent, where the partner may have a message that cannot be repeated: `ConfigInvalid` if none of our keys opens its
+    /// content key, `Unsupported` if another version of Waybill began it. `Internal`: a note cannot be read.
+    pub(crate) fn from_notes(
+        notes: &BTreeMap<String, Value>,
+        (terms, is_repeated): (&MessageTerms, bool),
+        own: &[OwnKey],
+    ) -> Result<Option<Self>> {
+        let Some(note) = notes.get(NOTE) else { return Ok(None) };
         let note = Note::read(note)?;
         if note.terms != *terms {
             return Ok(None);
+        }
+        // The partner does not have it: another message may take its place.
+        let may_be_replaced = !is_repeated || !note.is_open();
+        if !note.has_same_bytes(notes)? {
+            return if may_be_replaced { Ok(None) } else { Err(of_another_version(&note)) };
         }
         let content_key = match &note.content_key {
             None => None,
             Some(text) => match decrypt_key(text, own) {
                 Ok(key) => Some(key),
-                // The partner does not have it: another message may take its place.
-                Err(_) if note.answered && !note.may_have => return Ok(None),
+                Err(_) if may_be_replaced => return Ok(None),
                 Err(error) => return Err(unopened(&note.message_id, &error)),
             },
         };
@@ -132,8 +160,8 @@ impl PreparedMessage {
             .ok_or_else(|| unreadable("its date"))?;
         let seed = MessageSeed { message_id: note.message_id, boundary: note.boundary, date, content_key };
         let earlier = if note.answered { Earlier::Answered } else { Earlier::Open };
-        let Note { terms, reply_url, may_have, refused, .. } = note;
-        Ok(Some(Self { seed, terms, reply_url, earlier, may_have, refused }))
+        let Note { terms, reply_url, recipe, may_have, refused, .. } = note;
+        Ok(Some(Self { seed, terms, reply_url, recipe, earlier, may_have, refused }))
     }
 
     /// The note to keep, which any of our keys that can decrypt opens.
@@ -158,6 +186,7 @@ impl PreparedMessage {
             message_id: self.seed.message_id.clone(),
             boundary: self.seed.boundary.clone(),
             date_micros: self.seed.date.timestamp_micros(),
+            recipe: self.recipe,
             content_key,
             terms: self.terms.clone(),
             reply_url: self.reply_url.clone(),
@@ -184,13 +213,18 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    /// The last one; `None` before the first.
+    /// The last one; `None` before the first, and where another message takes its place in any case.
     ///
     /// # Errors
-    /// `Internal`, permanent: the note cannot be read.
+    /// `Internal`, permanent: a note cannot be read.
     pub(crate) fn last(notes: &BTreeMap<String, Value>) -> Result<Option<Self>> {
         let Some(note) = notes.get(NOTE) else { return Ok(None) };
-        let Note { message_id, terms, answered, may_have, refused, .. } = Note::read(note)?;
+        let note = Note::read(note)?;
+        // A part that the partner has of it is of no use: the rest would be bytes of another version.
+        if !note.is_open() && !note.has_same_bytes(notes)? {
+            return Ok(None);
+        }
+        let Note { message_id, terms, answered, may_have, refused, .. } = note;
         Ok(Some(Self { message_id, terms, is_open: !answered, may_have, refused }))
     }
 }
@@ -198,6 +232,16 @@ impl Noted {
 impl Note {
     fn read(note: &Value) -> Result<Self> {
         Self::deserialize(note).map_err(|error| unreadable(&error.to_string()))
+    }
+
+    /// Whether the partner may have the whole message, by this note alone.
+    fn is_open(&self) -> bool {
+        !self.answered || self.may_have
+    }
+
+    /// Whether sending it again gives the bytes that were sent before: they are made as then, or all of them are in staging.
+    fn has_same_bytes(&self, notes: &BTreeMap<String, Value>) -> Result<bool> {
+        Ok(self.recipe == RECIPE || spool::is_kept(notes, &self.message_id)?)
     }
 }
 
@@ -251,6 +295,18 @@ fn unopened(message_id: &str, error: &smime::Error) -> Error {
         )
 }
 
+/// The error where the partner may have a message of which this version of Waybill would send other bytes.
+fn of_another_version(note: &Note) -> Error {
+    Error::permanent(ErrorKind::Unsupported, "send a message again with the same bytes")
+        .with("message_id", &note.message_id)
+        .with("recipe", note.recipe)
+        .with("recipe of this version", RECIPE)
+        .advice(
+            "another version of Waybill began the message, and this one would send other bytes under its Message-ID: let a \
+            node with that version deliver it, or ask the partner whether it has the file, and send the transfer as a new one",
+        )
+}
+
 /// Encrypts a content key for our own certificates.
 fn encrypt_key(key: &EncryptedContentKey, holders: &[X509]) -> smime::Result<String> {
     // Not by the message's own cipher, which may be one that is read from legacy partners alone.
@@ -286,62 +342,4 @@ impl PartReceiver for Only<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::message_terms::tests::message_terms;
-    use crate::testing::Key;
-
-    #[test]
-    fn a_message_is_told_from_one_that_took_its_place() {
-        let note = serde_json::json!({ "message_id": "<2@acme>", "answered": true });
-        assert!(is_current(Some(&note), "<2@acme>") && is_current(None, "<1@acme>"));
-        assert!(!is_current(Some(&note), "<1@acme>"));
-        assert!(was_answered(Some(&note), "<2@acme>") && !was_answered(Some(&note), "<1@acme>"));
-    }
-
-    #[test]
-    fn the_url_for_the_receipt_stays_with_the_message() {
-        for reply_url in [Some("https://old.acme.example/as2".to_owned()), None] {
-            let seed = MessageSeed {
-                message_id: "<1@acme>".into(),
-                boundary: "b-1".into(),
-                date: Timestamp::UNIX_EPOCH,
-                content_key: None,
-            };
-            let (terms, other) = (message_terms("ours"), message_terms("new"));
-            let prepared = PreparedMessage {
-                seed,
-                terms: terms.clone(),
-                reply_url: reply_url.clone(),
-                earlier: Earlier::None,
-                may_have: false,
-                refused: false,
-            };
-            let note = prepared.to_note(&[]).unwrap();
-            let read = PreparedMessage::from_note(&note, &terms, &[]).unwrap().unwrap();
-            assert_eq!((read.reply_url, read.earlier), (reply_url, Earlier::Open));
-            assert!(PreparedMessage::from_note(&note, &other, &[]).unwrap().is_none());
-        }
-    }
-
-    #[test]
-    fn a_content_key_that_was_kept_is_the_same_key() {
-        let (us, partner) = (Key::new("ACME"), Key::new("GLOBEX"));
-        let own = OwnKey { key: us.key, certificate: us.certificate };
-        let newer = Key::ec("ACME");
-        let other = OwnKey { key: newer.key, certificate: newer.certificate };
-        let stranger = OwnKey { key: partner.key, certificate: partner.certificate.clone() };
-        for cipher in [Cipher::Aes256Cbc, Cipher::Aes128Cbc, Cipher::TripleDesCbc] {
-            let recipients = [partner.certificate.clone()];
-            let key = EncryptedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
-            let kept = encrypt_key(&key, &holders(&[other.clone(), own.clone()]).unwrap()).unwrap();
-            // Any of them opens it, also when the others are gone.
-            for ours in [vec![stranger.clone(), own.clone()], vec![other.clone()]] {
-                let read = decrypt_key(&kept, &ours).unwrap();
-                assert_eq!(*read.to_bytes(), *key.to_bytes());
-            }
-            // The partner's key, or the database alone, does not open it.
-            assert!(decrypt_key(&kept, std::slice::from_ref(&stranger)).is_err());
-        }
-    }
-}
+mod tests;

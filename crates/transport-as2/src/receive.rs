@@ -232,6 +232,14 @@ pub(crate) fn why(error: smime::Error) -> Unread {
             Ok(rejection) => rejection.into(),
             Err(io) => Unread::Ours(stream_fault(io)),
         },
+        smime::Error::Refused(reason) => match reason.downcast::<Rejection>() {
+            Ok(rejection) => (*rejection).into(),
+            Err(reason) => Unread::Message {
+                disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
+                text: "The message could not be processed.".to_owned(),
+                cause: chain(&*reason),
+            },
+        },
         error => Unread::Message {
             disposition: disposition_of(&error),
             text: match &error {
@@ -327,8 +335,6 @@ impl PartReceiver for Receiver<'_> {
     }
 
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>> {
-        let place = self.place()?;
-        self.root.leaf(self.parts.len(), &part.headers);
         let media_type = part.content_type();
         let kind = media_type.as_ref().map(ContentType::essence).unwrap_or_default();
         // A receipt needs no protection, and a part that is protected by itself may have what is missing around it.
@@ -337,10 +343,12 @@ impl PartReceiver for Receiver<'_> {
             false => {
                 self.has_payload = true;
                 if let Some(rejection) = self.lacks {
-                    return Err(io::Error::other(rejection));
+                    return Err(rejection.of_content());
                 }
             }
         }
+        let place = self.place()?;
+        self.root.leaf(self.parts.len(), &part.headers);
         let file_name = safe_file_name(part.file_name().as_deref(), self.message_id);
         let others: Vec<&str> = self.parts.iter().map(|part| part.file_name.as_str()).collect();
         let file_name = unlike(file_name, &others);
@@ -411,7 +419,7 @@ impl Receiver<'_> {
     fn place(&self) -> io::Result<Option<OwnedSemaphorePermit>> {
         match self.parts.len() {
             0 => Ok(None),
-            MOST_PARTS.. => Err(io::Error::other(Rejection::TooManyParts { most: MOST_PARTS })),
+            MOST_PARTS.. => Err(Rejection::TooManyParts { most: MOST_PARTS }.of_content()),
             _ => self.further_place().map(Some),
         }
     }
@@ -440,7 +448,7 @@ impl Write for Staged<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.room.checked_sub(bytes.len() as u64) {
             Some(left) => *self.room = left,
-            None => return Err(io::Error::other(Rejection::TooLarge { most: self.most })),
+            None => return Err(Rejection::TooLarge { most: self.most }.of_content()),
         }
         self.writer.write_all(bytes)?;
         Ok(bytes.len())

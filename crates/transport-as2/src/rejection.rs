@@ -1,10 +1,12 @@
 //! Rejections of a message while it is being read. They pass through `smime` inside an I/O error, and must
-//! not be mistaken for an error of Waybill.
+//! not be mistaken for an error of Waybill: those of the body as it comes as they are, those of what is found inside as
+//! [`smime::Error::Refused`], which behind a cipher that anybody may have tampered with looks like a failed decryption.
 
 use crate::agreement::SendSecurity;
 use crate::disposition::{Disposition, DispositionError};
 use smime::Wrapping;
 use std::fmt;
+use std::io;
 
 /// Why a message is refused while it is still being read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +26,11 @@ pub(crate) enum Rejection {
 }
 
 impl Rejection {
+    /// As the error of a receiver of what is found inside a message.
+    pub(crate) fn of_content(self) -> io::Error {
+        smime::Error::Refused(Box::new(self)).into()
+    }
+
     /// Whether something is missing of what was agreed.
     pub(crate) fn unprotected(agreed: SendSecurity, encrypted: bool, signed: bool) -> Option<Self> {
         let lacks = match () {

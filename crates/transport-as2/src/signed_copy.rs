@@ -106,7 +106,7 @@ impl Write for CopyWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self.room.checked_sub(bytes.len() as u64) {
             Some(left) => self.room = left,
-            None => return Err(io::Error::other(Rejection::TooLarge { most: self.most })),
+            None => return Err(Rejection::TooLarge { most: self.most }.of_content()),
         }
         self.copy.append(bytes)?;
         Ok(bytes.len())

@@ -8,6 +8,7 @@ use crate::streaming::{CHUNK, stream_error};
 use model::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use smime::{Measured, Mic, MicSlot, NameStyle, Signature};
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::sync::Arc;
 use transport::{Deliver, KeptBytes, Payload, Services, StagedPayload};
@@ -96,8 +97,8 @@ impl Spooled {
 ///
 /// # Errors
 /// Its note cannot be read.
-pub(crate) fn is_kept(delivery: &Deliver, message_id: &str) -> Result<bool> {
-    let Some(note) = delivery.notes.get(NOTE) else { return Ok(false) };
+pub(crate) fn is_kept(notes: &BTreeMap<String, Value>, message_id: &str) -> Result<bool> {
+    let Some(note) = notes.get(NOTE) else { return Ok(false) };
     Ok(text(&KeptBytes::of(note)?.about, "message_id")? == message_id)
 }
 

@@ -12,11 +12,6 @@ use transport::Services;
 /// The key of the note.
 pub(crate) const NOTE: &str = "as2_restart";
 
-/// The version of how a message is made of its notes and its payload. Each change of this crate or of `smime` that gives other
-/// bytes for the same notes must raise it: bytes of two versions must never be joined. A message that another version began is
-/// sent whole, under another transfer id. (One that is kept in staging has the same bytes in each version.)
-pub(crate) const RECIPE: u32 = 1;
-
 /// What a receipt says first of a message that went on: how often it did.
 pub(crate) const RESTARTS: &str = "restarts";
 
@@ -32,12 +27,11 @@ const MOST_PLACES: usize = 16;
 /// A transfer, as it is noted.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Transfer {
-    /// The message that it sends: one under another Message-ID has a transfer of its own.
+    /// The message that it sends: one under another Message-ID has a transfer of its own. Under the same one all versions of
+    /// Waybill send the same bytes (`prepared`), so that they can be joined.
     message_id: String,
     /// The transfer id: an entity tag with its quotes, not a weak one.
     pub(crate) etag: String,
-    /// How its bytes are made.
-    recipe: u32,
     /// Bytes of the whole message.
     total: u64,
     /// The partner refused the header fields that it needs: it is sent without them.
@@ -77,7 +71,6 @@ impl Transfer {
         Self {
             message_id: message_id.to_owned(),
             etag: new_etag(services),
-            recipe: RECIPE,
             total,
             is_refused: false,
             is_warned: false,
@@ -97,10 +90,9 @@ impl Transfer {
         notes: &BTreeMap<String, Value>,
         message_id: &str,
         total: u64,
-        is_spooled: bool,
     ) -> Result<Option<Self>> {
         let noted = Self::of_message(notes, message_id)?;
-        Ok(noted.filter(|noted| noted.total == total && (is_spooled || noted.recipe == RECIPE)))
+        Ok(noted.filter(|noted| noted.total == total))
     }
 
     fn of_message(notes: &BTreeMap<String, Value>, message_id: &str) -> Result<Option<Self>> {
@@ -133,7 +125,6 @@ impl Transfer {
     /// The same message under another transfer id: nothing that the partner has under the old one is used.
     pub(crate) fn renew(&mut self, services: &Services) {
         self.etag = new_etag(services);
-        self.recipe = RECIPE;
     }
 
     /// The partner's server was not available when it was asked. False: it was so too often, and is not asked any more.
@@ -207,7 +198,6 @@ mod tests {
         Transfer {
             message_id: "<1@acme>".into(),
             etag: "\"waybill-1\"".into(),
-            recipe: RECIPE,
             total: 1000,
             is_refused: false,
             is_warned: false,
@@ -219,24 +209,20 @@ mod tests {
         }
     }
 
-    fn noted(transfer: &Transfer, message_id: &str, total: u64, is_spooled: bool) -> Option<Transfer> {
+    fn noted(transfer: &Transfer, message_id: &str, total: u64) -> Option<Transfer> {
         let notes = BTreeMap::from([(NOTE.to_owned(), transfer.to_note().unwrap())]);
-        Transfer::noted(&notes, message_id, total, is_spooled).unwrap()
+        Transfer::noted(&notes, message_id, total).unwrap()
     }
 
     #[test]
     fn a_transfer_is_used_again_for_the_same_bytes_alone() {
         let transfer = transfer();
-        assert_eq!(noted(&transfer, "<1@acme>", 1000, false), Some(transfer.clone()));
-        assert_eq!(noted(&transfer, "<2@acme>", 1000, false), None);
-        assert_eq!(noted(&transfer, "<1@acme>", 1001, false), None);
-        // Another version would make other bytes, but for those that are kept.
-        let older = Transfer { recipe: RECIPE + 1, ..transfer };
-        assert_eq!(noted(&older, "<1@acme>", 1000, false), None);
-        assert_eq!(noted(&older, "<1@acme>", 1000, true), Some(older));
-        assert_eq!(Transfer::noted(&BTreeMap::new(), "<1@acme>", 1000, false).unwrap(), None);
+        assert_eq!(noted(&transfer, "<1@acme>", 1000), Some(transfer.clone()));
+        assert_eq!(noted(&transfer, "<2@acme>", 1000), None);
+        assert_eq!(noted(&transfer, "<1@acme>", 1001), None);
+        assert_eq!(Transfer::noted(&BTreeMap::new(), "<1@acme>", 1000).unwrap(), None);
         let broken = BTreeMap::from([(NOTE.to_owned(), Value::from("broken"))]);
-        assert!(Transfer::noted(&broken, "<1@acme>", 1000, false).is_err());
+        assert!(Transfer::noted(&broken, "<1@acme>", 1000).is_err());
     }
 
     #[test]

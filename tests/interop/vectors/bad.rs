@@ -113,18 +113,22 @@ fn a_message_whose_signature_was_taken_off_is_refused() {
             b"\r\n--out\r\nContent-Type: text/plain\r\n\r\nforged\r\n--out--\r\n",
         ]
         .concat();
-        for (what, message) in [
-            ("the entity alone", stripped(&signed)),
-            ("under another name", signed.with("Content-Type", Some(&mixed))),
-            ("under a third name", signed.with("Content-Type", Some(&related))),
-            ("beside the signature of another part", {
-                signed.with("Content-Type", Some("multipart/mixed; boundary=out")).with_body(inside)
-            }),
-            ("encrypted, which anybody can do", encrypted),
-            ("compressed before that", compressed),
+        let unprotected = "processed/error: insufficient-message-security\r\n";
+        // Whether an unsigned message of a cipher that does not prove its content could be decrypted is told to nobody.
+        let unread = "processed/error: decryption-failed\r\n";
+        for (what, message, error) in [
+            ("the entity alone", stripped(&signed), unprotected),
+            ("under another name", signed.with("Content-Type", Some(&mixed)), unprotected),
+            ("under a third name", signed.with("Content-Type", Some(&related)), unprotected),
+            (
+                "beside the signature of another part",
+                signed.with("Content-Type", Some("multipart/mixed; boundary=out")).with_body(inside),
+                unprotected,
+            ),
+            ("encrypted, which anybody can do", encrypted, unread),
+            ("compressed before that", compressed, unread),
         ] {
             let text = message.post(hub.gateway.http).unwrap().text();
-            let error = "processed/error: insufficient-message-security\r\n";
             assert!(text.contains(error), "{agreed} {what}: {text}");
             assert_eq!((hub.inbox().len(), hub.transfers()), (0, 0), "{agreed} {what}");
         }

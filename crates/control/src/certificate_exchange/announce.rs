@@ -9,6 +9,7 @@ use model::{
     AnnouncementState, CertificateAnnouncement, CertificateUsage, Error, ErrorKind, ExchangeRequest,
     Permission, Result, Timestamp,
 };
+use openssl::pkey::Id;
 use openssl::x509::X509;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -99,12 +100,12 @@ impl Control {
             false => request.usages.clone(),
         };
         // The partner may encrypt for it as soon as it has accepted it.
-        let decrypts = lists_key(definitions, &identity, request);
+        let decrypts = decrypts(definitions, &identity, request, act.at) && is_encrypted_for(&own.pem);
         if usages.contains(&CertificateUsage::KeyEncipherment) && !decrypts {
             return Err(wrong(format!(
-                "identity '{identity}' does not have this key in its list, so messages that the partner encrypts for it could not \
-                 be read: add it there first, with `from` for the time at which it is to sign; or announce it with \
-                 --usage digitalSignature"
+                "identity '{identity}' does not decrypt with this key, or nothing can be encrypted for one of its kind, so messages that the partner encrypts for it could not \
+                 be read: add it to its list first, with `from` for the time at which it is to sign, without `uses` or with \
+                 \"decrypt\" among them, and without an `until` that is over; or announce it with --usage digitalSignature"
             )));
         }
         let id = (self.0.ids)();
@@ -149,18 +150,82 @@ impl Control {
     }
 }
 
-/// Whether the identity's list has the key: it decrypts from then on, whenever it begins to sign.
-fn lists_key(definitions: &Definitions, identity: &str, request: &AnnounceCertificate) -> bool {
+/// Whether the identity's list has the key, to decrypt: it does from then on, whenever it begins to sign.
+fn decrypts(
+    definitions: &Definitions,
+    identity: &str,
+    request: &AnnounceCertificate,
+    now: Timestamp,
+) -> bool {
     let side = definitions.identities.get(identity).and_then(|found| found.side(&request.transport));
-    let is_it = |item: &Value| {
-        let name = item.as_text().or_else(|| item.as_table().and_then(|table| table.text("name")));
-        name == Some(request.key.as_str())
+    let decrypts = |item: &Value| {
+        let Some(table) = item.as_table() else { return item.as_text() == Some(request.key.as_str()) };
+        let is_for_it = table.get("uses").is_none() || table.texts("uses").any(|word| word == "decrypt");
+        table.text("name") == Some(request.key.as_str())
+            && is_for_it
+            && table.time("until").is_none_or(|until| now < until)
     };
-    side.is_some_and(|side| side.list("keys").iter().any(is_it))
+    side.is_some_and(|side| side.list("keys").iter().any(decrypts))
+}
+
+/// Whether messages can be encrypted for the key of a certificate: RSA, or EC.
+fn is_encrypted_for(pem: &str) -> bool {
+    let key = X509::from_pem(pem.as_bytes()).and_then(|certificate| certificate.public_key());
+    key.is_ok_and(|key| matches!(key.id(), Id::RSA | Id::EC))
 }
 
 /// The serial number in decimal, as answers name it.
 fn serial(pem: &str) -> Option<String> {
     let certificate = X509::from_pem(pem.as_bytes()).ok()?;
     Some(certificate.serial_number().to_bn().ok()?.to_dec_str().ok()?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::definition::Identity;
+    use model::schema::Values;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_key_that_does_not_decrypt_is_not_announced_to_encrypt_for() {
+        let at = |seconds| Timestamp::from_timestamp(seconds, 0).unwrap();
+        let text = |text: &str| Value::Text(text.to_owned());
+        let entry = |uses: &[&str], until| {
+            let mut table = Values::of([("name", text("next"))]);
+            if !uses.is_empty() {
+                table = table.with("uses", Value::List(uses.iter().map(|word| text(word)).collect()));
+            }
+            if let Some(until) = until {
+                table = table.with("until", Value::Time(at(until)));
+            }
+            Value::Table(table)
+        };
+        let request = AnnounceCertificate {
+            transport: "post".into(),
+            key: "next".into(),
+            partner: "globex".into(),
+            endpoint: None,
+            usages: Vec::new(),
+            respond_by: None,
+            response_url: None,
+        };
+        for (listed, expected) in [
+            (text("next"), true),
+            (text("other"), false),
+            (entry(&[], None), true),
+            (entry(&["decrypt", "sign"], None), true),
+            (entry(&["sign"], None), false),
+            (entry(&[], Some(11)), true),
+            (entry(&[], Some(10)), false),
+        ] {
+            let side = Values::of([("keys", Value::List(vec![listed.clone()]))]);
+            let sides = [("post".to_owned(), side)].into();
+            let acme = Identity { name: "acme".into(), title: None, sides };
+            let mut definitions = Definitions::default();
+            definitions.identities.insert("acme".into(), Arc::new(acme));
+            assert_eq!(decrypts(&definitions, "acme", &request, at(10)), expected, "{listed:?}");
+        }
+        assert!(!decrypts(&Definitions::default(), "acme", &request, at(10)));
+    }
 }

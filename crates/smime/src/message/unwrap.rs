@@ -379,6 +379,7 @@ fn veiled(error: Error) -> Error {
         Error::Malformed { .. }
         | Error::LimitExceeded { .. }
         | Error::DecompressionFailed
+        | Error::Refused(_)
         | Error::Unsupported(_) => Error::Undecipherable { cause: Box::new(error) },
         other => other,
     }

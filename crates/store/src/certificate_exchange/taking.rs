@@ -212,7 +212,8 @@ impl TakeExchange {
             tx.event(event);
             return Ok(());
         };
-        let Some(answer) = said.answers.iter().find(|answer| answer.serial == announced.serial) else {
+        let Some(answer) = said.answers.iter().find(|answer| answer.serials.contains(&announced.serial))
+        else {
             let event = ignored(tx, "it names another certificate than was announced");
             tx.event(event);
             return Ok(());

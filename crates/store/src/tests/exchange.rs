@@ -123,7 +123,11 @@ fn answer(request_id: &str, serial: &str, accepted: Option<bool>) -> Certificate
         partner: "globex".into(),
         request_id: request_id.into(),
         message_id: "<2@globex>".into(),
-        answers: vec![CertificateAnswer { serial: serial.into(), accepted, reason: Some("why".into()) }],
+        answers: vec![CertificateAnswer {
+            serials: vec!["1".into(), serial.into()],
+            accepted,
+            reason: Some("why".into()),
+        }],
     })
 }
 

@@ -58,6 +58,42 @@ fn which_one_is_out_of_its_time_is_told() {
 }
 
 #[test]
+fn one_that_only_reads_is_replaced_by_a_newer_one_that_reads() {
+    let verifies = |dated: Dated| Dated { sends: false, ..dated };
+    let apart = [
+        Dated { reads: false, ..Dated::always("encrypts".into()) },
+        verifies(Dated::always("old".into())),
+        verifies(window("new", Some(60), None)),
+    ];
+    let apart = choices(&apart, 0);
+    assert_eq!(apart.standing("old", at(59)), Some(Standing::InForce));
+    assert_eq!(apart.standing("old", at(60)), Some(Standing::Replaced(at(60))));
+    assert_eq!(apart.standing("encrypts", at(60)), Some(Standing::InForce));
+    let newest = |all: &Choices, name, now| all.is_newest_to_read_with(name, at(now));
+    assert_eq!(
+        [newest(&apart, "old", 59), newest(&apart, "old", 60), newest(&apart, "new", 60)],
+        [true, false, true]
+    );
+    assert!(!newest(&apart, "new", 59) && !newest(&apart, "encrypts", 60) && !newest(&apart, "other", 60));
+    // It is still encrypted for, but another one signs by now.
+    let both = choices(&[Dated::always("old".into()), verifies(window("new", Some(60), None))], 0);
+    assert_eq!(both.standing("old", at(60)), Some(Standing::InForce));
+    assert!(newest(&both, "old", 59) && !newest(&both, "old", 60));
+    let two = Choices::from(vec!["a".to_owned(), "b".to_owned()]);
+    assert!(newest(&two, "a", 0) && newest(&two, "b", 0));
+}
+
+#[test]
+fn the_other_side_is_told_to_encrypt_for_what_decrypts() {
+    let signs = Dated { reads: false, ..window("signs", Some(50), None) };
+    let apart = choices(&[Dated { sends: false, ..Dated::always("decrypts".into()) }, signs], 0);
+    assert_eq!(apart.to_read_with(at(60)).unwrap().name, "decrypts");
+    let change = choices(&[window("old", None, Some(100)), window("new", Some(60), None)], 50);
+    let told = |now| change.to_read_with(at(now)).map(|dated| dated.name.as_str());
+    assert_eq!([told(59), told(60), told(100)], [Some("old"), Some("new"), Some("new")]);
+}
+
+#[test]
 fn what_never_is_the_best_is_never_sent_with() {
     let all = [
         Dated::always("old".into()),

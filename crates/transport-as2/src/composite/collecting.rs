@@ -56,7 +56,7 @@ impl Room {
                 self.left = left;
                 Ok(())
             }
-            None => Err(io::Error::other(Rejection::TooLarge { most: self.most })),
+            None => Err(Rejection::TooLarge { most: self.most }.of_content()),
         }
     }
 }
@@ -132,7 +132,7 @@ impl PartReceiver for Collector<'_> {
 
     fn begin(&mut self, part: &Part) -> io::Result<Box<dyn Write + '_>> {
         if self.leaves.len() >= MOST_PARTS {
-            return Err(io::Error::other(Rejection::TooManyParts { most: MOST_PARTS }));
+            return Err(Rejection::TooManyParts { most: MOST_PARTS }.of_content());
         }
         let essence = part.content_type().map(|media| media.essence().to_owned());
         let kind = essence.as_deref().unwrap_or_default();

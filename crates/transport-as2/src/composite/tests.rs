@@ -245,6 +245,30 @@ fn a_payload_that_is_less_protected_than_agreed_is_refused_and_hides_no_receipt(
 }
 
 #[test]
+fn an_unsigned_part_does_not_tell_whether_it_could_be_decrypted() {
+    let part = |cipher| {
+        let recipients = [OURS.certificate.clone()];
+        let key = EncryptedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
+        written(file(&[b'x'; 100]).encrypt(key).unwrap())
+    };
+    let whole = part(Cipher::Aes256Cbc);
+    let mut spoilt = whole.clone();
+    let at = spoilt.len() - 17;
+    spoilt[at] ^= 0x80;
+    let [whole, spoilt] = [whole, spoilt].map(|part| {
+        let found = read(SendSecurity::SignedEncrypted, &[receipt(Some(&THEIRS)), part]);
+        assert_eq!((found.receipts.len(), found.payloads.len(), found.refused.len()), (1, 0, 1));
+        let Refused { disposition, text, .. } = found.refused.into_iter().next().unwrap();
+        (disposition, text)
+    });
+    assert_eq!(whole, spoilt);
+    assert_eq!(whole.0, Disposition::Error(DispositionError::DecryptionFailed));
+    // A cipher that proves its content tells nobody more than its maker knows.
+    let found = read(SendSecurity::SignedEncrypted, &[receipt(Some(&THEIRS)), part(Cipher::Aes256Gcm)]);
+    assert!(found.refused[0].cause.contains("not signed"), "{:?}", found.refused);
+}
+
+#[test]
 fn nothing_is_staged_of_a_payload_that_is_less_protected_than_agreed() {
     let area = Area::default();
     let reader =

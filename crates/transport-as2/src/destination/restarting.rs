@@ -81,7 +81,7 @@ impl As2Destination {
         };
         let message_id = envelope.seed.message_id.as_str();
         let is_spooled = envelope.agreement.is_spooled();
-        let known = Transfer::noted(&delivery.notes, message_id, total, is_spooled)?;
+        let known = Transfer::noted(&delivery.notes, message_id, total)?;
         let is_new = known.is_none();
         let transfer = known.unwrap_or_else(|| Transfer::new(&self.services, message_id, total));
         let restarting = Restarting {

@@ -249,7 +249,9 @@ impl As2Destination {
         let message_id = envelope.seed.message_id.as_str();
         let mut pgp_names = PgpNames::default();
         let (message, pgp) = match envelope.agreement.is_protected_by_pgp() {
-            true if envelope.made_once.spool.get().is_some() || spool::is_kept(delivery, message_id)? => {
+            true if envelope.made_once.spool.get().is_some()
+                || spool::is_kept(&delivery.notes, message_id)? =>
+            {
                 (pgp::kept(envelope)?, None)
             }
             true => {

@@ -55,7 +55,9 @@ fn diagnosis() -> Diagnosis {
         },
         agreement: Agreement::default(),
     };
-    let keys = Choices::from(vec!["ours".to_owned()]);
+    // What signs does not decrypt.
+    let signs = Dated { reads: false, from: Some(at(20)), ..Dated::always("spare".into()) };
+    let keys = Choices { all: vec![Dated::always("ours".into()), signs], ..Choices::default() };
     let identity = Identity { name: "acme".into(), as2_id: id("ACME"), keys, pgp_keys: Choices::default() };
     Diagnosis::new(&Arc::new(definitions), &partner, &identity, at(1_000))
 }
@@ -103,11 +105,26 @@ fn the_certificate_that_would_have_verified_is_named_with_why_it_did_not() {
 }
 
 #[test]
+fn the_partners_own_are_compared_before_any_other() {
+    let mut definitions = Definitions::default();
+    let all = (0..600).map(|number| format!("a{number:03}")).chain(["old".to_owned()]);
+    for name in all {
+        definitions
+            .certificates
+            .insert(name.clone(), Arc::new(CertificateDefinition { name, pem: String::new() }));
+    }
+    let listed = Choices::from(vec!["old".to_owned(), "gone".to_owned()]);
+    let found: Vec<&str> =
+        compared(&definitions.certificates, &listed).map(|one| one.name.as_str()).collect();
+    assert_eq!((found.len(), &found[..2]), (MOST_COMPARED, &["old", "a000"][..]));
+}
+
+#[test]
 fn a_message_for_another_key_of_ours_is_told_from_one_for_nobody_here() {
     let recipients = |key: &Key| vec![certificate_names(&key.certificate).unwrap()[1].clone()];
     let ours = fingerprint(&OURS.certificate).unwrap();
     for (recipients, expected) in [
-        (recipients(&OTHERS), "our key 'spare', which is not among those of identity 'acme' (keys)"),
+        (recipients(&OTHERS), "our key 'spare', which is limited to another use (uses)"),
         (recipients(&Key::new("X")), ""),
     ] {
         let (would_match, tell) = told(&smime::Error::NoRecipient { recipients: recipients.clone() });

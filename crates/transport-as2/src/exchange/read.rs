@@ -5,6 +5,7 @@ use super::document::Element;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use model::{CertificateAnswer, CertificateUsage, PeerText, ProposedCertificate, Timestamp};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::pkcs7::Pkcs7;
 use openssl::x509::{X509, X509NameRef, X509Ref};
@@ -21,6 +22,9 @@ const LARGEST_PEM: usize = 16 * 1024;
 
 /// Longest id of a request, issuer, URL or reason, in bytes.
 const LONGEST: usize = 2048;
+
+/// Most characters of a serial number that is read in more than one way.
+const LONGEST_SERIAL: usize = 64;
 
 /// Why a message is not taken, in words for the sender.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -207,7 +211,27 @@ fn answer(response: &Element) -> Result<CertificateAnswer, String> {
     };
     let reason = response.value("ReasonForRejection");
     let reason = reason.map(|reason| text(Some(reason), "ReasonForRejection")).transpose()?;
-    Ok(CertificateAnswer { serial, accepted, reason })
+    Ok(CertificateAnswer { serials: serials(&serial), accepted, reason })
+}
+
+/// A serial number in decimal, as it is said, and as it is where it is said in hexadecimal, as by some products: an answer names
+/// the certificate that our request had, and only that counts.
+fn serials(said: &str) -> Vec<String> {
+    let said = said.trim();
+    // Of 20 octets at most (RFC 5280, 4.1.2.2).
+    if said.len() > LONGEST_SERIAL {
+        return vec![said.to_owned()];
+    }
+    let is_decimal = !said.is_empty() && said.bytes().all(|byte| byte.is_ascii_digit());
+    let decimal = match said.trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    let digits = said.strip_prefix("0x").or_else(|| said.strip_prefix("0X")).unwrap_or(said);
+    let is_hexadecimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_hexadecimal.then(|| BigNum::from_hex_str(digits).ok()?.to_dec_str().ok());
+    let number = number.flatten().map(|number| number.to_string());
+    is_decimal.then(|| decimal.to_owned()).into_iter().chain(number).collect()
 }
 
 /// The certificates of a part, as they are sent or in base64 (RFC 8551, 3.8); a single one also in DER or PEM.
@@ -305,4 +329,26 @@ fn time(text: &str) -> Option<Timestamp> {
     let found = zoned.ok().or_else(|| plain().ok()).or_else(day)?;
     // The precision of both databases.
     Timestamp::from_timestamp_micros(found.timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::serials;
+
+    #[test]
+    fn serial_numbers_are_read_as_products_say_them() {
+        for (said, expected) in [
+            ("255", &["255", "597"][..]),
+            ("0255", &["255", "597"]),
+            ("FF", &["255"]),
+            ("00ff", &["255"]),
+            ("0xFF", &["255"]),
+            ("0", &["0", "0"]),
+            ("", &[]),
+            ("seven", &[]),
+            (&"9".repeat(65), &[&"9".repeat(65)]),
+        ] {
+            assert_eq!(serials(said), expected, "{said}");
+        }
+    }
 }

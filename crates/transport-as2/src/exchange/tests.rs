@@ -118,7 +118,10 @@ fn a_response_is_read_as_it_was_written() {
         let Ok(Said::Response { request_id, answers }) = found else { panic!("{found:?}") };
         assert_eq!(request_id, proposal.request_id);
         let [answer] = &answers[..] else { panic!("{answers:?}") };
-        assert_eq!((answer.serial.as_str(), answer.accepted), ("77", Some(accepted)));
+        assert_eq!(
+            (&answer.serials[..], answer.accepted),
+            (&["77".to_owned(), "119".to_owned()][..], Some(accepted))
+        );
         assert_eq!(answer.reason.as_deref(), reason);
     }
 }

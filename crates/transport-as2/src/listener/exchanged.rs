@@ -3,7 +3,6 @@
 
 use super::Receiver;
 use crate::agreement::NAME;
-use crate::choice::Standing;
 use crate::disposition::{Disposition, DispositionError};
 use crate::exchange::{ExchangePart, Refusal, Said, parts_of, read};
 use crate::later_reply::given;
@@ -155,7 +154,7 @@ struct Signer {
 /// algorithms were allowed.
 fn policy_for(parties: &Parties, known: &Certificate, report: &Report, now: Timestamp) -> ExchangePolicy {
     let policy = parties.partner.agreement.exchange;
-    let is_in_force = parties.partner.certificates.standing(&known.name, now) == Some(Standing::InForce);
+    let is_in_force = parties.partner.certificates.is_newest_to_read_with(&known.name, now);
     let is_weak = report.signed().is_some_and(|proof| !proof.weaknesses.is_empty());
     match policy {
         ExchangePolicy::Accept if !is_in_force || is_weak || !known.validity.holds(now) => {

@@ -1,5 +1,7 @@
 use super::*;
+use crate::choice::Dated;
 use crate::message_terms::tests::message_terms;
+use crate::outgoing::RECIPE;
 use crate::sent_message::{ANSWERED, refusal_note};
 use crate::{fallback, prepared, transfer_id};
 use serde_json::json;
@@ -7,7 +9,7 @@ use serde_json::json;
 fn message(answered: bool) -> Value {
     json!({
         "message_id": "<1@acme>", "boundary": "b", "date_micros": 0, "content_key": null,
-        "terms": message_terms("ours"), "answered": answered,
+        "recipe": RECIPE, "terms": message_terms("ours"), "answered": answered,
     })
 }
 
@@ -43,6 +45,26 @@ fn after_a_refusal_the_other_is_used_until_that_was_refused_as_well() {
 }
 
 #[test]
+fn what_was_given_up_since_is_not_encrypted_for_instead() {
+    let material = crate::later_fallback::tests::material();
+    let at = |seconds| Timestamp::from_timestamp(seconds, 0).unwrap();
+    let mut partner = crate::testing::partner("GLOBEX", crate::agreement::Agreement::default());
+    let dated = |name: &str, until| Dated { until, ..Dated::always(name.to_owned()) };
+    partner.certificates.all = vec![dated("new", None), dated("old", Some(at(10)))];
+    let old = material.certificate("old").unwrap().fingerprint.clone();
+    let instead = Pinned::Instead(old.clone());
+    let found = |pinned: &Pinned, now| {
+        pinned.certificate(&material, &partner, at(now)).unwrap().map(|it| it.name.clone())
+    };
+    assert_eq!((found(&instead, 9).as_deref(), found(&instead, 10)), (Some("old"), None));
+    // A message that the partner may have goes out as it was.
+    let mut terms = message_terms("ours");
+    terms.encrypted_for = old;
+    let terms = Pinned::Terms(Box::new(terms));
+    assert_eq!(found(&terms, 10).as_deref(), Some("old"));
+}
+
+#[test]
 fn a_message_that_was_refused_later_is_drawn_anew() {
     let mut notes = notes(false, None);
     notes.insert(ANSWERED.to_owned(), refusal_note("<1@acme>", 1));
@@ -54,7 +76,7 @@ fn a_message_that_was_refused_later_is_drawn_anew() {
 #[test]
 fn a_message_that_the_partner_has_a_part_of_keeps_its_terms_unless_it_was_refused() {
     let part = |message_id: &str, restarts: u64| {
-        let part = json!({ "message_id": message_id, "etag": "\"1\"", "recipe": 1, "total": 9, "restarts": restarts });
+        let part = json!({ "message_id": message_id, "etag": "\"1\"", "total": 9, "restarts": restarts });
         (transfer_id::NOTE.to_owned(), part)
     };
     let mut held = notes(true, None);
@@ -67,4 +89,11 @@ fn a_message_that_the_partner_has_a_part_of_keeps_its_terms_unless_it_was_refuse
     held.extend([part("<1@acme>", 1)]);
     held.get_mut(prepared::NOTE).unwrap()["refused"] = true.into();
     assert!(matches!(Pinned::of(&held, 2).unwrap(), Pinned::Nothing));
+    // Another version began it: the rest would not fit the part, and another message is drawn, under the terms of today.
+    let mut begun = notes(true, None);
+    begun.extend([part("<1@acme>", 1)]);
+    begun.get_mut(prepared::NOTE).unwrap()["recipe"] = (RECIPE + 1).into();
+    assert!(matches!(Pinned::of(&begun, 2).unwrap(), Pinned::Nothing));
+    begun.get_mut(prepared::NOTE).unwrap()["answered"] = false.into();
+    assert!(matches!(Pinned::of(&begun, 2).unwrap(), Pinned::Terms(_)));
 }

@@ -1,4 +1,5 @@
 mod other_form;
+mod tampered;
 
 use super::*;
 use crate::agreement::{Agreement, As2Id, SendSecurity};
@@ -155,16 +156,6 @@ fn what_is_less_protected_than_agreed_never_reaches_staging() {
         assert!(cause.starts_with(&format!("the message is not {lacks}")), "{cause}");
         assert_eq!(scene.area.parts(), [0; 0], "{agreed}");
     }
-    // Encrypted, which anybody can do, and not signed.
-    let scene = Scene::new(SendSecurity::SignedEncrypted, MIB);
-    let key = EncryptedContentKey::generate(
-        smime::Cipher::Aes256Cbc,
-        std::slice::from_ref(&scene.ours.certificate),
-        KeyTransport::default(),
-    );
-    let (headers, body) = parts_of(binary(b"unsigned").encrypt(key.unwrap()).unwrap());
-    assert_eq!(scene.refused(headers, &body).0, error("insufficient-message-security"));
-    assert_eq!(scene.area.parts(), [0; 0]);
 }
 
 #[test]

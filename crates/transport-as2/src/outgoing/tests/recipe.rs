@@ -1,9 +1,9 @@
-//! The bytes of messages that are made of fixed notes. A message that one version of Waybill began another may go on with, as
-//! long as [`crate::transfer_id::RECIPE`] is the same: so where these digests change, raise it, and note the new ones.
+//! The bytes of messages that are made of fixed notes. Where these digests change, another version of Waybill sends other bytes
+//! under the same Message-ID, unless [`RECIPE`] tells the versions apart: raise it, and note the new digests. Messages that the
+//! version before began are not repeated then, but for those in staging (`prepared`).
 
 use super::super::*;
 use crate::agreement::SendSecurity;
-use crate::transfer_id::RECIPE;
 use openssl::sha::sha256;
 use std::fmt::Write as _;
 use std::io::Cursor;
