@@ -395,7 +395,7 @@ CREATE TABLE partial_messages (
     message    TEXT    NOT NULL,
     -- Grows with each holder: what an earlier one writes is not counted.
     fence      BIGINT  NOT NULL,
-    -- Who writes it; null once that has ended.
+    -- Who writes it; null once that has ended, and the epoch once it was taken over.
     node       TEXT,
     epoch      BIGINT,
     -- Bytes of the whole message, where they are known.

@@ -390,7 +390,7 @@ fn what_may_be_kept_is_bounded_and_what_is_too_large_is_refused_by_its_total() {
     hub.gateway.define("hub.toml", &bounded);
     hub.gateway.start();
     let first = hub.good("first.bin", &random(200_000));
-    assert!(break_off(&hub, &first, 0, 100_000) > 0);
+    assert!(break_off(&hub, &first, 0, 150_000) > 0);
     // The next one of the same partner takes its place.
     let second = hub.good("second.bin", &random(200_000)).with("ETag", Some("\"transfer-2\""));
     is_processed(&second.post(hub.gateway.http).unwrap());

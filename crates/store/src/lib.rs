@@ -102,7 +102,7 @@ pub use offline_endpoints::WentOffline;
 pub use open::Store;
 pub use partial_messages::{
     AgedPartials, ContinuePartial, NewPartial, PartialBegun, PartialContinued, PartialMessage,
-    PartialRecorded, PartialSegment, RecordPartial,
+    PartialRecorded, PartialSegment, PartialTaken, RecordPartial,
 };
 pub use payload::PayloadRows;
 pub use revisions::{Applied, DefinitionState, NewRevision, NodeRevision, Revision};

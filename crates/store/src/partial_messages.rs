@@ -28,6 +28,15 @@ use uuid::Uuid;
 /// The most segments of one message. One whose holders ended without a word more often starts over.
 pub(crate) const MOST_SEGMENTS: usize = 1000;
 
+/// As many bytes of a large message are worth keeping.
+const ENOUGH: u64 = 64 * 1024;
+
+/// The bytes with which a message that nobody writes any more is kept; of a small one that is half of it. With fewer it would
+/// take the room of the whole message, and save its sender next to nothing. One of unknown length takes only what has come.
+fn least(total: Option<u64>) -> u64 {
+    total.map_or(1, |total| (total / 2).clamp(1, ENOUGH))
+}
+
 /// What is known of a message that has arrived in part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartialMessage {
@@ -45,6 +54,15 @@ pub struct PartialMessage {
     pub last_byte: Option<u8>,
     /// It was answered: its bytes are removed.
     pub answered: bool,
+}
+
+/// The answer to [`Store::take_partial`].
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PartialTaken {
+    /// The message; `None` if nothing is kept under the key, or too little to go on with.
+    pub message: Option<PartialMessage>,
+    /// Segments whose bytes are to be removed: of a message of which too little had come.
+    pub removed: Vec<PayloadId>,
 }
 
 /// A file with some bytes of a message.
@@ -110,10 +128,9 @@ pub struct RecordPartial {
     pub last_byte: Option<u8>,
     /// Whether the message is whole: its bytes are then all that there are.
     pub is_whole: bool,
-    /// Whether the holder has ended: the segment can be continued.
+    /// Whether the holder has ended: the segment can be continued. A message that is not whole is removed then if too little
+    /// of it has come: less than 64 KiB and less than half of it, or nothing where its length is unknown.
     pub ended: bool,
-    /// A message that is not whole is removed if its holder has ended with fewer bytes of it, or with none.
-    pub smallest: u64,
     /// Until when it is kept if nothing more comes.
     pub keep_until: Timestamp,
     /// Events, recorded if the holder still is one and the message stays.
@@ -153,17 +170,12 @@ impl Store {
         found.map(unsigned).transpose()
     }
 
-    /// Takes a message over: nothing that an earlier holder records from now on is counted. `None` if nothing is kept under
-    /// this key.
+    /// Takes a message over: nothing that an earlier holder records from now on is counted. If too little of it is durable, it
+    /// is removed instead: its earlier holder, which cannot record its end any more, would not remove it.
     ///
     /// # Errors
     /// The node no longer holds its lease; or the database failed.
-    pub async fn take_partial(
-        &self,
-        lease: &NodeLease,
-        key: &str,
-        now: Timestamp,
-    ) -> Result<Option<PartialMessage>> {
+    pub async fn take_partial(&self, lease: &NodeLease, key: &str, now: Timestamp) -> Result<PartialTaken> {
         self.write(TakePartial { lease: lease.clone(), key: key.to_owned(), now }).await
     }
 
@@ -307,24 +319,30 @@ struct TakePartial {
 
 #[async_trait]
 impl Command for TakePartial {
-    type Answer = Option<PartialMessage>;
+    type Answer = PartialTaken;
 
     fn place(&self) -> u128 {
         place_of(&self.key)
     }
 
-    async fn apply(&self, tx: &mut Tx<'_>) -> Result<Option<PartialMessage>, Fault> {
+    async fn apply(&self, tx: &mut Tx<'_>) -> Result<PartialTaken, Fault> {
         if !tx.holds(&self.lease, self.now).await? {
             return Err(lease_lost("take over a message that has arrived in part"));
         }
         let digest = digest(&self.key);
-        let Some(row) = lock_message(tx, &digest).await? else { return Ok(None) };
-        // A writer that has not ended keeps its name: its file is not continued.
-        on!(tx, c => sqlx::query("UPDATE partial_messages SET fence = fence + 1, used_at = $2 WHERE digest = $1")
-            .bind(&digest).bind(self.now).execute(c).await.map(|_| ()))?;
+        let Some(row) = lock_message(tx, &digest).await? else { return Ok(PartialTaken::default()) };
         let mut message = row.read()?;
+        if !message.answered && message.durable < least(message.total) {
+            let removed = remove_silently(tx, &digest).await?;
+            return Ok(PartialTaken { message: None, removed });
+        }
+        // A writer that has not ended keeps its name: its file is not continued. Without its epoch, the message can make room
+        // for others: nothing that this writer adds is counted any more.
+        on!(tx, c => sqlx::query(
+            "UPDATE partial_messages SET fence = fence + 1, epoch = NULL, used_at = $2 WHERE digest = $1")
+            .bind(&digest).bind(self.now).execute(c).await.map(|_| ()))?;
         message.fence += 1;
-        Ok(Some(message))
+        Ok(PartialTaken { message: Some(message), removed: Vec::new() })
     }
 }
 
@@ -382,8 +400,7 @@ impl Command for RecordPartial {
             .bind(self.segment.uuid()).bind(signed(self.length)?).execute(c).await.map(|_| ()))?;
         let all = segments(tx, &digest).await?;
         let durable: u64 = all.iter().map(|segment| segment.length).sum();
-        // It would take the room of the whole message, and save its sender next to nothing.
-        if self.ended && !self.is_whole && durable < self.smallest.max(1) {
+        if self.ended && !self.is_whole && durable < least(row.total.map(unsigned).transpose()?) {
             let segments = remove_silently(tx, &digest).await?;
             tx.events(&self.removed);
             return Ok(PartialRecorded::Removed { segments });

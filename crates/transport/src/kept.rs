@@ -43,11 +43,9 @@ pub struct Keep {
     pub keep_for: Duration,
     /// Recorded when it is kept.
     pub events: Vec<AuditEvent>,
-    /// Of a message that is not whole, fewer bytes than this are removed when its connection has ended.
-    pub smallest: u64,
     /// Recorded, with the number of bytes that are durable (`received`), if its connection breaks ([`PartialBytes::broke_off`]).
     pub broken_off: AuditEvent,
-    /// Recorded instead, in the same way, if what has come is removed because it is less than [`Keep::smallest`].
+    /// Recorded instead, in the same way, if what has come is removed because it is too little to go on with.
     pub too_little: AuditEvent,
 }
 
@@ -139,7 +137,7 @@ impl KeptState {
 /// is held takes it over, on whichever node.
 #[async_trait]
 pub trait KeptMessages: Send + Sync {
-    /// Takes a message over and says what is held of it. `None` if nothing is.
+    /// Takes a message over and says what is held of it. `None` if nothing is; if too little is to go on with, it is removed.
     ///
     /// # Errors
     /// The database does not answer.

@@ -54,7 +54,8 @@ impl KeptMessages for EngineKept {
         self.holders.stop(key).await;
         let taken = context.store.take_partial(&lease, key, context.now()).await?;
         crash::point("kept.taken");
-        Ok(taken.map(|held| HeldMessage {
+        remove_segments(&context.staging, taken.removed).await;
+        Ok(taken.message.map(|held| HeldMessage {
             holder: held.fence,
             message: held.message,
             length: held.durable,
@@ -205,7 +206,6 @@ impl EngineKept {
             segment: Arc::clone(&segment),
             start,
             keep_for: keep.keep_for,
-            smallest: keep.smallest,
             broken_off: keep.broken_off,
             too_little: keep.too_little,
             progress: Arc::clone(&progress),

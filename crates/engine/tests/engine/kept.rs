@@ -22,18 +22,13 @@ fn keep(engine: &Engine, goes_on: Option<i64>) -> Keep {
         limits: KeepLimits { messages: 10, bytes: 1 << 30 },
         keep_for: Duration::from_secs(3600),
         events: Vec::new(),
-        smallest: 0,
         broken_off: engine.services().event(EventKind::MessagePartialKept),
         too_little: engine.services().event(EventKind::MessagePartialRemoved),
     }
 }
 
 async fn open(engine: &Engine, goes_on: Option<i64>) -> KeptMessage {
-    opened(engine, keep(engine, goes_on)).await
-}
-
-async fn opened(engine: &Engine, keep: Keep) -> KeptMessage {
-    match engine.intake().kept().keep(keep).await.unwrap() {
+    match engine.intake().kept().keep(keep(engine, goes_on)).await.unwrap() {
         Kept::Open(kept) => kept,
         other => panic!("{}", word(&other)),
     }
@@ -233,16 +228,15 @@ both! {
 
     of_a_message_that_breaks_off_too_early_nothing_is_left(scene) {
         let engine = scene.start().await;
-        let from_seven_bytes_on = || Keep { smallest: 7, ..keep(&engine, None) };
-        broken_off(opened(&engine, from_seven_bytes_on()).await, b"first ").await;
+        broken_off(open(&engine, None).await, b"first").await;
         assert_eq!((held(&engine).await, segments(&scene)), (None, 0));
         let removed = scene.events("message.partial_removed").await;
         assert_eq!(removed.len(), 1);
-        assert_eq!(removed[0].detail["received"], 6);
+        assert_eq!(removed[0].detail["received"], 5);
         assert_eq!(scene.events("message.partial_kept").await.len(), 0);
-        // With a byte more it stays.
-        broken_off(opened(&engine, from_seven_bytes_on()).await, b"first a").await;
-        assert_eq!(held(&engine).await.unwrap().length, 7);
+        // With a byte more it is half of the message, and stays.
+        broken_off(open(&engine, None).await, b"first ").await;
+        assert_eq!(held(&engine).await.unwrap().length, 6);
     }
 
     where_a_file_is_gone_the_sender_starts_over(scene) {
@@ -255,13 +249,14 @@ both! {
         let kept = engine.intake().kept().keep(keep(&engine, Some(held_now.holder))).await.unwrap();
         assert_eq!(word(&kept), "gone");
         assert_eq!(held(&engine).await, None);
-        broken_off(open(&engine, None).await, b"again").await;
-        assert_eq!(held(&engine).await.unwrap().length, 5);
+        broken_off(open(&engine, None).await, b"again ").await;
+        assert_eq!(held(&engine).await.unwrap().length, 6);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_kept_only_where_there_is_room_for_it_and_its_payload() {
+    static HALF: [u8; 300_000] = [7; 300_000];
     let mut scene = Scene::sqlite().await;
     let disk = scene.limit_staging(1 << 20);
     let engine = scene.start().await;
@@ -270,7 +265,7 @@ async fn a_message_is_kept_only_where_there_is_room_for_it_and_its_payload() {
     assert!(word(&kept).starts_with("not kept: "), "{}", word(&kept));
     disk.set_capacity(Some(2 << 20));
     match engine.intake().kept().keep(large(None)).await.unwrap() {
-        Kept::Open(kept) => broken_off(kept, b"first ").await,
+        Kept::Open(kept) => broken_off(kept, &HALF).await,
         other => panic!("{}", word(&other)),
     }
     let held_now = held(&engine).await.unwrap();
@@ -280,7 +275,7 @@ async fn a_message_is_kept_only_where_there_is_room_for_it_and_its_payload() {
     assert!(word(&kept).starts_with("no room: "), "{}", word(&kept));
     disk.set_capacity(Some(2 << 20));
     let held_now = held(&engine).await.unwrap();
-    assert_eq!(held_now.length, 6);
+    assert_eq!(held_now.length, 300_000);
     let kept = engine.intake().kept().keep(large(Some(held_now.holder))).await.unwrap();
     assert_eq!(word(&kept), "open");
 }

@@ -62,12 +62,12 @@ pub enum PartialBegun {
     Begun {
         /// The holder's fence.
         fence: i64,
-        /// Segments whose bytes are to be removed: of what was kept under the same key, and of the partner's messages that
-        /// were not used for the longest time and made room.
+        /// Segments whose bytes are to be removed: of what was kept under the same key, and of messages that were not used for
+        /// the longest time and made room.
         removed: Vec<PayloadId>,
     },
-    /// The listener keeps as many messages, or bytes, as it may, or half as many of this partner, and none of this partner's
-    /// can make room.
+    /// The listener keeps as many messages, or bytes, as it may, or half as many of this partner, and none that may be removed
+    /// for this one makes room.
     Full {
         /// Segments whose bytes are to be removed: of what was kept under the same key.
         removed: Vec<PayloadId>,
@@ -115,7 +115,8 @@ impl NewPartial {
     /// The messages that have to make room for it, by their digests; `None` if it cannot be kept beside the others.
     ///
     /// Who sends a message is not proved before its last byte: whoever uses the name of one partner must not take the room of
-    /// all others. Half of it is the most that the messages of one partner have.
+    /// all others. Half of it is the most that the messages of one partner have. As somebody may use several names, a partner
+    /// of which nothing is kept gets room from the one that has the most.
     async fn fits(&self, tx: &mut Tx<'_>) -> Result<Option<Vec<String>>, Fault> {
         let (messages, bytes, own_messages, own_bytes): (i64, i64, i64, i64) = on!(tx, c => sqlx::query_as(concat!(
             "SELECT count(*), CAST(COALESCE(SUM(", size!(), "), 0) AS BIGINT), \
@@ -131,20 +132,53 @@ impl NewPartial {
         if fits(all, own) {
             return Ok(Some(oldest));
         }
-        // Those of this partner alone: no partner can push out what others have sent. The longest unused one goes first.
+        let is_new = own_messages == 0;
+        if is_new && !own.is_within(most.half()) {
+            return Ok(None);
+        }
+        let partner = match is_new {
+            true => self.largest(tx, all.bytes > most.bytes).await?,
+            false => Some(self.partner.clone()),
+        };
+        let Some(partner) = partner else { return Ok(None) };
+        // The longest unused one goes first; none that somebody writes.
         let candidates: Vec<(String, i64)> = on!(tx, c => sqlx::query_as(concat!(
             "SELECT digest, ", size!(), " FROM partial_messages WHERE listener = $1 AND partner = $2 AND NOT answered \
-             AND (node IS NULL OR used_at < $3) ORDER BY used_at, digest LIMIT 1000"))
-            .bind(&self.listener).bind(&self.partner).bind(self.now - SILENT).fetch_all(c).await)?;
+             AND (epoch IS NULL OR used_at < $3) ORDER BY used_at, digest LIMIT 1000"))
+            .bind(&self.listener).bind(&partner).bind(self.now - SILENT).fetch_all(c).await)?;
         for (digest, size) in candidates {
             let size = unsigned(size)?;
-            (all, own) = (all.without(size), own.without(size));
+            all = all.without(size);
+            if !is_new {
+                own = own.without(size);
+            }
             oldest.push(digest);
             if fits(all, own) {
                 return Ok(Some(oldest));
             }
         }
         Ok(None)
+    }
+
+    /// The partner that has the most bytes, or the most messages, of those that have more than this message takes: nobody
+    /// loses to one that has as much. `None` if there is none.
+    async fn largest(&self, tx: &mut Tx<'_>, by_bytes: bool) -> Result<Option<String>, Fault> {
+        let (sql, takes) = if by_bytes {
+            let sql = concat!(
+                "SELECT partner FROM partial_messages WHERE listener = $1 AND NOT answered GROUP BY partner \
+                 HAVING CAST(SUM(",
+                size!(),
+                ") AS BIGINT) > $2 ORDER BY CAST(SUM(",
+                size!(),
+                ") AS BIGINT) DESC, MIN(used_at), partner LIMIT 1"
+            );
+            (sql, signed(self.total.unwrap_or(0))?)
+        } else {
+            let sql = "SELECT partner FROM partial_messages WHERE listener = $1 AND NOT answered GROUP BY partner \
+                       HAVING count(*) > $2 ORDER BY count(*) DESC, MIN(used_at), partner LIMIT 1";
+            (sql, 1)
+        };
+        Ok(on!(tx, c => sqlx::query_scalar(sql).bind(&self.listener).bind(takes).fetch_optional(c).await)?)
     }
 
     /// What it takes together with so many others.

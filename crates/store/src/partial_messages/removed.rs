@@ -49,7 +49,7 @@ pub(super) enum Why {
     StartsOver,
     /// Its sender did not go on with it in time.
     Aged,
-    /// Another message of the partner needs the room.
+    /// Another message needs the room.
     MadeRoom,
 }
 

@@ -27,7 +27,7 @@ const GOES_ON_ELSEWHERE: &str =
     "This message is being received over another connection: send it again later.";
 
 /// Why nothing is kept of a message whose connection broke.
-const TOO_LITTLE: &str = "its connection broke before as much had come as receive.restart.smallest says";
+const TOO_LITTLE: &str = "its connection broke before 64 KiB of it, or half of it, had come";
 
 /// By what a message is known that is kept: two senders with one transfer id never meet.
 fn key(etag: &str, from: &str, to: &str) -> String {
@@ -299,7 +299,6 @@ impl Receiver {
             limits: self.limits,
             keep_for: parties.partner.agreement.kept.keep_for,
             events: continued.into_iter().collect(),
-            smallest: parties.partner.agreement.kept.smallest,
             broken_off: event(EventKind::MessagePartialKept),
             too_little: event(EventKind::MessagePartialRemoved).detail("reason", TOO_LITTLE),
             key,

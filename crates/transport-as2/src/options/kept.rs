@@ -16,7 +16,7 @@ pub(super) static PARTNER: Group = Group::of(&[
         Kind::Size,
         "1MiB",
         "The smallest message that is kept, in bytes of its body. One whose size is not known from its header is kept only \
-        with 0. Nothing is kept of a message whose connection breaks before so many of its bytes have come.",
+        with 0.",
     ),
     Field::preset(
         "keep_for",
@@ -34,8 +34,9 @@ pub(super) static LISTENER: Group = Group::of(&[
         Kind::Integer { min: 0, max: 1_000_000 },
         "100",
         "The most messages that are kept; half of them at most are of one partner. A further one makes room by removing the \
-        messages of the same partner that were not used for the longest time; where that does not help, it is received without \
-        being kept.",
+        messages of the same partner that were not used for the longest time, or, if nothing of its partner is kept, those of \
+        the partner that has the most, if that has more than the new message takes; where that does not help, it is received \
+        without being kept.",
     ),
     Field::preset(
         "bytes",

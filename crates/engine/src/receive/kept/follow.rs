@@ -40,7 +40,6 @@ pub(super) struct Following {
     /// The place of its first byte in the message.
     pub(super) start: u64,
     pub(super) keep_for: Duration,
-    pub(super) smallest: u64,
     pub(super) broken_off: AuditEvent,
     pub(super) too_little: AuditEvent,
     pub(super) progress: Arc<Progress>,
@@ -144,7 +143,6 @@ impl Following {
             last_byte,
             is_whole: ended && is_whole,
             ended,
-            smallest: self.smallest,
             keep_until: until(now, self.keep_for),
             events: told(&self.broken_off),
             removed: told(&self.too_little),
