@@ -262,6 +262,11 @@ pub(crate) fn is_current(note: Option<&Value>, message_id: &str) -> bool {
     current.is_none_or(|current| current == message_id)
 }
 
+/// Whether the last message that was drawn asks for a receipt that comes later.
+pub(crate) fn asks_for_later(note: Option<&Value>) -> bool {
+    note.and_then(|note| note.get("reply_url")).is_some_and(Value::is_string)
+}
+
 /// A boundary that no content holds by chance.
 pub(crate) fn boundary(services: &Services) -> String {
     let mut random = [0_u8; 18];

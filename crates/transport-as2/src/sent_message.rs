@@ -115,6 +115,11 @@ impl SentMessage {
         BASE64.decode(&self.content_headers).unwrap_or_default()
     }
 
+    /// Whether it asks for a signed receipt.
+    pub(crate) fn asks_for_signed(&self) -> bool {
+        MdnRequest::parse(&self.asked) == Some(MdnRequest::Signed)
+    }
+
     /// The agreement as it was for this message; what says how signatures are verified is that of today.
     pub(crate) fn agreement(&self, today: &Agreement) -> Agreement {
         Agreement {

@@ -98,6 +98,26 @@ fn another_message_is_sent_after_a_signed_refusal_and_none_after_one_that_anybod
 }
 
 #[test]
+fn what_anybody_could_have_refused_goes_out_again_as_it_was_though_the_agreement_was_changed() {
+    let (peer, mut hub) = start("");
+    tell(&peer, &json!({ "duplicate": "process", "async": "after" }));
+    tell(&peer, &json!({ "async": "held", "times": 1 }));
+    hub.put("order.bin", &random(2_000));
+    until_awaited(&hub, "order.bin");
+    hub.gateway.stop();
+    let url = format!("http://127.0.0.1:{}/as2", hub.gateway.http);
+    hub.define(peer.text("url"), &super::asking_at(&url, "send.digest = \"sha512\""));
+    hub.gateway.start();
+    let id = received(&peer)[0]["message_id"].as_str().unwrap().trim_matches(['<', '>']).to_owned();
+    assert_eq!(report(&format!("<{id}>"), REFUSED).post(hub.gateway.http).unwrap().status, 200);
+    let way = hub.ended("order.bin");
+    assert_eq!((&way["state"], attempts(&way).len()), (&json!("completed"), 2), "{way}");
+    let seen = received(&peer);
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert_identical(&seen);
+}
+
+#[test]
 fn a_refusal_of_ours_that_is_still_on_its_way_is_not_sent_once_the_message_is_accepted() {
     let hub = sent::start("http://127.0.0.1:9/as2", "");
     let at = ["--mdn", "async-signed", "--message-id", "<mended@peer.example>"];

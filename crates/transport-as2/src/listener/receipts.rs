@@ -18,7 +18,7 @@ use crate::later_receipt::{
 use crate::legacy;
 use crate::material::{Certificate, Material};
 use crate::mdn::{LARGEST_MDN, ReadMdn, SignatureState};
-use crate::prepared::{NOTE, is_current};
+use crate::prepared::{NOTE, asks_for_later, is_current};
 use crate::receipt::{Expected, PartnerResponse};
 use crate::reject::with_peer;
 use crate::reply::plain_reply;
@@ -294,11 +294,14 @@ impl Receiver {
             }
             Some(_) | None => OnceMore::Not,
         };
+        let is_signed = matches!(read.signature, SignatureState::Proved(_));
+        // As well proved as was asked for when the message was sent, whatever is asked for by now.
+        let is_certain = is_signed || may_contradict && sent.is_some_and(|sent| !sent.asks_for_signed());
         let follows = match follows {
-            OnceMore::Sent(..) if !may_contradict => OnceMore::Unusable(UNPROVED.to_owned()),
+            OnceMore::Sent(..) if !is_certain => OnceMore::Unusable(UNPROVED.to_owned()),
             follows => follows,
         };
-        let mut notes = vec![(ANSWERED.to_owned(), refusal_note(message_id, awaited.attempt))];
+        let mut notes = Vec::new();
         if is_joined_wrongly {
             // As after such an answer: the next attempt sends all of it under another transfer id.
             let fits_nothing = Transfer::new(&self.services, message_id, 0);
@@ -316,11 +319,19 @@ impl Receiver {
                 error = error.retry_as(Retry::Transient);
             }
             OnceMore::Unusable(why) => error = error.with("could not be sent once more", why),
-            OnceMore::Spent(note) => notes.push(note),
+            OnceMore::Spent(note) if is_certain => notes.push(note),
+            OnceMore::Spent(_) => error = error.with("what it says of the keys", UNPROVED),
+        }
+        // While attempts go on by themselves, the partner may have what anybody could have refused: the same goes out again.
+        if is_certain || error.retry() == Retry::Permanent {
+            notes.push((ANSWERED.to_owned(), refusal_note(message_id, awaited.attempt)));
         }
         // Of a message sent more than once it may be about an earlier time than the proof; a notification of an error never is.
         let was_once = was_sent_once(awaited.attempt, sent) || arrived.head.is_error_notification();
-        let may_contradict = may_contradict && was_once;
+        // Where its receipt came in the answer, no other one was asked for that is not signed.
+        let is_expected =
+            is_signed || asks_for_later(awaited.notes.get(NOTE)) || arrived.head.is_error_notification();
+        let may_contradict = may_contradict && was_once && is_expected;
         let judgement = Judgement::Refusal { receipt, error, may_contradict };
         Ok(Resolution { notes, if_retried, ..Resolution::from(judgement) })
     }

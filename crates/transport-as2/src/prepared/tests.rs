@@ -48,6 +48,7 @@ fn a_message_is_told_from_one_that_took_its_place() {
 fn the_url_for_the_receipt_stays_with_the_message() {
     for reply_url in [Some("https://old.acme.example/as2".to_owned()), None] {
         let notes = notes(&PreparedMessage { reply_url: reply_url.clone(), ..message(RECIPE) }, &[]);
+        assert_eq!(asks_for_later(notes.get(NOTE)), reply_url.is_some());
         let again = read(&notes, true, &[]).unwrap().unwrap();
         assert_eq!((again.reply_url, again.earlier), (reply_url, Earlier::Open));
         let other = message_terms("new");
