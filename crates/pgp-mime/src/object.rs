@@ -300,8 +300,8 @@ fn of_container(config: &ProtectedDataConfig) -> Option<SymmetricKeyAlgorithm> {
     }
 }
 
-/// The error of a plaintext that may not be what was encrypted: to the peer, always the same. What fails below, and what a
-/// receiver of ours refuses, stays what it is.
+/// The error of a plaintext that may not be what was encrypted: to the peer, always the same. What fails below
+/// stays what it is.
 fn undecipherable(error: Error) -> Error {
     match error {
         Error::Io(_) | Error::DecryptionFailed | Error::Undecipherable { .. } => error,

@@ -13,7 +13,7 @@ use crate::agreement::Agreement;
 use crate::disposition::{Disposition, DispositionError};
 use crate::mdn::{self, ReadMdn, SignatureState, Trust, Unproved};
 use crate::pgp_message::PgpReading;
-use crate::receive::{MOST_PARTS, Unread, why};
+use crate::receive::{MOST_PARTS, UNREAD, Unread, disposition_of, why};
 use crate::rejection::Rejection;
 use crate::staging_writer::{ReadAlone, StagingWriter};
 use collecting::{Collector, Leaf, Rooms};
@@ -120,6 +120,23 @@ impl Refused {
     fn unprotected(file_name: &str, lacks: Rejection) -> Self {
         Self { disposition: lacks.disposition(), text: lacks.text(), cause: format!("{file_name}: {lacks}") }
     }
+
+    /// The same to the sender as a failed decryption.
+    pub(crate) fn undecipherable(&self) -> Self {
+        let failed = smime::Error::DecryptionFailed;
+        let disposition = disposition_of(&failed);
+        if self.disposition == disposition {
+            return self.clone();
+        }
+        Self { disposition, text: UNREAD.to_owned(), cause: format!("{failed}: {}", self.cause) }
+    }
+}
+
+impl From<Refused> for Unread {
+    fn from(refused: Refused) -> Self {
+        let Refused { disposition, text, cause } = refused;
+        Self::Message { disposition, text, cause }
+    }
 }
 
 /// A receipt.
@@ -195,8 +212,8 @@ impl CompositeReader {
         Around::default().with((report, pgp.as_ref()), self.digest, None)
     }
 
-    /// Whether a protected part that cannot be read, of this media type, is taken as it came, where what is around it is as
-    /// agreed: such a file may be signed by somebody else, or be for somebody else, such as an invoice (`.p7m`). Without an
+    /// Whether a protected part that cannot be read, of this media type, is taken as it came, whatever is wrong with it, where what
+    /// is around it is as agreed and proves its bytes: such a file may be signed by somebody else, or be for somebody else, such as an invoice (`.p7m`). Without an
     /// OpenPGP key of ours, one that is encrypted with OpenPGP is for whoever gets the file.
     pub(crate) fn is_for_another(&self, kind: &str, around: &Around) -> bool {
         let is_protected_around = around.cipher.is_some() || around.signature.is_some();
@@ -287,27 +304,44 @@ impl CompositeReader {
             },
         };
         let around = around.with((&report, pgp.as_ref()), self.digest, signed);
-        // It could be what somebody made of a message that was recorded: the answer must not tell that it could be decrypted.
-        let is_malleable = report.encrypted().is_some_and(|cipher| !cipher.is_authenticated());
-        let unsigned = leaves.iter().find_map(|leaf| match leaf {
-            Leaf::Unprotected(_, lacks) if around.signature.is_none() => Some(*lacks),
-            _ => None,
-        });
-        if let Some(lacks) = unsigned.filter(|_| is_malleable) {
-            let cause = smime::Error::Refused(Box::new(lacks));
-            return Err(why(smime::Error::Undecipherable { cause: Box::new(cause) }));
-        }
         let by_pgp = pgp.as_ref().map(|pgp| &*pgp.report);
         if depth == 0 {
             found.whole.clone_from(&around.proved);
         }
+        let before = found.refused.len();
+        let read =
+            self.leaves((leaves, copied.as_deref()), (&report, by_pgp), &around, (rooms, depth), found);
+        if !around.is_open_to_change {
+            return read;
+        }
+        // No answer may tell that it could be decrypted.
+        for refused in found.refused.iter_mut().skip(before) {
+            *refused = refused.undecipherable();
+        }
+        read.map_err(|unread| match unread {
+            Unread::Message { disposition, text, cause } => {
+                Refused { disposition, text, cause }.undecipherable().into()
+            }
+            ours @ Unread::Ours(_) => ours,
+        })
+    }
+
+    /// Reads the leaves of an entity, of which this much of what was signed was copied.
+    fn leaves(
+        &self,
+        (leaves, copied): (Vec<Leaf>, Option<&[u8]>),
+        (report, by_pgp): (&Report, Option<&pgp_mime::Report>),
+        around: &Around,
+        (rooms, depth): (&mut Rooms, usize),
+        found: &mut Composite,
+    ) -> Result<(), Unread> {
         for leaf in leaves {
             match leaf {
                 Leaf::Receipt(headers, body) => {
                     let state = around.signature.clone().map_or(SignatureState::None, SignatureState::Proved);
                     let receipt = self.receipt(&headers, body, state).map_err(unreadable)?;
-                    let accounts = (&report, by_pgp);
-                    let receipt = receipt.with_signature(accounts, copied.as_deref(), &self.message_id);
+                    let accounts = (report, by_pgp);
+                    let receipt = receipt.with_signature(accounts, copied, &self.message_id);
                     found.receipts.push(receipt);
                 }
                 Leaf::Protected(headers, payload) => {
@@ -317,17 +351,15 @@ impl CompositeReader {
                     let media = headers.content_type();
                     let kind = media.as_ref().map(ContentType::essence).unwrap_or_default();
                     let mut body = ReadAlone::of(&mut *payload.writer);
-                    match self.entity(&headers, &mut body, &around, (&mut *rooms, depth + 1), found) {
-                        Err(Unread::Message { disposition, .. })
-                            if disposition.is_about_keys() && self.is_for_another(kind, &around) =>
-                        {
+                    match self.entity(&headers, &mut body, around, (&mut *rooms, depth + 1), found) {
+                        Err(Unread::Message { .. }) if self.is_for_another(kind, around) => {
                             found.receipts.truncate(before.0);
                             found.payloads.truncate(before.1);
                             found.refused.truncate(before.2);
                             if was_first {
                                 (found.report, found.pgp) = (None, None);
                             }
-                            found.take(payload, &around, (&report, by_pgp))?;
+                            found.take(payload, around, (report, by_pgp))?;
                         }
                         // What else is there counts all the same.
                         Err(Unread::Message { disposition, text, cause }) => {
@@ -344,7 +376,7 @@ impl CompositeReader {
                         found.refuse(Refused::unprotected(&payload.file_name, lacks));
                         continue;
                     }
-                    found.take(payload.staged()?, &around, (&report, by_pgp))?;
+                    found.take(payload.staged()?, around, (report, by_pgp))?;
                 }
             }
         }

@@ -7,6 +7,7 @@ use crate::agreement::{Identity, Partner};
 use crate::choice::{Choices, Standing};
 use crate::material::{Validity, fingerprint, hexadecimal};
 use crate::mdn::CARRIED;
+use crate::rejection::Rejection;
 use crate::tell;
 use model::definition::Definitions;
 use model::{AuditEvent, Error, TELL_PARTNER, Timestamp};
@@ -35,6 +36,8 @@ enum Fault {
     Expired,
     /// Signed with a certificate that is not valid yet.
     NotYetValid,
+    /// Decrypted, and not taken for this reason, which its sender is not told of by the receipt.
+    Plaintext { what: String },
     /// Not to be decrypted; the recipients that it names, where none of them is ours.
     Decryption { recipients: Vec<String> },
 }
@@ -52,9 +55,25 @@ impl Fault {
             E::CertificateExpired => Self::Expired,
             E::CertificateNotYetValid => Self::NotYetValid,
             E::NoRecipient { recipients } => Self::Decryption { recipients: recipients.clone() },
-            E::DecryptionFailed | E::Undecipherable { .. } => Self::Decryption { recipients: Vec::new() },
+            E::Undecipherable { cause } => match told_of_plaintext(cause) {
+                Some(what) => Self::Plaintext { what },
+                None => Self::Decryption { recipients: Vec::new() },
+            },
+            E::DecryptionFailed => Self::Decryption { recipients: Vec::new() },
             _ => return None,
         })
+    }
+}
+
+/// What its sender can be told of a plaintext that nothing proves; none where it may be what a wrong key made.
+fn told_of_plaintext(cause: &smime::Error) -> Option<String> {
+    use smime::Error as E;
+    match cause {
+        E::Refused(reason) => reason.downcast_ref::<Rejection>().map(|rejection| rejection.text()),
+        E::SignatureInvalid | E::SignerUnknown { .. } | E::WeakSignature(_) | E::WeakEncryption(_) => {
+            Some(format!("{cause}."))
+        }
+        _ => None,
     }
 }
 
@@ -140,6 +159,14 @@ impl Known {
                  check the clock of your system. We have of you: {}.",
                 ours()
             )),
+            Fault::Plaintext { what } => {
+                // The same work as for any failed decryption.
+                self.decryption(&[]);
+                plain(format!(
+                    "{message} could be decrypted, but was not taken: {what} The receipt says that it could not be decrypted, as \
+                     nothing proves who encrypted it."
+                ))
+            }
             Fault::Decryption { recipients } => self.decryption(recipients),
         }
     }

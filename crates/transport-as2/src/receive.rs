@@ -126,6 +126,9 @@ pub(crate) struct ReadPart<W = Box<dyn PartWriter>> {
     pub(crate) _place: Option<OwnedSemaphorePermit>,
 }
 
+/// What its sender is told of a message that cannot be read, where more would help nobody, or the wrong one.
+pub(crate) const UNREAD: &str = "The message could not be processed.";
+
 /// Why a message was not taken.
 pub(crate) enum Unread {
     /// The message is at fault: the answer to the sender says so.
@@ -236,7 +239,7 @@ pub(crate) fn why(error: smime::Error) -> Unread {
             Ok(rejection) => (*rejection).into(),
             Err(reason) => Unread::Message {
                 disposition: Disposition::Error(DispositionError::UnexpectedProcessingError),
-                text: "The message could not be processed.".to_owned(),
+                text: UNREAD.to_owned(),
                 cause: chain(&*reason),
             },
         },
@@ -249,7 +252,7 @@ pub(crate) fn why(error: smime::Error) -> Unread {
                 smime::Error::WeakEncryption(weakness) => {
                     format!("The message is encrypted with {weakness}, which is not accepted.")
                 }
-                _ => "The message could not be processed.".to_owned(),
+                _ => UNREAD.to_owned(),
             },
             cause: match &error {
                 smime::Error::WeakSignature(_) | smime::Error::WeakEncryption(_) => {

@@ -42,34 +42,44 @@ pub(crate) fn read(reader: &mut Reader<'_>, headers: &Headers, body: &mut dyn Bu
     Ok(())
 }
 
-/// Hands out an entity, or the parts of a multipart one by one.
+/// Hands out an entity, or the parts of a multipart one by one. Whether one of them is protected by itself.
 fn leaves(
     reader: &mut Reader<'_>,
     headers: &Headers,
     body: &mut dyn BufRead,
     path: &mut Vec<usize>,
-) -> Result<()> {
+) -> Result<bool> {
     let media = headers.content_type();
     let boundary = media
         .as_ref()
         .filter(|media| media.is_kind("multipart") && !is_protected(media))
         .and_then(|media| media.parameter("boundary"));
     let Some(boundary) = boundary.filter(|_| !reader.receiver.whole(headers)) else {
-        return leaf(reader, headers, body, path);
+        leaf(reader, headers, body, path)?;
+        return Ok(media.as_ref().is_some_and(|media| is_protected(media) || is_cms(media)));
     };
     reader.descend()?;
     let mut parts = Multipart::new(body, &boundary)?;
-    let mut index = 0;
+    let (mut index, mut has_protected) = (0, false);
     while let Some(part) = parts.next_part()? {
         let (headers, mut body) = headers::split(part, &reader.options.limits)?;
         path.push(index);
-        leaves(reader, &headers, &mut body, path)?;
+        has_protected |= leaves(reader, &headers, &mut body, path)?;
         path.pop();
         index += 1;
     }
-    parts.finish()?;
+    // Parts may be proved though the whole is not: nobody is told whether what was put behind them could be decrypted.
+    if !(has_protected && reader.is_open_to_change()) {
+        parts.finish()?;
+    } else if !parts.finish_blank()? {
+        return Err(Error::malformed("multipart", "there is data after its last boundary"));
+    }
     reader.depth -= 1;
-    Ok(())
+    Ok(has_protected)
+}
+
+fn is_cms(media: &ContentType) -> bool {
+    matches!(media.essence(), "application/pkcs7-mime" | "application/x-pkcs7-mime")
 }
 
 /// A signature over one part of several is the caller's to look into.

@@ -86,6 +86,11 @@ impl Reader<'_> {
         if self.depth > limit { Err(Error::limit("nested layers", limit as u64)) } else { Ok(()) }
     }
 
+    /// Whether somebody may have put other content in the place of what is read, which nothing proves yet.
+    pub(crate) fn is_open_to_change(&self) -> bool {
+        self.malleable && !self.signed
+    }
+
     fn entity(&mut self, headers: &Headers, body: &mut dyn BufRead) -> Result<()> {
         self.descend()?;
         let media = headers.content_type();
@@ -343,7 +348,8 @@ impl Reader<'_> {
         }
         let infos = SignerInfo::parse_all(&Element::parse(&set)?, self.options.limits.signers)?;
         let signers = Signers { content_type, infos, carried };
-        self.prove(place, &signers, digests.into_inner())?;
+        let proved = self.prove(place, &signers, digests.into_inner());
+        proved.map_err(|error| if self.malleable { unverified(error) } else { error })?;
         let beside = [signers.carried.as_slice(), &revoked];
         self.keep_signature(|| block::without_content(&version, &algorithms, &kind, beside, &set));
         Ok(())
@@ -376,12 +382,23 @@ fn speaks_of_a_signature(error: &Error) -> bool {
 /// invalid padding.
 fn veiled(error: Error) -> Error {
     match error {
-        Error::Malformed { .. }
-        | Error::LimitExceeded { .. }
-        | Error::DecompressionFailed
-        | Error::Refused(_)
-        | Error::Unsupported(_) => Error::Undecipherable { cause: Box::new(error) },
-        other => other,
+        Error::Io(_) | Error::DecryptionFailed | Error::Undecipherable { .. } | Error::NoRecipient { .. } => {
+            error
+        }
+        error if speaks_of_a_signature(&error) => error,
+        error => Error::Undecipherable { cause: Box::new(error) },
+    }
+}
+
+/// The same of an opaque signature, whose value ends the structure: with other bytes at its end the structure is as whole as
+/// with its own. Only what was found by a signature that did verify is reported.
+fn unverified(error: Error) -> Error {
+    match error {
+        Error::SignatureInvalid
+        | Error::SignerUnknown { carried: None, .. }
+        | Error::WeakSignature(_)
+        | Error::DigestUnannounced { .. } => Error::Undecipherable { cause: Box::new(error) },
+        error => error,
     }
 }
 

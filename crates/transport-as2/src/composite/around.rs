@@ -25,6 +25,9 @@ pub(crate) struct Around {
     pub(crate) legacy: Vec<String>,
     /// What proves it, where its layers do not stand inside others that were read before.
     pub(crate) proved: Option<Proved>,
+    /// Whether somebody may have put other content in the place of what is inside: it is encrypted by what does not prove its
+    /// content, and nothing of it is signed.
+    pub(crate) is_open_to_change: bool,
     /// Whether a layer has given the MIC.
     pub(super) has_layer: bool,
 }
@@ -70,7 +73,10 @@ impl Around {
         let by_pss = report.signed().is_some_and(|proof| proof.scheme == SignatureScheme::RsaPss);
         let mut legacy = outside.legacy.clone();
         legacy.extend(legacy::of_report(report));
+        let is_unproved = report.encrypted().is_some_and(|cipher| !cipher.is_authenticated());
+        let is_signed = signature.is_some() || outside.signature.is_some();
         Self {
+            is_open_to_change: (outside.is_open_to_change || is_unproved) && !is_signed,
             cipher: outside.cipher.or_else(|| report.encrypted().map(|cipher| cipher.name())),
             by_pss: if outside.signature.is_some() { outside.by_pss } else { by_pss },
             signature: outside.signature.clone().or(signature),
@@ -95,7 +101,9 @@ impl Around {
         let mic = || report.mic(digest).or_else(|| report.mic(asked)).cloned();
         let mut legacy = self.legacy.clone();
         legacy.extend(pgp_message::weak(report));
+        let is_signed = proof.is_some() || self.signature.is_some();
         Self {
+            is_open_to_change: (self.is_open_to_change || report.weak_cipher.is_some()) && !is_signed,
             cipher: self.cipher.or_else(cipher),
             signature: self.signature.clone().or_else(|| proof.map(Signature::of_pgp)),
             mic: if self.has_layer { self.mic.clone() } else { mic() },

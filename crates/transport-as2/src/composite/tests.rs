@@ -269,6 +269,30 @@ fn an_unsigned_part_does_not_tell_whether_it_could_be_decrypted() {
 }
 
 #[test]
+fn behind_a_cipher_that_does_not_prove_its_content_parts_tell_nothing_either() {
+    let changed = || {
+        let mut part = written(file(b"an order").sign(THEIRS.signing("s-1")).unwrap());
+        let at = part.windows(8).position(|found| found == b"an order").unwrap();
+        part[at] ^= 1;
+        part
+    };
+    let unsigned = || written(file(b"an order").compress().unwrap());
+    for (part, cause) in [(changed as fn() -> Vec<u8>, "digest"), (unsigned, "not signed")] {
+        for (cipher, is_told) in [(Cipher::Aes256Cbc, false), (Cipher::Aes256Gcm, true)] {
+            let (headers, body) = bounded_by("in", &[part()]);
+            let inner = Entity::new(headers, Payload::new(&body[..], body.len() as u64));
+            let recipients = [OURS.certificate.clone()];
+            let key = EncryptedContentKey::generate(cipher, &recipients, KeyTransport::Pkcs1v15).unwrap();
+            let found = read(SendSecurity::SignedEncrypted, &[written(inner.encrypt(key).unwrap())]);
+            let refused = &found.refused[0];
+            let decryption = Disposition::Error(DispositionError::DecryptionFailed);
+            assert_eq!(refused.disposition != decryption, is_told, "{cipher:?}: {refused:?}");
+            assert!(refused.cause.contains(cause), "{refused:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_staged_of_a_payload_that_is_less_protected_than_agreed() {
     let area = Area::default();
     let reader =

@@ -105,6 +105,23 @@ fn the_certificate_that_would_have_verified_is_named_with_why_it_did_not() {
 }
 
 #[test]
+fn what_is_wrong_with_a_plaintext_is_told_to_the_operator() {
+    let unsigned =
+        Rejection::unprotected(crate::agreement::SendSecurity::SignedEncrypted, true, false).unwrap();
+    for (cause, expected) in [
+        (
+            smime::Error::Refused(Box::new(unsigned)),
+            "not taken: The message is not signed, although that was agreed.",
+        ),
+        (smime::Error::SignatureInvalid, "not taken: the signature is not valid"),
+        (smime::Error::DecompressionFailed, "We could not decrypt"),
+    ] {
+        let (would_match, tell) = told(&smime::Error::Undecipherable { cause: Box::new(cause) });
+        assert!(would_match.is_empty() && tell.contains(expected), "{tell}");
+    }
+}
+
+#[test]
 fn the_partners_own_are_compared_before_any_other() {
     let mut definitions = Definitions::default();
     let all = (0..600).map(|number| format!("a{number:03}")).chain(["old".to_owned()]);

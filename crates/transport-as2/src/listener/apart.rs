@@ -2,7 +2,7 @@
 //! record of its delivery, as one that comes alone; what is left is a message like any other.
 
 use super::Receiver;
-use crate::composite::{Composite, CompositeReader, FoundPayload, FoundReceipt, Refused};
+use crate::composite::{Around, Composite, CompositeReader, FoundPayload, FoundReceipt, Refused};
 use crate::disposition::{Disposition, DispositionError};
 use crate::file_names::unlike;
 use crate::mdn::LARGEST_MDN;
@@ -106,12 +106,25 @@ impl Receiver {
 
 /// Takes a message apart. Blocks.
 fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart, Refused>> {
+    let around = reader.around(&message.report, message.pgp.as_ref());
+    let taken = parts_of(reader, message, &around)?;
+    // No answer may tell that it could be decrypted.
+    Ok(taken.map_err(|refused| match around.is_open_to_change {
+        true => refused.undecipherable(),
+        false => refused,
+    }))
+}
+
+fn parts_of(
+    reader: &CompositeReader,
+    message: ReadMessage,
+    around: &Around,
+) -> Result<Result<Apart, Refused>> {
     let ReadMessage { report, pgp, parts, signed_content, .. } = message;
     let copied = match &signed_content {
         Some((copy, _)) => copy.bytes(LARGEST_MDN)?,
         None => None,
     };
-    let around = reader.around(&report, pgp.as_ref());
     let mut found = Composite::default();
     let mut payloads: Vec<ReadPart> = Vec::new();
     for mut part in parts {
@@ -126,16 +139,16 @@ fn apart(reader: &CompositeReader, message: ReadMessage) -> Result<Result<Apart,
                 return Ok(Err(refused(Rejection::TooLarge { most })));
             }
             let signed = (&report, pgp.as_ref(), copied.as_deref());
-            match reader.receipt_within(&part.headers, body, &around, signed) {
+            match reader.receipt_within(&part.headers, body, around, signed) {
                 Ok(receipt) => found.receipts.push(receipt),
                 Err(error) => return Ok(Err(unreadable(&error))),
             }
         } else if is_protected(kind) {
             let before = (found.receipts.len(), found.payloads.len(), found.refused.len());
             let body = ReadAlone::of(&mut *part.writer);
-            match reader.read_within(&part.headers, body, &around, &mut found) {
+            match reader.read_within(&part.headers, body, around, &mut found) {
                 Ok(()) => {}
-                Err(Unread::Message { .. }) if reader.is_for_another(kind, &around) => {
+                Err(Unread::Message { .. }) if reader.is_for_another(kind, around) => {
                     found.receipts.truncate(before.0);
                     found.payloads.truncate(before.1);
                     found.refused.truncate(before.2);
