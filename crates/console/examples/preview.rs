@@ -93,6 +93,7 @@ async fn fill(world: &World) -> Filler {
             418 => Way::Pending,
             400 => Way::Held,
             417 => Way::Awaiting,
+            415 => Way::Sending,
             n if n % 67 == 11 => Way::PartlyFailed,
             n if n % 53 == 8 => Way::Failed,
             n if n % 101 == 17 => Way::Retrying,
