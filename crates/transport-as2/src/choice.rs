@@ -112,8 +112,13 @@ impl Choices {
     /// together the first of the list.
     #[must_use]
     pub fn sending(&self, now: Timestamp) -> Vec<&Dated> {
+        self.newest_first(|dated| dated.sends, now)
+    }
+
+    /// Those of a use whose windows are open, the one first whose window began last.
+    fn newest_first(&self, serves: impl Fn(&Dated) -> bool, now: Timestamp) -> Vec<&Dated> {
         let mut usable: Vec<&Dated> =
-            self.all.iter().filter(|dated| dated.sends && dated.is_in_force(now)).collect();
+            self.all.iter().filter(|dated| serves(dated) && dated.is_in_force(now)).collect();
         usable.sort_by_key(|dated| Reverse(dated.from));
         usable
     }
@@ -130,10 +135,7 @@ impl Choices {
     /// The one that the other side is to use now for messages that we read: to encrypt for, or to sign with.
     #[must_use]
     pub fn to_read_with(&self, now: Timestamp) -> Option<&Dated> {
-        let mut usable: Vec<&Dated> =
-            self.all.iter().filter(|dated| dated.reads && dated.is_in_force(now)).collect();
-        usable.sort_by_key(|dated| Reverse(dated.from));
-        usable.first().copied()
+        self.newest_first(|dated| dated.reads, now).first().copied()
     }
 
     /// Whether the one of this name is in force for messages that we read, and none has taken its place for them, also where it

@@ -214,10 +214,8 @@ impl Material {
         let others = self.all_certificates(partner, others)?;
         let expired = partner.agreement.accept_expired;
         // Nothing can be encrypted for a key of another kind.
-        let is_usable = |found: &Arc<Certificate>| {
-            let key = found.certificate.public_key();
-            key.is_ok_and(|key| matches!(key.id(), Id::RSA | Id::EC))
-        };
+        let is_usable =
+            |found: &Arc<Certificate>| found.certificate.public_key().is_ok_and(|key| can_hold(key.id()));
         Ok(others.into_iter().find(|found| found.validity.allows(now, expired) && is_usable(found)))
     }
 
@@ -231,6 +229,11 @@ impl Material {
         };
         dated.into_iter().map(read).collect()
     }
+}
+
+/// Whether content keys can be encrypted for a key of this kind: RSA, or EC.
+pub(crate) fn can_hold(kind: Id) -> bool {
+    matches!(kind, Id::RSA | Id::EC)
 }
 
 /// The windows of a list, for an error.

@@ -2,6 +2,7 @@
 //! under the same Message-ID.
 
 use crate::agreement::Agreement;
+use crate::material::can_hold;
 use crate::message_terms::MessageTerms;
 use crate::names::new_message_id;
 use crate::outgoing::{MessageSeed, OwnKey, RECIPE, cipher, key_transport};
@@ -9,7 +10,6 @@ use crate::spool;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use model::{Error, ErrorKind, Result, Timestamp};
-use openssl::pkey::Id;
 use openssl::x509::X509;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -277,8 +277,8 @@ pub(crate) fn boundary(services: &Services) -> String {
 /// The certificates of ours that content keys are kept encrypted for: all that can be, as keys come and go while a message
 /// waits.
 fn holders(own: &[OwnKey]) -> Result<Vec<X509>> {
-    let can_hold = |own: &&OwnKey| matches!(own.key.id(), Id::RSA | Id::EC);
-    let holders: Vec<X509> = own.iter().filter(can_hold).map(|own| own.certificate.clone()).collect();
+    let holders = own.iter().filter(|own| can_hold(own.key.id())).map(|own| own.certificate.clone());
+    let holders: Vec<X509> = holders.collect();
     if holders.is_empty() {
         let error =
             Error::permanent(ErrorKind::ConfigInvalid, "keep the content key of a message for its retries");

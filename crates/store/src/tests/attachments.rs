@@ -1,7 +1,7 @@
 //! Attachments: claimed with their transfer, kept and removed with it, and verified.
 
 use super::fixture::{
-    after, claim_one, delivered, event, failed, lease, now, offer, payload, record, transfer,
+    after, claim_one, delivered, event, failed, failure_route, lease, now, offer, payload, record, transfer,
 };
 use crate::seal::{SealKey, TrustedKeys};
 use crate::testing::{TestStore, both};
@@ -88,22 +88,7 @@ both! {
         let lease = lease(&store, "n1").await;
         let mut new = transfer(None, &["x"]);
         new.attachments = vec![attachment("plan.pdf")];
-        new.failure_route = Some(crate::FailureRoute {
-            flow: "operations".into(),
-            revision: 1,
-            retain_for: Duration::from_secs(1),
-            destinations: vec![crate::FailureDestination {
-                destination: "y".into(),
-                endpoint: "y".into(),
-                file_name: None,
-                time_zone: None,
-                lane: None,
-                lane_continues: false,
-                has_steps: false,
-                expires_after: None,
-            }],
-            next: None,
-        });
+        new.failure_route = Some(crate::FailureRoute { retain_for: Duration::from_secs(1), ..failure_route("y") });
         let offer = offer("po.edi");
         new.transfer.offer = Some(offer.id);
         store.record_offer(record(&lease, offer, vec![new.clone()])).await.unwrap();

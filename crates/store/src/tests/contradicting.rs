@@ -1,16 +1,12 @@
 //! Receipts that contradict those that proved their deliveries.
 
 use super::fixture::{
-    claim, claim_one, delivered, delivery_states, events, failed, lease, node, now, offer, receipt, record,
-    transfer, transfer_state,
+    claim, claim_one, delivered, delivery_states, events, failed, failure_route, lease, node, now, offer,
+    receipt, record, transfer, transfer_state,
 };
 use crate::testing::both;
-use crate::{
-    Act, Claimed, Failure, FailureDestination, FailureRoute, NodeLease, ReceiptRecord, ReceiptSays, Resolved,
-    Store,
-};
+use crate::{Act, Claimed, Failure, NodeLease, ReceiptRecord, ReceiptSays, Resolved, Store};
 use model::{Actor, DeliveryState, ErrorKind, EventKind, Receipt, TransferId, TransferKind, TransferState};
-use std::time::Duration;
 
 fn mdn(positive: bool, signed: bool) -> Receipt {
     let mut receipt = receipt(positive);
@@ -35,22 +31,7 @@ async fn refuse(store: &Store, key: &str, signed: bool) -> Resolved {
 async fn sent(store: &Store, lease: &NodeLease, to: &[&str]) -> (TransferId, Vec<Claimed>) {
     let offer = offer(&to.concat());
     let mut new = transfer(Some(offer.id), to);
-    new.failure_route = Some(FailureRoute {
-        flow: "operations".into(),
-        revision: 1,
-        retain_for: Duration::from_secs(60),
-        destinations: vec![FailureDestination {
-            destination: "ops".into(),
-            endpoint: "ops".into(),
-            file_name: None,
-            time_zone: None,
-            lane: None,
-            lane_continues: false,
-            has_steps: false,
-            expires_after: None,
-        }],
-        next: None,
-    });
+    new.failure_route = Some(failure_route("ops"));
     let id = new.transfer.id;
     store.record_offer(record(lease, offer, vec![new])).await.unwrap();
     let claimed = claim(store, lease).await;

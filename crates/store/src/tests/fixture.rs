@@ -1,7 +1,10 @@
 //! Offers, transfers and leases to test with.
 
 use crate::either::on;
-use crate::{Acquired, Claimed, NewDelivery, NewTransfer, NodeLease, RecordOffer, Recorded, Store};
+use crate::{
+    Acquired, Claimed, FailureDestination, FailureRoute, NewDelivery, NewTransfer, NodeLease, RecordOffer,
+    Recorded, Store,
+};
 use model::definition::SettleWhen;
 use model::{
     Content, Delivery, DeliveryId, DeliveryState, NodeName, Offer, OfferId, OfferIdentity, OfferState,
@@ -119,6 +122,26 @@ fn delivery(transfer: TransferId, to: &str) -> NewDelivery {
         counters: Vec::new(),
         has_steps: false,
         lane_continues: false,
+    }
+}
+
+/// A failure route to this destination, without steps.
+pub(crate) fn failure_route(destination: &str) -> FailureRoute {
+    FailureRoute {
+        flow: "operations".into(),
+        revision: 1,
+        retain_for: Duration::from_secs(60),
+        destinations: vec![FailureDestination {
+            destination: destination.into(),
+            endpoint: destination.into(),
+            file_name: None,
+            time_zone: None,
+            lane: None,
+            lane_continues: false,
+            has_steps: false,
+            expires_after: None,
+        }],
+        next: None,
     }
 }
 

@@ -1,11 +1,10 @@
 use super::fixture::{
     after, claim, claim_one, claim_one_steps, claim_steps, delivered, delivery_states, event, events, failed,
-    lease, lease_for, made, node, now, recorded_with_steps, steps_done, steps_failed, transfer_state,
+    failure_route, lease, lease_for, made, node, now, recorded_with_steps, steps_done, steps_failed,
+    transfer_state,
 };
 use crate::testing::both;
-use crate::{
-    Act, DestinationInForce, Failure, FailureDestination, FailureRoute, FlowInForce, StepsEnd, StepsEnded,
-};
+use crate::{Act, DestinationInForce, Failure, FlowInForce, StepsEnd, StepsEnded};
 use model::{Actor, Content, DeliveryState, ErrorKind, EventKind, Sha256, TransferKind, TransferState};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -91,17 +90,7 @@ both! {
 
     steps_that_fail_for_good_fail_their_deliveries_and_a_retry_does_them_again(store) {
         let lease = lease(&store, "n1").await;
-        let route = FailureRoute {
-            flow: "operations".into(),
-            revision: 1,
-            retain_for: Duration::from_secs(60),
-            destinations: vec![FailureDestination {
-                destination: "ops".into(), endpoint: "ops".into(), file_name: None, lane: None,
-                time_zone: None,
-                lane_continues: false, has_steps: false, expires_after: None,
-            }],
-            next: None,
-        };
+        let route = failure_route("ops");
         let new = recorded_with_steps(&store, &lease, "a", &["x", "y"], |new| new.failure_route = Some(route)).await;
         let id = new.transfer.id;
         let steps = claim_one_steps(&store, &lease).await;

@@ -4,7 +4,7 @@
 use super::Check;
 use crate::agreement::{Agreement, DigestName, Fallback, Identity, MdnRequest, Partner};
 use crate::choice::{CERTIFICATE_USES, Choices, Dated, KEY_USES, UseWords};
-use crate::material::Validity;
+use crate::material::{Validity, can_hold};
 use crate::options::SPEC;
 use model::Timestamp;
 use model::definition::{self, Definitions};
@@ -239,11 +239,6 @@ pub(crate) fn both(
 fn public_key(definitions: &Definitions, certificate: &str) -> Option<PKey<Public>> {
     let pem = &definitions.certificates.get(certificate)?.pem;
     X509::from_pem(pem.as_bytes()).ok()?.public_key().ok()
-}
-
-/// Whether a content key can be encrypted for a key of this kind.
-fn can_hold(id: Id) -> bool {
-    matches!(id, Id::RSA | Id::EC)
 }
 
 /// Why a key of this kind cannot sign as it was agreed.
